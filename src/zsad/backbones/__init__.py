@@ -1,0 +1,1 @@
+"""Frozen networks behind few verbs. Upstream packages are imported lazily."""

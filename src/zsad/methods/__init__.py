@@ -1,0 +1,1 @@
+"""One paper, one file: what the backbone sees becomes an anomaly map and a score."""

@@ -1,0 +1,1 @@
+"""Thin LightningModules: when a method is trained, tested and logged."""

@@ -1,0 +1,88 @@
+"""The nouns that every floor shares.
+
+Legend: B images in a batch, H × W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a dataset, as its index describes it.
+
+    Attributes:
+        image_path: The image file.
+        mask_path: Its ground truth, or ``None`` where there is none (normal images, datasets without masks).
+        category: Object or texture class, as in the index (``metal_nut``).
+        defect: Kind of defect, ``good`` for normal images, empty where unknown.
+        is_anomalous: The image label. It comes from the index, never from the mask.
+    """
+
+    image_path: Path
+    mask_path: Path | None
+    category: str
+    defect: str
+    is_anomalous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a loader hands to a task.
+
+    Attributes:
+        image: (B, 3, H, W) float32, RGB in [0, 1], *not* normalised: each backbone normalises for itself.
+        mask: (B, H, W) bool, ``True`` on defective pixels.
+        has_mask: (B,) bool. ``False`` for an anomalous image whose ground truth is unknown: its pixels count nowhere.
+        is_anomalous: (B,) bool, the image labels.
+        category, defect, path: one string per image.
+    """
+
+    image: Tensor
+    mask: Tensor
+    has_mask: Tensor
+    is_anomalous: Tensor
+    category: tuple[str, ...]
+    defect: tuple[str, ...]
+    path: tuple[str, ...]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Return a copy whose tensors live on ``device``. Lightning and PyTorch look for this name."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """Return a copy in page-locked memory. The DataLoader looks for this name."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.image)
+
+    def _map(self, function) -> Self:
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a method says about a batch.
+
+    Attributes:
+        map: (B, H, W) float32, higher is more anomalous. In [0, 1] for every method of this package, so that
+            heat maps of different images share one scale.
+        score: (B,) float32, the image score as a logit margin (anomalous minus normal), which never saturates.
+    """
+
+    map: Tensor
+    score: Tensor
+
+    @property
+    def probability(self) -> Tensor:
+        """(B,) in [0, 1]: the softmax of the two logits whose difference is ``score``. For display."""
+        return self.score.double().sigmoid()
