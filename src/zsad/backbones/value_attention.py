@@ -1,0 +1,78 @@
+"""Value–value attention: a side path through a frozen CLIP tower that keeps patches local.
+
+Ordinary attention compares queries with keys, and in CLIP's later blocks that pulls every patch towards a few global
+tokens. Comparing the values with themselves keeps a patch close to patches that look like it. The side path reads
+the ordinary stream, skips the MLP, and only accumulates.
+
+Source: AnomalyCLIP (ICLR 2024), section "refinement of the local visual space", there called DPAM.
+
+Legend: B images, T tokens (class token first), V width, h heads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def _split_heads(x: Float[Tensor, "b t v"], heads: int) -> Float[Tensor, "b h t d"]:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, T, V) -> (B, h, T, V/h)
+
+
+def _merge_heads(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t v"]:
+    return x.transpose(1, 2).flatten(2)  # (B, h, T, V/h) -> (B, T, V)
+
+
+def dual_attention(
+    attention: nn.MultiheadAttention, x: Float[Tensor, "b t v"], *, rows: int | None, with_value_path: bool
+) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
+    """Return ordinary attention and, if asked, value–value attention of the same layer.
+
+    Both share the one projection to queries, keys and values, the scale 1/√d and the output projection.
+
+    Args:
+        attention: The frozen layer.
+        x: Its normalised input.
+        rows: How many rows of the ordinary output are needed, counted from the class token; ``None`` for all.
+        with_value_path: Whether to compute the second output at all.
+    """
+    width, heads = attention.embed_dim, attention.num_heads
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    if rows is None:
+        query, key, value = (_split_heads(part, heads) for part in F.linear(x, weight, bias).chunk(3, dim=-1))
+    else:  # queries of the rows nobody reads are left out
+        query = _split_heads(F.linear(x[:, :rows], weight[:width], bias[:width]), heads)
+        key, value = (_split_heads(part, heads) for part in F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1))
+    ordinary = attention.out_proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+    if not with_value_path:
+        return ordinary, None
+    return ordinary, attention.out_proj(_merge_heads(F.scaled_dot_product_attention(value, value, value)))
+
+
+def dual_block(
+    block: Any,
+    ordinary: Float[Tensor, "b t v"],
+    side: Float[Tensor, "b t v"] | None,
+    *,
+    rows: int | None,
+    with_value_path: bool,
+) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
+    """Run one residual block on the ordinary stream and, beside it, on the value–value stream.
+
+    The side path starts as the ordinary input of the first block that has one, and has no MLP.
+
+    Args:
+        block: An open_clip ``ResidualAttentionBlock``.
+        ordinary: The ordinary stream.
+        side: The value–value stream so far, ``None`` before its first block.
+        rows: How many rows of the ordinary output are needed; ``None`` for all.
+        with_value_path: Whether this block has the side path.
+    """
+    attended, value = dual_attention(block.attn, block.ln_1(ordinary), rows=rows, with_value_path=with_value_path)
+    if value is not None:
+        side = (ordinary if side is None else side) + block.ls_1(value)
+    ordinary = ordinary[:, :rows] + block.ls_1(attended)
+    return ordinary + block.ls_2(block.mlp(block.ln_2(ordinary))), side

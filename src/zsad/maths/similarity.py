@@ -1,0 +1,60 @@
+"""From features to two-class scores: the arithmetic that every CLIP method shares.
+
+Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is anomalous.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+# A probability of 1 has no finite logit; this is the last one that float32 can tell from 1.
+_PROBABILITY_MARGIN = 1e-7
+
+
+def cosine_logits(
+    features: Float[Tensor, "*batch e"], text: Float[Tensor, "2 e"], temperature: float
+) -> Float[Tensor, "*batch 2"]:
+    """Cosine similarity to the normal and the anomalous text, divided by the temperature.
+
+    Computed in float32 whatever the tower's precision: at a temperature of 0.07 half precision loses ranks.
+
+    Args:
+        features: Image or patch features, of any length.
+        text: The two text features, of any length.
+        temperature: 0.07 in the AnomalyCLIP family (CLIP's initial value, not the learned 0.01).
+    """
+    return F.normalize(features.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T / temperature
+
+
+def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """Return anomalous minus normal logit. Its sigmoid is the two-class softmax, but it never saturates."""
+    return logits[..., 1] - logits[..., 0]
+
+
+def anomaly_probability(
+    tokens: Float[Tensor, "b one_plus_n e"], text: Float[Tensor, "2 e"], grid: tuple[int, int], temperature: float
+) -> Float[Tensor, "b h w"]:
+    """Softmax probability that each patch is anomalous, on the patch grid.
+
+    Args:
+        tokens: Class token first, then the patches row by row.
+        text: The two text features.
+        grid: Rows and columns of patches.
+        temperature: See ``cosine_logits``.
+
+    Source: AnomalyCLIP, section 3: softmax over the two texts first, upsampling afterwards.
+    """
+    patches = tokens[:, 1:]
+    return margin(cosine_logits(patches, text, temperature)).sigmoid().unflatten(1, grid)  # (B, N) -> (B, h, w)
+
+
+def peak_margin(anomaly_map: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    """Return the highest point of a probability map, as a logit margin."""
+    return anomaly_map.float().amax(dim=(1, 2)).logit(eps=_PROBABILITY_MARGIN)
+
+
+def mean_margin(first: Float[Tensor, " b"], second: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return the logit margin of the mean of two probabilities given as margins."""
+    return ((first.sigmoid() + second.sigmoid()) / 2).logit(eps=_PROBABILITY_MARGIN)
