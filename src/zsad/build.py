@@ -1,0 +1,249 @@
+"""From a configuration to the objects of a run. The only room, beside the command line, that knows Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
+    from lightning import LightningModule, Trainer
+
+    from zsad.data.module import JsonDataModule
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+PACKAGE = Path(__file__).parent
+# Inside an installed package, or beside src/ in a clone.
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parents[1] / "conf") if folder.is_dir())
+
+
+def run_name(path: str | None) -> str:
+    """Name what a checkpoint came from, for the folder of the run that uses it.
+
+    >>> run_name("runs/train/anomalyclip_visa_seed1/checkpoints/epoch_03.ckpt")
+    'anomalyclip_visa_seed1_epoch_03'
+    >>> run_name("runs/train/anomalyclip_visa_seed1"), run_name("published/epoch_15.pth"), run_name(None)
+    ('anomalyclip_visa_seed1', 'epoch_15', 'nothing')
+    """
+    if path is None:
+        return "nothing"
+    file = Path(path)
+    if file.parent.name != "checkpoints":
+        return file.stem
+    run = file.parents[1].name
+    return run if file.stem == "last" else f"{run}_{file.stem}"
+
+
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+
+def choices(group: str) -> list[str]:
+    """Return the names that a configuration group offers, such as the known models."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_"))
+
+
+def check_choices(arguments: Sequence[str]) -> None:
+    """Stop at a misspelt choice of the command line, before anything slow is imported.
+
+    Raises:
+        SystemExit: With the known names, the nearest one, and for a dataset the command that adds it.
+    """
+    for argument in arguments:
+        group, _, value = argument.lstrip("+~").partition("=")
+        if not value or not (CONF / group).is_dir() or value.startswith("["):
+            continue
+        known = choices(group)
+        for name in value.split(","):
+            if name not in ("null", *known) and not (CONF / group / f"{name}.yaml").is_file():
+                raise SystemExit(_unknown_choice(group, name, known))
+
+
+def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose a configuration outside of ``train.py`` and ``test.py``, as they would.
+
+    ``paths.output_dir`` has to be among the overrides: only a Hydra job has a folder of its own.
+    """
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Build what a part of the configuration describes; lists arrive as lists, mappings as dictionaries."""
+    return instantiate(node, _convert_="object", **arguments)
+
+
+def build_trainer(config: DictConfig) -> Trainer:
+    """Build the trainer with its callbacks and its logger."""
+    return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=build(config.logger))
+
+
+def seed_everything(config: DictConfig) -> None:
+    """Seed Python, NumPy and PyTorch, in loader processes too."""
+    from lightning import seed_everything as seed
+
+    seed(config.seed, workers=True, verbose=False)
+
+
+def require_trainable(config: DictConfig) -> None:
+    """Check that a model learns at all, before any weights are read.
+
+    Raises:
+        ValueError: If it is training-free; the message is the command that tests it.
+    """
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+    if not issubclass(get_class(config.model._target_), PromptTuning):
+        raise ValueError(
+            f"model={_choice('model')} has nothing to train; run: "
+            f"python test.py model={_choice('model')} dataset={_choice('dataset')}"
+        )
+
+
+def resume_path(config: DictConfig) -> str | None:
+    """Return the checkpoint to go on from, if one was given, and keep an earlier training from being overwritten.
+
+    Raises:
+        FileNotFoundError: If the given checkpoint does not exist.
+        ValueError: If the run folder already holds a training and neither resuming nor overwriting was asked for.
+    """
+    from zsad.tasks.checkpoint import find_checkpoint
+
+    if config.ckpt_path is not None:
+        return str(find_checkpoint(config.ckpt_path))
+    last = Path(config.paths.output_dir) / "checkpoints" / "last.ckpt"
+    is_first_process = os.environ.get("LOCAL_RANK", "0") == "0"
+    if last.is_file() and is_first_process:
+        if not config.overwrite:
+            raise ValueError(
+                f"{last.parents[1]} already holds a training. To go on with it: ckpt_path={last}; to keep both: "
+                "name=another_name; to train anew: overwrite=true"
+            )
+        for checkpoint in last.parent.glob("*.ckpt"):
+            checkpoint.unlink()
+    return None
+
+
+def provenance(config: DictConfig, task: PromptTuning, data: JsonDataModule) -> dict[str, Any]:
+    """Describe what is about to be learned, from what: plain values that every checkpoint keeps."""
+    from zsad import __version__
+    from zsad.backbones.weights import fingerprint
+
+    samples = data.train_samples
+    return {
+        **task.provenance,
+        "version": __version__,
+        "model": _choice("model"),
+        "backbone": _choice("backbone"),
+        "backbone_fingerprint": fingerprint(task.method.backbone),  # type: ignore[arg-type]
+        "settings": _plain_settings(config.model.method),
+        "seed": config.seed,
+        "trained_on": {
+            "dataset": data.name,
+            "phase": data.train_phase,
+            "categories": sorted({sample.category for sample in samples}),
+            "images": len(samples),
+            "anomalous": sum(sample.is_anomalous for sample in samples),
+        },
+    }
+
+
+def load_prompts(config: DictConfig, task: LightningModule) -> dict[str, Any]:
+    """Load what was learned into a task that learns; one that does not is left as it is.
+
+    Returns:
+        The provenance of the prompts; empty for training-free models and published files.
+
+    Raises:
+        ValueError: If a model that learns is used without a checkpoint.
+    """
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+    if not isinstance(task, PromptTuning):
+        return {}
+    if config.ckpt_path is None:
+        model, backbone = _choice("model"), _choice("backbone")
+        raise ValueError(
+            f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
+            f"python train.py model={model} backbone={backbone} dataset=visa"
+        )
+    return task.load_prompts(config.ckpt_path)
+
+
+def warnings_for(config: DictConfig, task: Any, data: JsonDataModule, learned: dict[str, Any]) -> list[str]:
+    """Return what a reader of the results has to know: tested on what it learned from, other weights, other settings."""
+    from zsad.backbones.weights import fingerprint
+
+    notes = []
+    trained_on = learned.get("trained_on", {})
+    if trained_on.get("dataset") == data.name:
+        notes.append(f"not zero-shot: the prompts were learned on {data.name} and tested on {data.name}")
+    if "backbone_fingerprint" in learned and learned["backbone_fingerprint"] != fingerprint(task.method.backbone):
+        notes.append(
+            f"other weights: the prompts were learned on backbone {learned.get('backbone')} "
+            f"({learned['backbone_fingerprint']}), which is not the one tested ({_choice('backbone')})"
+        )
+    here = _plain_settings(config.model.method)
+    for key, value in learned.get("settings", {}).items():
+        if key in here and here[key] != value:
+            notes.append(f"other settings: learned with {key}={value}, tested with {key}={here[key]}")
+    return notes
+
+
+def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> None:
+    """Give a model the settings its prompts were learned with.
+
+    A checkpoint is a stranger's file: it may only replace plain values that the configuration already has, never say
+    what is built.
+    """
+    own = _plain_settings(config.model.method)
+    for key, value in learned.get("settings", {}).items():
+        if key in own and type(value) is type(own[key]):
+            OmegaConf.update(config.model.method, key, value)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Show a mistake of the user as one message instead of a traceback; ``HYDRA_FULL_ERROR=1`` brings it back."""
+    try:
+        yield
+    except (ValueError, OSError, InstantiationException) as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        raise SystemExit(f"\nerror: {cause}\n(HYDRA_FULL_ERROR=1 shows where it came from)") from error
+
+
+def _unknown_choice(group: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {group}={near[0]}?" if near else ""
+    add = f" To add a dataset: zsad prepare {name} ROOT" if group == "dataset" else ""
+    return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
+
+
+def _choice(group: str) -> str:
+    return str(HydraConfig.get().runtime.choices[group])
+
+
+def _plain_settings(method: DictConfig) -> dict[str, Any]:
+    """Flatten the numbers and words of a method: ``prompts.deep_blocks`` → 9; without backbone and constructors."""
+    settings: dict[str, Any] = {}
+    for key in method:
+        value = None if key == "backbone" or str(key).startswith("_") else method[key]
+        if isinstance(value, DictConfig):
+            settings |= {f"{key}.{inner}": plain for inner, plain in _plain_settings(value).items()}
+        elif value is not None:
+            settings[str(key)] = list(value) if OmegaConf.is_list(value) else value
+    return settings

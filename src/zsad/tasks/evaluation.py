@@ -1,0 +1,49 @@
+"""Test a method on a dataset, or let it predict: when things happen, never how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lightning import LightningModule
+from torch import nn
+
+from zsad.tasks.metrics import CategoryMetrics
+from zsad.types import Batch, Prediction, Results
+
+
+class ZeroShotEvaluation(LightningModule):
+    """Run a method over a dataset and gather its metrics category by category.
+
+    Methods that learn nothing use this task as it is; ``PromptTuning`` adds the training.
+
+    Args:
+        method: ``forward(image, category) -> Prediction``.
+        metrics: Makes the metrics for the categories of the tested dataset.
+    """
+
+    def __init__(self, method: nn.Module, metrics: Callable[[Sequence[str]], CategoryMetrics]) -> None:
+        super().__init__()
+        self.method = method
+        self.results: Results | None = None
+        self._make_metrics = metrics
+
+    def setup(self, stage: str) -> None:
+        """Make the metrics of the categories that will be tested, the same on every process."""
+        if stage == "test":
+            self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
+
+    def test_step(self, batch: Batch) -> Prediction:
+        """Predict a batch and add it to the metrics. Callbacks receive the prediction."""
+        prediction = self.predict_step(batch)
+        self.metrics.update(prediction, batch)
+        return prediction
+
+    def on_test_epoch_end(self) -> None:
+        """Compute the metrics; ``results`` holds them afterwards, the logger their means."""
+        self.results = self.metrics.compute()
+        # Already joined over the processes: the logger must not average them once more.
+        self.log_dict({f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=False)
+
+    def predict_step(self, batch: Batch) -> Prediction:
+        """Predict a batch."""
+        return self.method(batch.image, batch.category)
