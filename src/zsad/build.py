@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,15 @@ if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name
 PACKAGE = Path(__file__).parent
 # Inside an installed package, or beside src/ in a clone.
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parents[1] / "conf") if folder.is_dir())
+
+# What Lightning warns of and is meant to be so here.
+_EXPECTED_WARNINGS = (
+    r".*module\(s\) in eval mode at the start of training",  # the frozen backbone
+    r".*smaller than the logging interval",
+    r".*does not have many workers",
+    r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+    r".*Checkpoint directory .* exists and is not empty",  # resume_path has checked it
+)
 
 
 def run_name(path: str | None) -> str:
@@ -87,6 +98,13 @@ def build(node: Any, **arguments: Any) -> Any:
 
 def build_trainer(config: DictConfig) -> Trainer:
     """Build the trainer with its callbacks and its logger."""
+    import lightning
+
+    # Its news (which accelerators there are not, products to try) would bury ours.
+    logging.getLogger(lightning.__name__).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=build(config.logger))
 
 
@@ -212,6 +230,11 @@ def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> None:
     for key, value in learned.get("settings", {}).items():
         if key in own and type(value) is type(own[key]):
             OmegaConf.update(config.model.method, key, value)
+
+
+def same_model() -> str:
+    """Return the part of a command line that chooses this run's model and backbone again."""
+    return f"model={_choice('model')} backbone={_choice('backbone')}"
 
 
 @contextmanager

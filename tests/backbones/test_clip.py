@@ -25,9 +25,7 @@ def test_native_size_without_value_attention_equals_open_clips_own_output(tiny_c
 
 def test_text_cut_at_the_end_token_equals_open_clips_full_length(tiny_clip: CLIP) -> None:
     tokens = tokenize(["a photo of a scratched metal nut.", "object"])
-    torch.testing.assert_close(
-        tiny_clip.encode_text(tokens), tiny_clip.model.encode_text(tokens), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(tiny_clip.encode_text(tokens), tiny_clip.model.encode_text(tokens), atol=1e-5, rtol=1e-5)
 
 
 def test_value_path_equals_a_plain_loop_over_heads(tiny_clip: CLIP) -> None:
@@ -35,9 +33,7 @@ def test_value_path_equals_a_plain_loop_over_heads(tiny_clip: CLIP) -> None:
     x = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(1))
     _, ours = clip_module.dual_block(block, x, None, rows=None, with_value_path=True)
     value = torch.nn.functional.linear(block.ln_1(x), block.attn.in_proj_weight[256:], block.attn.in_proj_bias[256:])
-    heads = []
-    for head in value.split(64, dim=-1):
-        heads.append(torch.softmax(head @ head.mT / 8, dim=-1) @ head)
+    heads = [torch.softmax(head @ head.mT / 8, dim=-1) @ head for head in value.split(64, dim=-1)]
     expected = x + block.attn.out_proj(torch.cat(heads, dim=-1))
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 

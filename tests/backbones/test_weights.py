@@ -51,7 +51,11 @@ def save_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
     if form == "safetensors":
         save_file(state, path)
     elif form == "torchscript":
-        numbers = {"input_resolution": torch.tensor(28), "context_length": torch.tensor(77), "vocab_size": torch.tensor(1)}
+        numbers = {
+            "input_resolution": torch.tensor(28),
+            "context_length": torch.tensor(77),
+            "vocab_size": torch.tensor(1),
+        }
         torch.jit.script(_Holder(state | numbers)).save(path)
     elif form == "nested":
         torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, path)
@@ -84,7 +88,9 @@ def test_the_file_equals_open_clips_own_reading_of_it(state: dict[str, Tensor], 
     torch.testing.assert_close(backbone.encode_image(x).image, reference.encode_image(x), atol=1e-5, rtol=1e-5)
 
 
-def test_weights_of_another_architecture_are_refused_with_the_difference(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused_with_the_difference(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = save_as("plain", state, tmp_path)
     with pytest.raises(ValueError, match=r"does not fit the architecture: missing \['.*backbone.model_name=null"):
         CLIP(model_name="ViT-B-32", pretrained=str(path))
@@ -108,7 +114,7 @@ class _Malicious:
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     path, victim = tmp_path / "evil.pt", tmp_path / "was_here"
     torch.save({"state_dict": _Malicious(victim)}, path)
-    with pytest.raises(ValueError, match="was refused: .* could run code"):
+    with pytest.raises(ValueError, match=r"was refused: .* could run code"):
         weights.read_state_dict(path)
     path.write_bytes(pickle.dumps(_Malicious(victim)))
     with pytest.raises(ValueError, match="was refused"):
@@ -121,7 +127,7 @@ def test_a_truncated_file_is_refused(name: str, state: dict[str, Tensor], tmp_pa
     whole = save_as("safetensors" if name.endswith("safetensors") else "plain", state, tmp_path).read_bytes()
     path = tmp_path / name
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="refused|not a readable safetensors"):
+    with pytest.raises(ValueError, match=r"refused|not a readable safetensors"):
         weights.read_state_dict(path)
 
 

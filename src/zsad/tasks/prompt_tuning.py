@@ -51,8 +51,9 @@ class PromptTuning(ZeroShotEvaluation):
         """Return the loss of a batch; every term is logged under its name."""
         terms: dict[str, Tensor] = self.method.loss(batch)  # type: ignore[operator]
         loss = torch.stack(list(terms.values())).sum()
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()} | {"train/loss": loss.detach()}
-        self.log_dict(logged, on_step=True, on_epoch=True, prog_bar=False, batch_size=len(batch), sync_dist=True)
+        means = {f"train/{name}": term.detach() for name, term in terms.items()} | {"train/total": loss.detach()}
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))  # of this step, for the progress bar
         return loss
 
     def load_prompts(self, path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,256 @@
+"""From files to tensors: any image mode, opened by content; the published preprocessing exactly.
+
+Legend: S side of the network input, H × W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from zsad.types import Batch, Sample
+
+Augmentation = Callable[..., dict[str, Any]]  # what an albumentations.Compose is
+
+# What Pillow raises on broken files, besides OSError.
+UNREADABLE = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)
+_RESIZED_AS_STORED = frozenset({"RGB", "L", "RGBA"})
+_SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+
+
+class UnreadableImageError(ValueError):
+    """A file that is there but cannot be decoded."""
+
+
+def load_image(path: Path) -> Image.Image:
+    """Open an image by its content and return its first frame, upright, as 8-bit RGB, L or RGBA.
+
+    Raises:
+        UnreadableImageError: Truncated, damaged, or no image.
+        ValueError: Floating-point pixels, whose range has no agreed meaning.
+        FileNotFoundError: No such file.
+    """
+    image = _decode(path)
+    if image.mode == "F":
+        raise ValueError(f"{path} has floating-point pixels of unknown range: save it with 8 or 16 bits")
+    return to_eight_bits(image)
+
+
+def load_mask(paths: Sequence[Path], threshold: int) -> Image.Image:
+    """Return the union of the mask files of one image as L, 255 where a pixel is defective.
+
+    Args:
+        paths: One or several files of equal size.
+        threshold: A pixel is defective above this value (0-255).
+
+    Raises:
+        ValueError: Files of different sizes; both names and sizes are told.
+    """
+    masks = [binarise(_decode(path), threshold) for path in paths]
+    for path, mask in zip(paths, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            sizes = f"{_size_text(masks[0].shape)} and {_size_text(mask.shape)}"
+            raise ValueError(f"masks of one image differ in size: {paths[0]} and {path} are {sizes}")
+    return Image.fromarray(np.where(np.any(masks, axis=0), 255, 0).astype(np.uint8))
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Bring any mode to RGB, L or RGBA, the three modes that Pillow resizes as they are.
+
+    Palettes would be resized by nearest neighbour; 16 bits would be clipped at 255. Their full range is scaled.
+    """
+    if image.mode in _RESIZED_AS_STORED:
+        return image
+    if image.mode in _SIXTEEN_BIT:
+        values = np.asarray(image).astype(np.float64) / _SIXTEEN_TO_EIGHT
+        return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    if image.mode == "1":
+        return image.convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def to_tensor(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:
+    """Resize as stored (bicubic, both sides, aspect not kept), then RGB in [0, 1]; ``None`` keeps the native size.
+
+    The order matters: an RGBA image is resized with premultiplied alpha and loses its alpha only then.
+
+    Source: AnomalyCLIP, preprocessing without the normalisation, which belongs to the backbone.
+    """
+    if size is not None:
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image.convert("RGB")))  # (H, W, 3) uint8
+    return pixels.permute(2, 0, 1).contiguous().float().div(255)
+
+
+def binarise(mask: Image.Image, threshold: int) -> NDArray[np.bool_]:
+    """Return (H, W), ``True`` above the threshold in any channel; 16-bit masks are compared at their own scale."""
+    scale = _SIXTEEN_TO_EIGHT if mask.mode in _SIXTEEN_BIT else 1
+    return _strongest_channel(mask) > threshold * scale
+
+
+def mask_values(path: Path) -> NDArray[Any]:
+    """Return (H, W), the values of a mask file as stored, of the strongest channel."""
+    return _strongest_channel(_decode(path))
+
+
+def soft_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Float[Tensor, "h w"]:
+    """Cut at the threshold to 0 and 255, resize (Pillow bilinear), scale to [0, 1].
+
+    Source: AnomalyCLIP, mask preprocessing; published with the threshold 0 for every dataset.
+    """
+    binary = Image.fromarray(np.where(binarise(mask, threshold), 255, 0).astype(np.uint8))
+    if size is not None:
+        binary = binary.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(binary)).float().div(255)
+
+
+def resize_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Bool[Tensor, "h w"]:
+    """Return a mask at network size: ``soft_mask`` above one half."""
+    return soft_mask(mask, size, threshold) > 0.5
+
+
+class ImageDataset(Dataset[Batch]):
+    """Samples as batches of one image.
+
+    Args:
+        samples: What the index lists.
+        image_size: S, or ``None`` for native sizes (then batches of one).
+        mask_threshold: A mask pixel is defective above this value (0-255); a fact of the dataset.
+        augmentation: An ``albumentations.Compose``, applied at native size to image (uint8 RGB) and mask together.
+        seed: Makes the augmentation of image i in epoch e the same on every run, with any number of workers.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        image_size: int | None,
+        mask_threshold: int = 0,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.samples = samples
+        self.image_size = image_size
+        self.mask_threshold = mask_threshold
+        self.augmentation = augmentation
+        self.seed = seed
+        # Shared memory, so that workers which outlive an epoch see the next one.
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return image ``index`` as a batch of one."""
+        sample = self.samples[index]
+        image = load_image(sample.image_path)
+        mask = self._mask(sample, image)
+        if self.augmentation is not None:
+            image, mask = self._augment(index, image, mask)
+        tensor = to_tensor(image, self.image_size)
+        blank = torch.zeros(tensor.shape[1:], dtype=torch.bool)
+        return Batch(
+            image=tensor[None],
+            mask=(blank if mask is None else resize_mask(mask, self.image_size))[None],
+            has_mask=torch.tensor([mask is not None or not sample.is_anomalous]),
+            is_anomalous=torch.tensor([sample.is_anomalous]),
+            category=(sample.category,),
+            defect=(sample.defect,),
+            path=(str(sample.image_path),),
+        )
+
+    def _mask(self, sample: Sample, image: Image.Image) -> Image.Image | None:
+        """Return the mask of an anomalous image, or ``None`` where it is unknown; normal images need none."""
+        if sample.mask_path is None or not sample.is_anomalous:
+            return None
+        mask = load_mask([sample.mask_path, *sample.more_masks], self.mask_threshold)
+        if mask.size != image.size:
+            raise ValueError(size_difference(sample.image_path, image.size, sample.mask_path, mask.size))
+        return mask
+
+    def _augment(
+        self, index: int, image: Image.Image, mask: Image.Image | None
+    ) -> tuple[Image.Image, Image.Image | None]:
+        assert self.augmentation is not None
+        set_random_seed = getattr(self.augmentation, "set_random_seed", None)
+        if set_random_seed is not None:
+            state = np.random.SeedSequence((self.seed, int(self.epoch), index)).generate_state(1)
+            set_random_seed(int(state[0]))
+        arrays: dict[str, Any] = {"image": np.array(image.convert("RGB"))}
+        if mask is not None:
+            arrays["mask"] = np.array(mask)
+        changed = self.augmentation(**arrays)
+        return Image.fromarray(changed["image"]), None if mask is None else Image.fromarray(changed["mask"])
+
+
+def collate(items: Iterable[Batch]) -> Batch:
+    """Join batches into one; images of different sizes need ``image_size`` or batches of one."""
+    items = list(items)
+    shapes = sorted({tuple(item.image.shape[2:]) for item in items})
+    if len(shapes) > 1:
+        sizes = ", ".join(_size_text(shape) for shape in shapes)
+        raise ValueError(f"images of {sizes} cannot share a batch: set image_size, or a batch size of 1")
+    return Batch(
+        image=torch.cat([item.image for item in items]),
+        mask=torch.cat([item.mask for item in items]),
+        has_mask=torch.cat([item.has_mask for item in items]),
+        is_anomalous=torch.cat([item.is_anomalous for item in items]),
+        category=tuple(name for item in items for name in item.category),
+        defect=tuple(name for item in items for name in item.defect),
+        path=tuple(name for item in items for name in item.path),
+    )
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) as ``load_image`` will give it, from the header alone."""
+    try:
+        with Image.open(path) as image:
+            # A PNG would be decoded whole in search of a late EXIF block.
+            orientation = image.getexif().get(0x0112, 1) if image.format != "PNG" or "exif" in image.info else 1
+            return image.size if orientation < 5 else (image.size[1], image.size[0])
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise UnreadableImageError(_unreadable_text(path, error)) from error
+
+
+def size_difference(image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]) -> str:
+    """Return the sentence about a mask that does not fit its image; sizes are (width, height)."""
+    return f"{mask} is {mask_size[0]} x {mask_size[1]}, but its image {image} is {image_size[0]} x {image_size[1]}"
+
+
+def _strongest_channel(mask: Image.Image) -> NDArray[Any]:
+    if mask.mode not in ("L", "F", *_SIXTEEN_BIT):
+        mask = mask.convert("L" if mask.mode in ("1", "LA") else "RGB")
+    values = np.asarray(mask)
+    return values if values.ndim == 2 else values.max(axis=2)
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise UnreadableImageError(_unreadable_text(path, error)) from error
+
+
+def _unreadable_text(path: Path, error: BaseException) -> str:
+    return f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+
+
+def _size_text(shape: Sequence[int]) -> str:
+    return f"{shape[1]} x {shape[0]}"

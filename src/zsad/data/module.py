@@ -1,0 +1,180 @@
+"""The data of a run: one dataset's index, its training and its test loader."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, DistributedSampler
+
+from zsad.data.images import Augmentation, ImageDataset, collate
+from zsad.data.index import read_index
+from zsad.data.layouts import LAYOUTS
+from zsad.data.roots import find_index, find_root
+from zsad.types import Batch, Sample
+
+
+class EpochSampler(DistributedSampler[Batch]):
+    """A shuffle that depends on seed and epoch alone, and tells the dataset which epoch it is.
+
+    A run that resumes at epoch e therefore sees the same batches, augmented in the same way, as one that never stopped.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the epoch from the trainer."""
+        super().set_epoch(epoch)
+        cast(ImageDataset, self.dataset).epoch.fill_(epoch)
+
+
+class JsonDataModule(LightningDataModule):
+    """A dataset with an index in the field's format.
+
+    Args:
+        name: Dataset name; its index is ``data_json/NAME.json`` unless ``index`` says otherwise.
+        data_json: Folder of the indexes.
+        index: Another index file, for example a ``meta.json`` of a published code.
+        root: Folder of the images. ``None``: where ``zsad prepare`` found it, else ``$ZSAD_DATASETS/NAME``, else
+            ``datasets/NAME``.
+        image_size: Both sides of the network input in pixels; ``None`` keeps native sizes (then batches of one).
+        batch_size: Images a training step and process.
+        test_batch_size: Images a test step; changes speed and memory, not results.
+        num_workers: Loader processes; ``None`` for one a CPU, at most 8, and none on a single CPU.
+        mask_threshold: A mask pixel is defective above this value (0-255).
+        categories: Only these; all where ``None``.
+        train_phase: Phase to learn from. The field learns on the labelled *test* split of an auxiliary dataset.
+        test_phase: Phase to test on.
+        augmentation: An ``albumentations.Compose`` for training; published methods use none.
+        seed: Of the shuffle and of the augmentation.
+        max_images: Only so many, evenly spaced over the index, both labels kept; for quick trials.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        name: str,
+        data_json: str | Path = "data_json",
+        index: str | Path | None = None,
+        root: str | Path | None = None,
+        image_size: int | None = 518,
+        batch_size: int = 8,
+        test_batch_size: int = 1,
+        num_workers: int | None = None,
+        mask_threshold: int = 0,
+        categories: Sequence[str] | None = None,
+        train_phase: str = "test",
+        test_phase: str = "test",
+        augmentation: Augmentation | None = None,
+        seed: int = 111,
+        max_images: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.data_json = Path(data_json)
+        self.index = None if index is None else Path(index)
+        self.root = root
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.test_batch_size = test_batch_size
+        self.num_workers = _default_workers() if num_workers is None else num_workers
+        self.mask_threshold = mask_threshold
+        self.only_categories = categories
+        self.train_phase = train_phase
+        self.test_phase = test_phase
+        self.augmentation = augmentation
+        self.seed = seed
+        self.max_images = max_images
+        self.train_samples: list[Sample] = []
+        self.test_samples: list[Sample] = []
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories of the test samples (of the training samples before a test is set up), in index order."""
+        return list(dict.fromkeys(sample.category for sample in self.test_samples or self.train_samples))
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and check the index; cheap, so that a mistake shows before a model is built.
+
+        Args:
+            stage: ``fit`` reads the training samples, ``None`` both, any other the test samples.
+        """
+        if stage in ("fit", None) and not self.train_samples:
+            self.train_samples = self._read(self.train_phase)
+        if stage != "fit" and not self.test_samples:
+            self.test_samples = self._read(self.test_phase)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches; across processes every image once an epoch, but for padding to equal length."""
+        dataset = ImageDataset(
+            self.train_samples, self.image_size, self.mask_threshold, self.augmentation, seed=self.seed
+        )
+        world, rank = self._processes()
+        # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
+        seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
+        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=seed, drop_last=False)
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return every image exactly once, in index order; without the padding that would count some images twice."""
+        dataset = ImageDataset(self.test_samples, self.image_size, self.mask_threshold)
+        world, rank = self._processes()
+        return DataLoader(
+            dataset,
+            self.test_batch_size,
+            sampler=range(rank, len(dataset), world),
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the test images."""
+        return self.test_dataloader()
+
+    def _read(self, phase: str) -> list[Sample]:
+        index = self.index or find_index(self.name, self.data_json, LAYOUTS)
+        root = find_root(self.name, self.root, self.data_json)
+        samples = read_index(index, root, phase, self.only_categories)
+        return samples if self.max_images is None else evenly_spaced(samples, self.max_images)
+
+    def _processes(self) -> tuple[int, int]:
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+
+def evenly_spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Return ``count`` samples spread over the list, labels in proportion, at least one of each label there is."""
+    if count < 1:
+        raise ValueError(f"max_images is {count}, expected 1 or more")
+    if count >= len(samples):
+        return list(samples)
+    by_label = [[i for i, sample in enumerate(samples) if sample.is_anomalous is label] for label in (False, True)]
+    normal, anomalous = by_label
+    share = round(count * len(anomalous) / len(samples))
+    lowest = min(1, len(anomalous))
+    highest = count - min(1, len(normal)) if count > 1 else count
+    share = min(max(share, lowest), highest)
+    chosen = _spread(normal, count - share) + _spread(anomalous, share)
+    return [samples[i] for i in sorted(chosen)]
+
+
+def _spread(items: list[int], count: int) -> list[int]:
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
+def _default_workers() -> int:
+    # The CPUs this process may use, which on shared machines are fewer than the machine has.
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if cpus == 1 else min(cpus, 8)

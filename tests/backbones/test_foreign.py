@@ -1,0 +1,98 @@
+"""Published AnomalyCLIP and DHR-CLIP checkpoints load, and ours can be written in their form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_clip as golden_weights
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from zsad.backbones import foreign
+from zsad.backbones.clip import CLIP
+from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.tasks import checkpoint
+
+DEPTH = 4
+
+
+@pytest.fixture(scope="module")
+def clip_state() -> dict[str, Any]:
+    return golden_weights.tiny_clip_state_dict(
+        5, image_size=28, vision_width=64, vision_layers=2, embed_dim=32, text_width=64, text_layers=DEPTH
+    )
+
+
+@pytest.fixture
+def method(clip_state: dict[str, Any], tmp_path: Path) -> AnomalyCLIP:
+    path = tmp_path / "clip.safetensors"
+    save_file({name: torch.from_numpy(array) for name, array in clip_state.items()}, path)
+    from functools import partial
+
+    from zsad.methods.prompts import ObjectAgnosticPrompts
+
+    return AnomalyCLIP(CLIP(pretrained=str(path)), prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH))
+
+
+@pytest.fixture
+def published(clip_state: dict[str, Any], method: AnomalyCLIP) -> dict[str, dict[str, Tensor]]:
+    """A checkpoint of exactly the published form, dead keys included."""
+    tokens = method.prompts.tokens.numpy()
+    learner = golden_weights.tiny_prompt_learner_state_dict(5, clip_state, tokens[0], tokens[1], depth=DEPTH)
+    return {"prompt_learner": {name: torch.from_numpy(array.copy()) for name, array in learner.items()}}
+
+
+def test_a_published_checkpoint_loads_its_live_tensors_and_ignores_the_dead_ones(
+    method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    path = tmp_path / "epoch_15.pth"
+    torch.save(published, path)
+    checkpoint.load_learned(method, checkpoint.read_learned(path), str(path))
+    learner = published["prompt_learner"]
+    assert torch.equal(method.prompts.normal, learner["ctx_pos"][0, 0])
+    assert torch.equal(method.prompts.anomalous, learner["ctx_neg"][0, 0])
+    for index in range(DEPTH - 1):
+        assert torch.equal(method.prompts.deep[index], learner[f"compound_prompts_text.{index}"])
+
+
+def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(
+    method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    path = tmp_path / "export.pth"
+    checkpoint.save_prompts(path, method, {})
+    ours, theirs = torch.load(path, weights_only=True)["prompt_learner"], published["prompt_learner"]
+    assert {name: (tuple(t.shape), t.dtype) for name, t in ours.items()} == {
+        name: (tuple(t.shape), t.dtype) for name, t in theirs.items()
+    }
+    for name in theirs:
+        if name.startswith("token"):
+            assert torch.equal(ours[name], theirs[name]), name
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_export_and_load_is_the_identity(method: AnomalyCLIP, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"prompts{suffix}"
+    before = {name: tensor.clone() for name, tensor in checkpoint.learned_tensors(method).items()}
+    checkpoint.save_prompts(path, method, {"method": "AnomalyCLIP"})
+    with torch.no_grad():
+        for parameter in method.prompts.parameters():
+            parameter.zero_()
+    checkpoint.load_learned(method, checkpoint.read_learned(path), str(path))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in checkpoint.learned_tensors(method).items())
+
+
+def test_a_checkpoint_learned_with_another_text_tower_is_refused(
+    method: AnomalyCLIP, published: dict[str, dict[str, Tensor]]
+) -> None:
+    published["prompt_learner"]["token_suffix_pos"] += 0.5
+    with pytest.raises(ValueError, match="learned with another text tower"):
+        foreign.check_published_backbone(published, method.prompts.embed(method.backbone))
+
+
+def test_a_prompt_learner_without_its_tensors_is_refused(published: dict[str, dict[str, Tensor]]) -> None:
+    del published["prompt_learner"]["ctx_neg"]
+    with pytest.raises(ValueError, match=r"lacks \['ctx_neg'\]"):
+        foreign.read_published(published)

@@ -1,0 +1,200 @@
+"""From a download to a checked index."""
+
+import json
+import string
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from zsad.data.index import read_index
+from zsad.data.prepare import prepare
+
+
+@pytest.fixture
+def run(tmp_path):
+    def call(name, root, layout=None, **options):
+        return prepare(name, root, layout, data_json=tmp_path / "dj", conf=tmp_path / "conf", **options)
+
+    return call
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_index_is_in_the_fields_format(run, mvtec_tree):
+    made = run("tiles", mvtec_tree, "mvtec")
+    index = json.loads(made.index.read_text())
+    assert index["test"]["tile"][0] == {
+        "img_path": "tile/test/crack/000.png",
+        "mask_path": "tile/ground_truth/crack/000_mask.png",
+        "cls_name": "tile",
+        "specie_name": "crack",
+        "anomaly": 1,
+    }
+    assert list(index) == ["train", "test"]
+    assert index["train"]["metal_nut"][0]["mask_path"] == ""
+
+
+def test_counts_are_per_phase_and_category(run, visa_tree, mvtec_tree):
+    assert run("visa", visa_tree).counts == [("test", "candle", 1, 2, 2), ("train", "candle", 1, 0, 0)]
+    assert run("tiles", mvtec_tree, "mvtec").counts == [
+        (phase, category, 2, 2 * (phase == "test"), 2 * (phase == "test"))
+        for phase in ("test", "train")
+        for category in ("metal_nut", "tile")
+    ]
+
+
+def test_the_report_is_a_table_of_counts(run, visa_tree, tmp_path):
+    assert str(run("visa", visa_tree)).splitlines() == [
+        f"wrote {tmp_path}/dj/visa.json",
+        "phase  category  normal  anomalous  with mask",
+        "test   candle    1       2          2",
+        "train  candle    1       0          0",
+    ]
+
+
+def test_what_it_makes_can_be_read(run, visa_tree):
+    samples = read_index(run("visa", visa_tree).index, visa_tree, "test")
+    assert [sample.is_anomalous for sample in samples] == [True, True, False]
+
+
+def test_the_download_is_left_as_it_was(run, mvtec_tree):
+    before = contents(mvtec_tree)
+    run("tiles", mvtec_tree, "mvtec")
+    assert contents(mvtec_tree) == before
+
+
+def test_preparing_twice_gives_the_same_bytes(run, mvtec_tree):
+    first = run("tiles", mvtec_tree, "mvtec").index.read_bytes()
+    assert run("tiles", mvtec_tree, "mvtec").index.read_bytes() == first
+
+
+def test_it_remembers_the_root_and_writes_a_missing_configuration_only(run, mvtec_tree, tmp_path):
+    made = run("tiles", mvtec_tree, "mvtec")
+    assert json.loads((tmp_path / "dj/roots.json").read_text()) == {"tiles": str(mvtec_tree)}
+    content = yaml.safe_load(made.dataset_yaml.read_text())
+    assert content == {"defaults": ["_json", "_self_"], "name": "tiles", "mask_threshold": 127}
+    made.dataset_yaml.write_text("mine")
+    run("tiles", mvtec_tree, "mvtec")
+    assert made.dataset_yaml.read_text() == "mine"
+
+
+def test_progress_counts_every_image(run, mvtec_tree):
+    seen: list[tuple[int, int]] = []
+    run("tiles", mvtec_tree, "mvtec", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 12) for i in range(1, 13)]
+
+
+def test_all_broken_files_are_told_and_no_index_is_written(run, mvtec_tree, save_mask, tmp_path):
+    save_mask(mvtec_tree / "tile/ground_truth/crack/000_mask.png", size=(24, 17))
+    (mvtec_tree / "tile/test/good/000.png").write_bytes(b"")
+    (mvtec_tree / "metal_nut/ground_truth/crack/001_mask.png").unlink()
+    with pytest.raises(ValueError, match="no index written for tiles") as caught:
+        run("tiles", mvtec_tree, "mvtec")
+    text = str(caught.value)
+    assert "1 x sizes differ, 1 x unreadable, 1 x no mask" in text
+    assert "000_mask.png is 24 x 17, but its image tile/test/crack/000.png is 24 x 16" in text
+    assert "unreadable: tile/test/good/000.png" in text
+    assert "no mask: metal_nut/test/crack/001.png" in text
+    assert not (tmp_path / "dj").exists()
+
+
+def test_missing_masks_can_be_accepted(run, mvtec_tree):
+    (mvtec_tree / "tile/ground_truth/crack/001_mask.png").unlink()
+    made = run("tiles", mvtec_tree, "mvtec", allow_missing_masks=True)
+    assert ("test", "tile", 2, 2, 1) in made.counts
+
+
+def test_a_download_without_any_masks_is_fine(run, tmp_path, save):
+    save(tmp_path / "raw/brain/test/good/0.png")
+    save(tmp_path / "raw/brain/test/bad/0.png")
+    assert run("brain", tmp_path / "raw", "mvtec").counts == [("test", "brain", 1, 1, 0)]
+
+
+def test_a_file_of_the_table_that_is_missing_is_told(run, visa_tree):
+    (visa_tree / "candle/Data/Images/Normal/0000.JPG").unlink()
+    with pytest.raises(ValueError, match=r"missing file: candle/Data/Images/Normal/0000\.JPG"):
+        run("visa", visa_tree)
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "candle/../../secret.png", "/secret.png"])
+def test_a_table_cannot_name_files_outside_the_root(run, visa_tree, save, path):
+    save(visa_tree.parent / "secret.png")
+    table = visa_tree / "split_csv/1cls.csv"
+    table.write_text(table.read_text() + f"candle,test,normal,{path},\n")
+    with pytest.raises(ValueError, match=r"outside the root|missing file"):
+        run("visa", visa_tree)
+
+
+def test_a_table_cannot_give_one_mask_or_image_to_two_rows(run, visa_tree):
+    table = visa_tree / "split_csv/1cls.csv"
+    image, mask = "candle/Data/Images/Normal/0000.JPG", "candle/Data/Masks/Anomaly/000.png"
+    table.write_text(table.read_text() + f"candle,test,anomaly,{image},{mask}\n")
+    with pytest.raises(ValueError, match="1 x listed twice, 1 x mask of two images"):
+        run("visa", visa_tree)
+
+
+def test_a_link_that_leaves_the_root_is_refused(run, mvtec_tree, save):
+    (mvtec_tree / "tile/test/good/777.png").symlink_to(save(mvtec_tree.parent / "secret.png"))
+    with pytest.raises(ValueError, match=r"outside the root: tile/test/good/777\.png"):
+        run("tiles", mvtec_tree, "mvtec")
+
+
+def test_a_missing_root_and_an_empty_one_are_told_apart(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*gone: unpack the download and run zsad prepare visa"):
+        run("visa", tmp_path / "gone")
+    (tmp_path / "empty/tile/test/good").mkdir(parents=True)
+    with pytest.raises(ValueError, match="no image in them; is the download complete"):
+        run("mine", tmp_path / "empty", "mvtec")
+
+
+@pytest.mark.parametrize("name", ["roots", "../x", "a/b", "", "-x"])
+def test_a_name_must_be_a_file_name(run, mvtec_tree, name):
+    with pytest.raises(ValueError, match="cannot name a dataset"):
+        run(name, mvtec_tree, "mvtec")
+
+
+STEMS = st.text(string.ascii_letters + string.digits + " ()_-.é", min_size=1, max_size=6).filter(
+    lambda stem: not stem.startswith(".") and stem.strip(". ") == stem
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    images=st.lists(
+        st.tuples(st.sampled_from(["good", "crack", "hole"]), STEMS, st.sampled_from([".png", ".PNG", ".bmp"])),
+        unique_by=lambda image: (image[0], image[1]),
+        min_size=1,
+        max_size=8,
+    ),
+    strays=st.lists(st.tuples(st.sampled_from(["crack", "hole"]), STEMS), max_size=4),
+)
+def test_an_index_never_leaves_its_root_repeats_an_image_or_swaps_a_mask(images, strays):
+    """Whatever the names: the mask of DEFECT/STEM is ground_truth/DEFECT/STEM_mask, and nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "raw")
+        (root / "tile/test/good").mkdir(parents=True)
+        for defect, stem, suffix in images:
+            _tiny(root / "tile/test" / defect / f"{stem}{suffix}")
+        masked = {(defect, stem) for defect, stem, _ in images if defect != "good"} | set(strays)
+        for defect, stem in masked:
+            _tiny(root / "tile/ground_truth" / defect / f"{stem}_mask.png")
+        made = prepare("tiles", root, "mvtec", data_json=Path(folder, "dj"), conf=Path(folder, "conf"))
+        entries = json.loads(made.index.read_text())["test"]["tile"]
+    expected = {
+        f"tile/test/{defect}/{stem}{suffix}": "" if defect == "good" else f"tile/ground_truth/{defect}/{stem}_mask.png"
+        for defect, stem, suffix in images
+    }
+    assert len(entries) == len(expected)
+    assert {entry["img_path"]: entry["mask_path"] for entry in entries} == expected
+
+
+def _tiny(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (2, 2)).save(path)
