@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
@@ -19,18 +20,19 @@ def main(config: DictConfig) -> None:
     with build.clear_errors():
         build.require_trainable(config)
         resume_from = build.resume_path(config)
+        from zsad import runs  # torch: not before the cheap mistakes are excluded
+
         build.seed_everything(config)
         data = build.build(config.dataset)
         data.setup("fit")  # a mistake in the data shows before any weights are read
         task = build.build(config.model)
-        task.provenance = build.provenance(config, task, data)
+        task.provenance = runs.provenance(
+            task, data, chosen=build.chosen(), settings=build.settings(config), seed=config.seed
+        )
         trainer = build.build_trainer(config)
         log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d anomalous", task.provenance["trained_on"])
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
-        log.info("learned: %s", config.paths.output_dir)
-        log.info(
-            "to test it: python test.py dataset=mvtec %s ckpt_path=%s", build.same_model(), config.paths.output_dir
-        )
+        runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 
 
 if __name__ == "__main__":

@@ -16,13 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
-    from lightning import LightningModule, Trainer
+    from lightning import Trainer
 
-    from zsad.data.module import JsonDataModule
-    from zsad.tasks.prompt_tuning import PromptTuning
 
 PACKAGE = Path(__file__).parent
 # Inside an installed package, or beside src/ in a clone.
@@ -88,6 +86,8 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose(config_name, list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]  # as in a Hydra job, where it is not part of the configuration either
     return config
 
 
@@ -115,19 +115,54 @@ def seed_everything(config: DictConfig) -> None:
     seed(config.seed, workers=True, verbose=False)
 
 
+def chosen() -> dict[str, str]:
+    """Return what this run chose of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
+    return {group: str(name) for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as plain values, everything resolved."""
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """Return the numbers and words of a model's method, flat: ``prompts.deep_blocks`` → 9.
+
+    Neither the backbone nor what says which classes are built is among them.
+    """
+    return _flat({key: value for key, value in plain(config.model.method).items() if key != "backbone"})
+
+
 def require_trainable(config: DictConfig) -> None:
     """Check that a model learns at all, before any weights are read.
 
     Raises:
         ValueError: If it is training-free; the message is the command that tests it.
     """
-    from zsad.tasks.prompt_tuning import PromptTuning
+    if not _learns(config):
+        model, dataset = chosen()["model"], chosen()["dataset"]
+        raise ValueError(f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}")
 
-    if not issubclass(get_class(config.model._target_), PromptTuning):
+
+def require_prompts(config: DictConfig) -> None:
+    """Check that a model that learns is given what was learned, and one that does not is not.
+
+    Raises:
+        ValueError: If not; the message is the command that is needed.
+        FileNotFoundError: If the given checkpoint does not exist.
+    """
+    from zsad.tasks.checkpoint import find_checkpoint
+
+    model, backbone = chosen()["model"], chosen()["backbone"]
+    if _learns(config) and config.ckpt_path is None:
         raise ValueError(
-            f"model={_choice('model')} has nothing to train; run: "
-            f"python test.py model={_choice('model')} dataset={_choice('dataset')}"
+            f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
+            f"python train.py model={model} backbone={backbone} dataset=visa"
         )
+    if config.ckpt_path is not None and not _learns(config):
+        raise ValueError(f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out")
+    if config.ckpt_path is not None:
+        find_checkpoint(config.ckpt_path)
 
 
 def resume_path(config: DictConfig) -> str | None:
@@ -154,87 +189,16 @@ def resume_path(config: DictConfig) -> str | None:
     return None
 
 
-def provenance(config: DictConfig, task: PromptTuning, data: JsonDataModule) -> dict[str, Any]:
-    """Describe what is about to be learned, from what: plain values that every checkpoint keeps."""
-    from zsad import __version__
-    from zsad.backbones.weights import fingerprint
-
-    samples = data.train_samples
-    return {
-        **task.provenance,
-        "version": __version__,
-        "model": _choice("model"),
-        "backbone": _choice("backbone"),
-        "backbone_fingerprint": fingerprint(task.method.backbone),  # type: ignore[arg-type]
-        "settings": _plain_settings(config.model.method),
-        "seed": config.seed,
-        "trained_on": {
-            "dataset": data.name,
-            "phase": data.train_phase,
-            "categories": sorted({sample.category for sample in samples}),
-            "images": len(samples),
-            "anomalous": sum(sample.is_anomalous for sample in samples),
-        },
-    }
-
-
-def load_prompts(config: DictConfig, task: LightningModule) -> dict[str, Any]:
-    """Load what was learned into a task that learns; one that does not is left as it is.
-
-    Returns:
-        The provenance of the prompts; empty for training-free models and published files.
-
-    Raises:
-        ValueError: If a model that learns is used without a checkpoint.
-    """
-    from zsad.tasks.prompt_tuning import PromptTuning
-
-    if not isinstance(task, PromptTuning):
-        return {}
-    if config.ckpt_path is None:
-        model, backbone = _choice("model"), _choice("backbone")
-        raise ValueError(
-            f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
-            f"python train.py model={model} backbone={backbone} dataset=visa"
-        )
-    return task.load_prompts(config.ckpt_path)
-
-
-def warnings_for(config: DictConfig, task: Any, data: JsonDataModule, learned: dict[str, Any]) -> list[str]:
-    """Return what a reader of the results has to know: tested on what it learned from, other weights, other settings."""
-    from zsad.backbones.weights import fingerprint
-
-    notes = []
-    trained_on = learned.get("trained_on", {})
-    if trained_on.get("dataset") == data.name:
-        notes.append(f"not zero-shot: the prompts were learned on {data.name} and tested on {data.name}")
-    if "backbone_fingerprint" in learned and learned["backbone_fingerprint"] != fingerprint(task.method.backbone):
-        notes.append(
-            f"other weights: the prompts were learned on backbone {learned.get('backbone')} "
-            f"({learned['backbone_fingerprint']}), which is not the one tested ({_choice('backbone')})"
-        )
-    here = _plain_settings(config.model.method)
-    for key, value in learned.get("settings", {}).items():
-        if key in here and here[key] != value:
-            notes.append(f"other settings: learned with {key}={value}, tested with {key}={here[key]}")
-    return notes
-
-
 def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> None:
     """Give a model the settings its prompts were learned with.
 
-    A checkpoint is a stranger's file: it may only replace plain values that the configuration already has, never say
-    what is built.
+    A checkpoint is a stranger's file: it may only replace plain values that the configuration already has. It can
+    neither say what is built nor make the configuration look something up.
     """
-    own = _plain_settings(config.model.method)
+    own = settings(config)
     for key, value in learned.get("settings", {}).items():
-        if key in own and type(value) is type(own[key]):
+        if key in own and _is_plain(value) and (own[key] is None or type(value) is type(own[key])):
             OmegaConf.update(config.model.method, key, value)
-
-
-def same_model() -> str:
-    """Return the part of a command line that chooses this run's model and backbone again."""
-    return f"model={_choice('model')} backbone={_choice('backbone')}"
 
 
 @contextmanager
@@ -256,17 +220,22 @@ def _unknown_choice(group: str, name: str, known: list[str]) -> str:
     return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
 
 
-def _choice(group: str) -> str:
-    return str(HydraConfig.get().runtime.choices[group])
+def _learns(config: DictConfig) -> bool:
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+    return issubclass(get_class(config.model._target_), PromptTuning)
 
 
-def _plain_settings(method: DictConfig) -> dict[str, Any]:
-    """Flatten the numbers and words of a method: ``prompts.deep_blocks`` → 9; without backbone and constructors."""
-    settings: dict[str, Any] = {}
-    for key in method:
-        value = None if key == "backbone" or str(key).startswith("_") else method[key]
-        if isinstance(value, DictConfig):
-            settings |= {f"{key}.{inner}": plain for inner, plain in _plain_settings(value).items()}
-        elif value is not None:
-            settings[str(key)] = list(value) if OmegaConf.is_list(value) else value
-    return settings
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(item) and not isinstance(item, list) for item in value)
+    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key.startswith("_"):
+            continue
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -5,9 +5,9 @@ Legend: B images in a batch, H × W pixels.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Sample:
         category: Object or texture class, as in the index (``metal_nut``).
         defect: Kind of defect, ``good`` for normal images, empty where unknown.
         is_anomalous: The image label. It comes from the index, never from the mask.
+        more_masks: Further ground-truth files of the same image, to be united with the first (MVTec LOCO).
     """
 
     image_path: Path
@@ -30,6 +31,7 @@ class Sample:
     category: str
     defect: str
     is_anomalous: bool
+    more_masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,11 @@ class Batch:
     defect: tuple[str, ...]
     path: tuple[str, ...]
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """Return a copy whose tensors live on ``device``. Lightning and PyTorch look for this name."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self) -> "Batch":
         """Return a copy in page-locked memory. The DataLoader looks for this name."""
         return self._map(lambda tensor: tensor.pin_memory())
 
@@ -64,7 +66,7 @@ class Batch:
         """Return the number of images."""
         return len(self.image)
 
-    def _map(self, function) -> Self:
+    def _map(self, function) -> "Batch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
 
@@ -86,3 +88,32 @@ class Prediction:
     def probability(self) -> Tensor:
         """(B,) in [0, 1]: the softmax of the two logits whose difference is ``score``. For display."""
         return self.score.double().sigmoid()
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """How well a method does on a dataset, category by category.
+
+    Attributes:
+        values: For each category the value of each metric, in [0, 1]; NaN where it is undefined.
+        reasons: For each category the metrics that are undefined, and why.
+        images: For each category how many normal and how many anomalous images were seen.
+    """
+
+    values: dict[str, dict[str, float]]
+    reasons: dict[str, dict[str, str]]
+    images: dict[str, tuple[int, int]]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics, in the order of the table."""
+        return tuple(dict.fromkeys(name for row in self.values.values() for name in row))
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The unweighted mean of each metric over the categories where it is defined; NaN where there is none."""
+        return {name: self._mean(name) for name in self.metrics}
+
+    def _mean(self, metric: str) -> float:
+        defined = [row[metric] for row in self.values.values() if not math.isnan(row[metric])]
+        return sum(defined) / len(defined) if defined else math.nan

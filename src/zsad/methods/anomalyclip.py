@@ -9,7 +9,6 @@ Legend: B images, L tapped blocks, N patches on an h × w grid, H × W pixels, E
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from zsad.maths.resample import gaussian_smooth, upsample
 from zsad.methods.prompts import ObjectAgnosticPrompts
 from zsad.types import Batch, Prediction
 
-ImageScore = Literal["global", "map", "both"]
+IMAGE_SCORES = ("global", "map", "both")
 
 
 class AnomalyCLIP(nn.Module):
@@ -57,12 +56,12 @@ class AnomalyCLIP(nn.Module):
         temperature: float = 0.07,
         local_weight: float = 4.0,
         sigma_px: float = 4.0,
-        image_score: ImageScore = "global",
+        image_score: str = "global",
         norm_image: bool = False,
     ) -> None:
         super().__init__()
-        if image_score not in get_args(ImageScore):
-            raise ValueError(f"image_score={image_score!r}: expected one of {get_args(ImageScore)}")
+        if image_score not in IMAGE_SCORES:
+            raise ValueError(f"image_score={image_score!r}: expected one of {IMAGE_SCORES}")
         self.backbone = backbone
         self.prompts = prompts(backbone.text_width)
         self.feature_blocks = [backbone.block_at(block, of=tower_depth) for block in feature_blocks]

@@ -1,0 +1,22 @@
+"""The procedural inspection world and the datasets made of it."""
+
+from zsad.data.synthetic.captions import Caption, captions
+from zsad.data.synthetic.marks import GRADES, Grade
+from zsad.data.synthetic.world import CATEGORIES, WORLDS, Draw, Pair, render, render_pair, stream, wild_pair
+from zsad.data.synthetic.writer import write_synthetic
+
+__all__ = [
+    "CATEGORIES",
+    "GRADES",
+    "WORLDS",
+    "Caption",
+    "Draw",
+    "Grade",
+    "Pair",
+    "captions",
+    "render",
+    "render_pair",
+    "stream",
+    "wild_pair",
+    "write_synthetic",
+]
