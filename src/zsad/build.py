@@ -105,7 +105,8 @@ def build_trainer(config: DictConfig) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=build(config.logger))
+    logger = build(config.logger) if config.logger else False
+    return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
 
 
 def seed_everything(config: DictConfig) -> None:
@@ -126,11 +127,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def settings(config: DictConfig) -> dict[str, Any]:
-    """Return the numbers and words of a model's method, flat: ``prompts.deep_blocks`` → 9.
+    """Return the numbers and words of a model's method, flat: ``prompts.deep_blocks`` → 9; and the size of its input.
 
     Neither the backbone nor what says which classes are built is among them.
     """
-    return _flat({key: value for key, value in plain(config.model.method).items() if key != "backbone"})
+    method = {key: value for key, value in plain(config.model.method).items() if key != "backbone"}
+    return {**_flat(method), "image_size": config.image_size}
 
 
 def require_trainable(config: DictConfig) -> None:
@@ -198,7 +200,29 @@ def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> None:
     own = settings(config)
     for key, value in learned.get("settings", {}).items():
         if key in own and _is_plain(value) and (own[key] is None or type(value) is type(own[key])):
-            OmegaConf.update(config.model.method, key, value)
+            OmegaConf.update(config, key if key == "image_size" else f"model.method.{key}", value)
+
+
+def known_choices(learned: dict[str, Any], **given: str | None) -> list[str]:
+    """Return the overrides that choose what the user gave, or else what the checkpoint was learned with.
+
+    Raises:
+        ValueError: If neither says it, or the name is not one of ours.
+    """
+    overrides = []
+    for group, name in given.items():
+        name = name or learned.get(group)
+        if name not in choices(group):
+            said = "does not say its" if name is None else f"names an unknown {group}, {name!r}, instead of a known"
+            raise ValueError(f"the checkpoint {said} {group}: pass --{group} with one of {', '.join(choices(group))}")
+        overrides.append(f"{group}={name}")
+    return overrides
+
+
+def mask_threshold(dataset: str) -> int | None:
+    """Return the mask rule in a dataset's configuration; ``None`` where there is none."""
+    file = CONF / "dataset" / f"{dataset}.yaml"
+    return OmegaConf.select(OmegaConf.load(file), "mask_threshold") if file.is_file() else None
 
 
 @contextmanager

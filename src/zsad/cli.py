@@ -1,0 +1,139 @@
+"""``zsad``: everything that is not training or testing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from zsad import build
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Zero-shot anomaly detection."
+)
+
+GENERATED = "synthetic"
+DataJson = Annotated[Path, typer.Option(help="Folder of the dataset indexes.")]
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="Name of the dataset from now on: dataset=NAME.")],
+    root: Annotated[Path, typer.Argument(help="The unpacked download. For 'synthetic': where to write the images.")],
+    layout: Annotated[str | None, typer.Option(help="How ROOT is laid out; by default as NAME's download.")] = None,
+    normal: Annotated[list[str] | None, typer.Option(help="Other names of the folder of normal images.")] = None,
+    mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
+    allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
+    data_json: DataJson = Path("data_json"),
+) -> None:
+    """Write the index of a download, checking every file. The download itself is not altered.
+
+    ``zsad prepare synthetic ROOT`` first generates two sets of images, synthetic_a to learn from and synthetic_b to
+    test on, for which nothing has to be downloaded.
+    """
+    from zsad.data.prepare import prepare as write_index
+    from zsad.data.synthetic import write_synthetic
+
+    with build.clear_errors():
+        sets = {name: (root, layout)}
+        if name == GENERATED:
+            worlds = {f"{GENERATED}_{world}": world for world in ("a", "b")}
+            sets = {
+                dataset: (write_synthetic(root / dataset, world=world), "mvtec") for dataset, world in worlds.items()
+            }
+        for dataset, (folder, its_layout) in sets.items():
+            with _progress(f"reading {dataset}") as progress:
+                prepared = write_index(
+                    dataset,
+                    folder,
+                    its_layout,
+                    data_json=data_json,
+                    conf=build.CONF / "dataset",
+                    normal=normal or (),
+                    mask_suffix=mask_suffix,
+                    allow_missing_masks=allow_missing_masks,
+                    progress=progress,
+                )
+            typer.echo(prepared)
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="Dataset whose index is checked against the disk.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the images, if they have moved.")] = None,
+    data_json: DataJson = Path("data_json"),
+) -> None:
+    """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
+    from zsad.data.verify import verify as check
+
+    with build.clear_errors(), _progress(f"decoding {name}") as progress:
+        threshold = build.mask_threshold(name)
+        report = check(name, root, data_json=data_json, mask_threshold=threshold, progress=progress)
+    typer.echo(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A run folder, a .ckpt, .safetensors, or a published epoch_N.pth.")
+    ],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for them.")],
+    out: Annotated[Path, typer.Option(help="Where heat maps and scores.csv go.")] = Path("runs/predict"),
+    model: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
+    category: Annotated[str, typer.Option(help="What is in the images, for methods that want to know.")] = "object",
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")
+    ] = None,
+) -> None:
+    """Draw a heat map of every image and write their scores, for pictures without a dataset."""
+    from zsad import prediction
+
+    with build.clear_errors():
+        files = prediction.find_images(images)
+        learned = prediction.read_provenance(checkpoint)
+        chosen = build.known_choices(learned, model=model, backbone=backbone)
+        config = build.compose("test", [*chosen, f"paths.output_dir={out}", "logger=none", *(override or [])])
+        build.adopt_settings(config, learned)
+        task, trainer = build.build(config.model), build.build_trainer(config)
+        task.load_prompts(checkpoint)
+        trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
+    typer.echo(f"{len(files)} images: {out}/heatmaps, {out}/scores.csv")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A run folder, a .ckpt or .safetensors.")],
+    file: Annotated[Path, typer.Argument(help="NAME.safetensors, or NAME.pth for the published programs.")],
+    backbone: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")
+    ] = None,
+) -> None:
+    """Save the learned prompts alone: half a megabyte less, and readable elsewhere."""
+    from zsad import prediction
+    from zsad.tasks.checkpoint import save_prompts
+
+    with build.clear_errors():
+        learned = prediction.read_provenance(checkpoint)
+        chosen = build.known_choices(learned, model=None, backbone=backbone)
+        config = build.compose("test", [*chosen, "paths.output_dir=.", "logger=none", *(override or [])])
+        build.adopt_settings(config, learned)
+        task = build.build(config.model)
+        task.load_prompts(checkpoint)
+        save_prompts(file, task.method, learned)
+    typer.echo(file)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        row = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)

@@ -1,0 +1,53 @@
+"""Predict for pictures that belong to no dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from zsad.data.images import ImageDataset, collate
+from zsad.data.sources import IMAGE_SUFFIXES, natural_key
+from zsad.tasks.checkpoint import find_checkpoint, read_learned
+from zsad.types import Batch, Sample
+
+UNLABELLED = "unlabelled"
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Return the image files that are meant: files as they are, folders searched through in natural order.
+
+    Raises:
+        FileNotFoundError: If a path does not exist, or nothing in a folder looks like an image.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"no such image or folder: {path}")
+        inside = [path] if path.is_file() else _images_below(path)
+        if not inside:
+            raise FileNotFoundError(f"no images below {path}: expected names in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def read_provenance(checkpoint: Path) -> dict[str, Any]:
+    """Return what a checkpoint says about itself; empty for published files.
+
+    Raises:
+        FileNotFoundError, ValueError: As ``read_learned``.
+    """
+    return read_learned(find_checkpoint(checkpoint)).provenance
+
+
+def loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
+    """Return batches of one image whose truth is unknown."""
+    samples = [Sample(path, None, category, UNLABELLED, is_anomalous=True) for path in files]
+    return DataLoader(ImageDataset(samples, image_size), batch_size=1, collate_fn=collate)
+
+
+def _images_below(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(files, key=lambda path: natural_key(path.as_posix()))

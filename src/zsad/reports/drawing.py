@@ -1,0 +1,213 @@
+"""Pictures of anomaly maps: arrays in, arrays out.
+
+A picture is (h, w, 3) uint8, RGB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+Picture = NDArray[np.uint8]
+Size = tuple[int, int]  # (width, height), as Pillow and OpenCV have it
+Range = tuple[float, float]
+
+BACKGROUND = (255, 255, 255)
+INK = (32, 32, 32)
+TRUTH = (255, 255, 255)
+GOOD, DEFECTIVE = (38, 139, 80), (196, 52, 45)
+OPACITY = (0.25, 0.7)  # of the lowest and of the highest value: what looks normal stays visible
+MARGIN_PX = 8
+TEXT_PX = 13
+LINE_PX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """One image of a contact sheet: small pictures above each other, and what to say below them."""
+
+    pictures: tuple[Picture, ...]
+    caption: str
+    is_anomalous: bool
+
+
+def to_picture(image: Tensor, size: Size) -> Picture:
+    """Turn an image (3, H, W) in [0, 1] into a picture of the given size."""
+    pixels = image.detach().float().clamp(0, 1).mul(255).round().byte().cpu().permute(1, 2, 0).numpy()
+    return _resized(pixels, size)
+
+
+def heat(picture: Picture, anomaly_map: Tensor, value_range: Range | None = (0.0, 1.0)) -> Picture:
+    """Lay a coloured anomaly map (H, W) over a picture.
+
+    A fixed range gives the same colour to the same value in every image, so that normal images do not glow. With
+    ``None`` each map is stretched by its own minimum and maximum.
+    """
+    values = _resized(anomaly_map.detach().float().cpu().numpy(), (picture.shape[1], picture.shape[0]))
+    low, high = value_range or (float(values.min()), float(values.max()))
+    level = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.uint8)
+    return _blended(level, grey)
+
+
+def outline(picture: Picture, mask: Tensor) -> Picture:
+    """Draw the outline of a ground-truth mask (H, W) onto a copy of a picture: white with a dark rim.
+
+    The line runs around the defect, not over its border, so that small defects stay visible.
+    """
+    height, width = picture.shape[:2]
+    line = max(1, round(max(width, height) / 300))
+    filled = _covered(mask.cpu().numpy().astype(np.uint8), (width, height))
+    around = cv2.dilate(filled, np.ones((2 * line + 7, 2 * line + 7), np.uint8))
+    contours, _ = cv2.findContours(around, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = picture.copy()
+    cv2.drawContours(drawn, contours, -1, (0, 0, 0), line + 2, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, TRUTH, line, cv2.LINE_AA)
+    return drawn
+
+
+def overlay(
+    image: Tensor,
+    anomaly_map: Tensor,
+    mask: Tensor | None = None,
+    *,
+    size: Size | None = None,
+    value_range: Range | None = (0.0, 1.0),
+    caption: str = "",
+) -> Picture:
+    """Draw image, ground truth and anomaly map side by side, with a colour bar and a caption.
+
+    Args:
+        image: (3, H, W) in [0, 1].
+        anomaly_map: (H', W'), higher is more anomalous.
+        mask: (H, W) bool; without one there is no panel of the ground truth.
+        size: Of one panel; by default that of the map.
+        value_range: The values at the two ends of the colours, ``None`` for the map's own.
+        caption: A line below.
+    """
+    picture = to_picture(image, size or (anomaly_map.shape[1], anomaly_map.shape[0]))
+    heated = heat(picture, anomaly_map, value_range)
+    panels = [("image", picture), ("anomaly map", heated)]
+    if mask is not None:
+        panels = [("image", picture), ("ground truth", outline(picture, mask)), ("anomaly map", outline(heated, mask))]
+    low, high = value_range or (float(anomaly_map.min()), float(anomaly_map.max()))
+    bar = _colour_bar(picture.shape[0], f"{low:.2g}", f"{high:.2g}")
+    cells = [*(_titled(title, panel) for title, panel in panels), _titled("", bar)]
+    return _framed(_side_by_side(cells), below=caption)
+
+
+def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> Picture:
+    """Draw rows of thumbnails, each row under its heading; empty rows are left out."""
+    strips = [_titled(heading, _side_by_side([_captioned(t) for t in row])) for heading, row in rows if row]
+    return _framed(_stacked(strips, gap=MARGIN_PX), above=title)
+
+
+def fit(size: Size, longest: int) -> Size:
+    """Scale a size so that its longer side is ``longest``."""
+    scale = longest / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _blended(level: NDArray[np.floating], grey: Picture) -> Picture:
+    """Lay the colours of levels in [0, 1] over a grey picture; the higher, the more opaque."""
+    colours = cv2.applyColorMap(np.round(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * level)[..., None]
+    return np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+
+
+def _covered(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize a mask so that every defect leaves at least one pixel."""
+    if size[0] < mask.shape[1]:
+        return (cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+
+
+def _resized(pixels: NDArray, size: Size) -> NDArray:
+    """Resize; averaging when it gets smaller, which linear interpolation would alias."""
+    smaller = size[0] < pixels.shape[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _colour_bar(height: int, low: str, high: str) -> Picture:
+    """Draw the colours from the highest value down to the lowest, as the maps show them over mid grey."""
+    level = np.repeat(np.linspace(1, 0, height)[:, None], 12, axis=1)
+    grey = np.full((height, 12, 3), 128, np.uint8)
+    width = 18 + math.ceil(max(_font().getlength(text) for text in (low, high)))
+    canvas = np.full((height, width, 3), BACKGROUND, np.uint8)
+    canvas[:, :12] = _blended(level, grey)
+    return _written(canvas, [((16, 0), high), ((16, height - TEXT_PX - 4), low)])
+
+
+def _captioned(thumbnail: Thumbnail) -> Picture:
+    stack = _stacked(thumbnail.pictures, gap=2)
+    colour = DEFECTIVE if thumbnail.is_anomalous else GOOD
+    strip = np.full((LINE_PX, stack.shape[1], 3), BACKGROUND, np.uint8)
+    return np.vstack((stack, _written(strip, [((0, 2), _shortened(thumbnail.caption, stack.shape[1]))], colour)))
+
+
+def _titled(title: str, picture: Picture) -> Picture:
+    """Put a line above a picture, which becomes wider where the line needs it."""
+    width = max(picture.shape[1], math.ceil(_font().getlength(title)))
+    strip = np.full((LINE_PX, width, 3), BACKGROUND, np.uint8)
+    return np.vstack((_written(strip, [((0, 0), title)]), _padded(picture, picture.shape[0], width)))
+
+
+def _framed(picture: Picture, above: str = "", below: str = "") -> Picture:
+    """Give a picture a margin, and a line above or below."""
+    width = max(picture.shape[1], *(math.ceil(_font().getlength(text)) for text in (above, below)))
+    parts = [_padded(picture, picture.shape[0], width)]
+    blank = np.full((LINE_PX, width, 3), BACKGROUND, np.uint8)
+    if above:
+        parts.insert(0, _padded(_written(blank, [((0, 0), above)]), LINE_PX + 4, width))
+    if below:
+        parts.append(_written(blank, [((0, 4), below)]))
+    edge = ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0))
+    return np.pad(np.vstack(parts), edge, constant_values=255)
+
+
+def _side_by_side(pictures: Sequence[Picture]) -> Picture:
+    height = max(picture.shape[0] for picture in pictures)
+    padded = [_padded(picture, height, picture.shape[1] + MARGIN_PX) for picture in pictures]
+    return np.hstack(padded)[:, :-MARGIN_PX]
+
+
+def _stacked(pictures: Sequence[Picture], gap: int) -> Picture:
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [_padded(picture, picture.shape[0] + gap, width) for picture in pictures]
+    return np.vstack(padded)[:-gap]
+
+
+def _padded(picture: Picture, height: int, width: int) -> Picture:
+    """Extend a picture to the right and downwards."""
+    canvas = np.full((height, width, 3), BACKGROUND, np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas
+
+
+def _written(
+    picture: Picture, lines: Sequence[tuple[tuple[int, int], str]], colour: tuple[int, int, int] = INK
+) -> Picture:
+    canvas = Image.fromarray(picture)
+    draw = ImageDraw.Draw(canvas)
+    for position, text in lines:
+        draw.text(position, text, fill=colour, font=_font())
+    return np.array(canvas)
+
+
+def _shortened(text: str, width_px: int) -> str:
+    """Cut a text to a width, with an ellipsis where something is missing."""
+    if _font().getlength(text) <= width_px:
+        return text
+    kept = next((n for n in range(len(text), 0, -1) if _font().getlength(text[:n] + "…") <= width_px), 0)
+    return text[:kept] + "…"
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(TEXT_PX)
