@@ -16,7 +16,8 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Zero-shot anomaly detection."
 )
 
-GENERATED = "synthetic"
+# Datasets that are generated, not downloaded, and the worlds that they consist of.
+GENERATED = {"synthetic": ("a", "b")}
 DataJson = Annotated[Path, typer.Option(help="Folder of the dataset indexes.")]
 
 
