@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zsad.backbones import weights
 from zsad.backbones.clip import CLIP
+from zsad.backbones.tokenizer import tokenize
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,13 @@ def test_every_form_gives_the_same_model(form: str, state: dict[str, Tensor], tm
     assert own.keys() == state.keys()
     assert all(torch.equal(own[name], state[name]) for name in state)
     assert (backbone.native_size, backbone.patch_size, backbone.depth, backbone.text_depth) == (28, 14, 2, 2)
+
+
+def test_a_tower_read_from_a_file_can_change_its_device(state: dict[str, Tensor], tmp_path: Path) -> None:
+    backbone = CLIP(pretrained=str(save_as("safetensors", state, tmp_path)))
+    assert [name for name, tensor in [*backbone.named_parameters(), *backbone.named_buffers()] if tensor.is_meta] == []
+    tokens = tokenize(["object"])  # open_clip's own text tower reads the mask that ours does without
+    torch.testing.assert_close(backbone.encode_text(tokens), backbone.model.encode_text(tokens), atol=1e-5, rtol=1e-5)
 
 
 def test_half_precision_files_become_float32(state: dict[str, Tensor], tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""Training: what a checkpoint holds, resuming as if nothing had happened, and refusing what does not fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
+
+from zsad.backbones.clip import CLIP
+from zsad.data.module import JsonDataModule
+from zsad.data.roots import write_json
+from zsad.maths import curves
+from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.tasks.metrics import CategoryMetrics
+from zsad.tasks.prompt_tuning import PromptTuning
+
+METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})
+ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
+IMAGES = 10
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Callable[[], JsonDataModule]:
+    """Ten pictures of 56 px, every second with a bright square, and an index of them."""
+    rng = np.random.default_rng(0)
+    entries = []
+    for number in range(IMAGES):
+        pixels = rng.integers(60, 120, (56, 56, 3), dtype=np.uint8)
+        mask = np.zeros((56, 56), dtype=np.uint8)
+        if number % 2:
+            mask[14:28, 14:28] = 255
+            pixels[mask > 0] = 250
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+        entries.append(
+            {
+                "img_path": f"{number}.png",
+                "mask_path": f"{number}_mask.png" if number % 2 else "",
+                "cls_name": "plate",
+                "specie_name": "spot" if number % 2 else "good",
+                "anomaly": number % 2,
+            }
+        )
+    write_json(tmp_path / "index.json", {"train": {}, "test": {"plate": entries}})
+    return lambda: JsonDataModule(
+        "plates", index=tmp_path / "index.json", root=tmp_path, image_size=56, batch_size=4, num_workers=0
+    )
+
+
+@pytest.fixture
+def task(tiny_backbone: CLIP) -> Callable[..., PromptTuning]:
+    def make(deep_blocks: int = 3) -> PromptTuning:
+        seed_everything(111, verbose=False)
+        prompts = partial(ObjectAgnosticPrompts, deep_blocks=deep_blocks)
+        return PromptTuning(AnomalyCLIP(tiny_backbone, prompts=prompts), METRICS, ADAM)
+
+    return make
+
+
+def trainer(folder: Path, epochs: int, *callbacks: Callback) -> Trainer:
+    saver = ModelCheckpoint(folder, filename="epoch_{epoch:02d}", auto_insert_metric_name=False, save_last=True)
+    return Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=[saver, *callbacks],
+        logger=False,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class _Killed(BaseException):
+    """Nothing catches it: the process is gone."""
+
+
+class _KillIn(Callback):
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.when = (epoch, batch)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (trainer.current_epoch, batch_idx) == self.when:
+            raise _Killed
+
+
+def prompts_of(task: PromptTuning) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in task.method.prompts.state_dict().items()}  # type: ignore[union-attr]
+
+
+def test_a_killed_training_resumes_and_ends_with_the_weights_of_an_undisturbed_one(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    undisturbed = task()
+    trainer(tmp_path / "whole", 4).fit(undisturbed, data())
+
+    killed = task()
+    with pytest.raises(_Killed):
+        trainer(tmp_path / "killed", 4, _KillIn(epoch=2, batch=1)).fit(killed, data())
+    torch.manual_seed(999)  # the new process is in another random state
+    resumed = task()
+    trainer(tmp_path / "killed", 4).fit(
+        resumed, data(), ckpt_path=str(tmp_path / "killed" / "last.ckpt"), weights_only=True
+    )
+    for name, tensor in prompts_of(undisturbed).items():
+        assert torch.equal(tensor, prompts_of(resumed)[name]), name
+
+
+def test_a_checkpoint_holds_what_was_learned_and_on_what_and_is_small(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    tuned = task()
+    tuned.provenance["trained_on"] = {"dataset": "plates"}
+    trainer(tmp_path / "run", 1).fit(tuned, data())
+    file = tmp_path / "run" / "last.ckpt"
+    content = torch.load(file, weights_only=True)
+    assert set(content["state_dict"]) == {"method.prompts.normal", "method.prompts.anomalous", "method.prompts.deep"}
+    assert content["zsad"] == {"method": "AnomalyCLIP", "trained_on": {"dataset": "plates"}}
+    numbers = sum(tensor.numel() for tensor in content["state_dict"].values())
+    assert file.stat().st_size < 3 * 4 * numbers + 20_000  # the prompts, and Adam's two moments of them
+
+
+def test_training_learns(data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path) -> None:
+    tuned, module = task(), data()
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    before = sum(float(term.detach()) for term in tuned.method.loss(batch).values())  # type: ignore[operator]
+    trainer(tmp_path / "run", 5).fit(tuned, module)
+    after = sum(float(term.detach()) for term in tuned.method.loss(batch).values())  # type: ignore[operator]
+    assert after < 0.9 * before
+
+
+def test_testing_gives_a_table_of_every_category_and_ignores_the_batch_size(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    tables = []
+    for batch_size in (1, 3):
+        module, tested = data(), task()
+        module.test_batch_size = batch_size
+        trainer(tmp_path / "run", 1).test(tested, module, verbose=False)
+        assert tested.results is not None
+        tables.append(tested.results)
+    assert tables[0].images == {"plate": (5, 5)}
+    for name, value in tables[0].values["plate"].items():
+        assert tables[1].values["plate"][name] == pytest.approx(value, abs=1e-6)
+
+
+def test_loaded_prompts_are_the_saved_ones(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    tuned = task()
+    trainer(tmp_path / "run" / "checkpoints", 1).fit(tuned, data())
+    fresh = task()
+    assert not torch.equal(prompts_of(fresh)["normal"], prompts_of(tuned)["normal"])
+    fresh.load_prompts(tmp_path / "run")  # a run folder stands for its last checkpoint
+    for name, tensor in prompts_of(tuned).items():
+        assert torch.equal(tensor, prompts_of(fresh)[name])
+
+
+def test_a_checkpoint_of_another_depth_is_refused_with_both_shapes_and_the_setting(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    trainer(tmp_path / "run", 1).fit(task(deep_blocks=3), data())
+    other = task(deep_blocks=4)
+    before = prompts_of(other)
+    wanted = r"prompts.deep is \(2, 4, 64\) there and \(3, 4, 64\) here.*model.method.prompts"
+    with pytest.raises(ValueError, match=wanted):
+        other.load_prompts(tmp_path / "run" / "last.ckpt")
+    with pytest.raises(ValueError, match=wanted):
+        trainer(tmp_path / "again", 2).fit(
+            other, data(), ckpt_path=str(tmp_path / "run" / "last.ckpt"), weights_only=True
+        )
+    assert all(torch.equal(tensor, prompts_of(other)[name]) for name, tensor in before.items())
+
+
+def test_a_checkpoint_of_another_method_is_refused(task: Callable[..., PromptTuning], tmp_path: Path) -> None:
+    state = {f"method.{name}": tensor for name, tensor in task().method.state_dict().items() if "prompts" in name}
+    file = tmp_path / "other.ckpt"
+    torch.save({"state_dict": state, "zsad": {"method": "DHRCLIP", "model": "dhrclip"}}, file)
+    with pytest.raises(ValueError, match=r"learned by DHRCLIP, this run uses AnomalyCLIP.*\"model\": \"dhrclip\""):
+        task().load_prompts(file)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_with_what_is_expected(
+    task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"conv.weight": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"no checkpoint of zsad.*Expected runs/train/NAME/checkpoints/last.ckpt"):
+        task().load_prompts(file)
+
+
+class _Malicious:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.victim),)
+
+
+@pytest.mark.parametrize("name", ["evil.ckpt", "evil.pth", "evil.safetensors"])
+def test_a_malicious_pickle_as_checkpoint_is_refused_and_not_run(
+    task: Callable[..., PromptTuning], name: str, tmp_path: Path
+) -> None:
+    file, victim = tmp_path / name, tmp_path / "was_here"
+    torch.save({"state_dict": {}, "zsad": _Malicious(victim)}, file)
+    with pytest.raises(ValueError, match=r"refused|not a readable safetensors"):
+        task().load_prompts(file)
+    assert not victim.exists()
