@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from omegaconf import DictConfig
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from zsad import build
@@ -18,6 +19,12 @@ app = typer.Typer(
 
 # Datasets that are generated, not downloaded, and the worlds that they consist of.
 GENERATED = {"synthetic": ("a", "b")}
+Checkpoint = Annotated[
+    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
+]
+Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")]
 DataJson = Annotated[Path, typer.Option(help="Folder of the dataset indexes.")]
 
 
@@ -29,7 +36,13 @@ def prepare(
     normal: Annotated[list[str] | None, typer.Option(help="Other names of the folder of normal images.")] = None,
     mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
     allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
-    data_json: DataJson = Path("data_json"),
+    data_json: Checkpoint = Annotated[
+    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
+]
+Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")]
+DataJson = Path("data_json"),
 ) -> None:
     """Write the index of a download, checking every file. The download itself is not altered.
 
@@ -66,7 +79,13 @@ def prepare(
 def verify(
     name: Annotated[str, typer.Argument(help="Dataset whose index is checked against the disk.")],
     root: Annotated[Path | None, typer.Option(help="Folder of the images, if they have moved.")] = None,
-    data_json: DataJson = Path("data_json"),
+    data_json: Checkpoint = Annotated[
+    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
+]
+Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
+Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")]
+DataJson = Path("data_json"),
 ) -> None:
     """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
     from zsad.data.verify import verify as check
@@ -81,27 +100,20 @@ def verify(
 
 @app.command()
 def predict(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A run folder, a .ckpt, .safetensors, or a published epoch_N.pth.")
-    ],
+    checkpoint: Checkpoint,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for them.")],
     out: Annotated[Path, typer.Option(help="Where heat maps and scores.csv go.")] = Path("runs/predict"),
-    model: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
+    model: Model = None,
+    backbone: Backbone = None,
     category: Annotated[str, typer.Option(help="What is in the images, for methods that want to know.")] = "object",
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")
-    ] = None,
+    override: Override = None,
 ) -> None:
     """Draw a heat map of every image and write their scores, for pictures without a dataset."""
     from zsad import prediction
 
     with build.clear_errors():
         files = prediction.find_images(images)
-        learned = prediction.read_provenance(checkpoint)
-        chosen = build.known_choices(learned, model=model, backbone=backbone)
-        config = build.compose("test", [*chosen, f"paths.output_dir={out}", "logger=none", *(override or [])])
-        build.adopt_settings(config, learned)
+        config, _ = _as_learned(checkpoint, model, backbone, [*(override or []), f"paths.output_dir={out}"])
         task, trainer = build.build(config.model), build.build_trainer(config)
         task.load_prompts(checkpoint)
         trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
@@ -110,26 +122,39 @@ def predict(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A run folder, a .ckpt or .safetensors.")],
+    checkpoint: Checkpoint,
     file: Annotated[Path, typer.Argument(help="NAME.safetensors, or NAME.pth for the published programs.")],
-    backbone: Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")
-    ] = None,
+    model: Model = None,
+    backbone: Backbone = None,
+    override: Override = None,
 ) -> None:
-    """Save the learned prompts alone: half a megabyte less, and readable elsewhere."""
-    from zsad import prediction
+    """Save the learned prompts alone, for other runs, for other people, or for the published programs."""
     from zsad.tasks.checkpoint import save_prompts
 
     with build.clear_errors():
-        learned = prediction.read_provenance(checkpoint)
-        chosen = build.known_choices(learned, model=None, backbone=backbone)
-        config = build.compose("test", [*chosen, "paths.output_dir=.", "logger=none", *(override or [])])
-        build.adopt_settings(config, learned)
+        config, learned = _as_learned(checkpoint, model, backbone, [*(override or []), "paths.output_dir=."])
         task = build.build(config.model)
         task.load_prompts(checkpoint)
         save_prompts(file, task.method, learned)
     typer.echo(file)
+
+
+def _as_learned(
+    checkpoint: Path, model: str | None, backbone: str | None, overrides: list[str]
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Return the configuration that a checkpoint was learned with, and what it says about itself.
+
+    What the user says wins over the checkpoint, and the checkpoint over the defaults.
+    """
+    from zsad.prediction import read_provenance
+
+    learned = read_provenance(checkpoint)
+    chosen = build.known_choices(learned, model=model, backbone=backbone)
+    config = build.compose("test", [*chosen, "logger=none", *overrides])
+    said = {override.lstrip("+~").partition("=")[0].removeprefix("model.method.") for override in overrides}
+    settings = {key: value for key, value in learned.get("settings", {}).items() if key not in said}
+    build.adopt_settings(config, {"settings": settings})
+    return config, learned
 
 
 @contextmanager

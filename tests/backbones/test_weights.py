@@ -144,6 +144,14 @@ def test_a_missing_file_says_where_to_put_it_and_the_way_without() -> None:
         CLIP(pretrained="/nowhere/clip.pt")
 
 
+def test_a_file_named_like_one_of_openais_must_be_it(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "ViT-L-14-336px.pt"
+    torch.save(state, path)
+    published = "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"
+    with pytest.raises(ValueError, match=rf"is not OpenAI's ViT-L-14-336px.pt.*expected {published}"):
+        CLIP(pretrained=str(path))
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"open_clip knows no architecture 'ViT-Q'. Known: .*ViT-L-14-336"):
         CLIP(model_name="ViT-Q", pretrained=None)

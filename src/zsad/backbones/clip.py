@@ -297,3 +297,6 @@ def _load(model: nn.Module, state: weights.StateDict, source: str) -> None:
         )
     # Assigned, not copied, and converted one by one: a second copy of a large tower would not fit small machines.
     model.load_state_dict({name: state.pop(name).float() for name in own}, assign=True)
+    # open_clip's own causal mask is no part of the state: it would stay without memory, and could not change device.
+    length = len(own["positional_embedding"])
+    model.attn_mask = torch.full((length, length), float("-inf")).triu(1)

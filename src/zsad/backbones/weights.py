@@ -7,7 +7,7 @@ import pickle
 import socket
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
         pretrained: An open_clip tag (``openai``), a local file, or ``None`` for random weights.
 
     Raises:
-        ValueError: If the tag is unknown for the architecture.
+        ValueError: If the tag is unknown for the architecture, or a file with the name of one of OpenAI's is not it.
         FileNotFoundError: If a local file is missing, or the download is not possible.
     """
     if model_name is not None and model_name.startswith(_HUB):
@@ -46,6 +46,7 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
                 f"no weight file {path}. Put it there, pass backbone.pretrained=/path/to/file, or choose weights that "
                 "need no download: backbone=pocket"
             )
+        _check_digest(path)
         return path
     return _from_tag(model_name, pretrained)
 
@@ -143,6 +144,22 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _check_digest(path: Path) -> None:
+    """Compare a file that has the name of one of OpenAI's with the SHA-256 that OpenAI publishes in its address."""
+    from open_clip import pretrained as catalogue
+
+    urls = (catalogue.get_pretrained_url(name, "openai") for name in catalogue.list_pretrained_models_by_tag("openai"))
+    published = {PurePosixPath(url).name: PurePosixPath(url).parent.name for url in urls if url}
+    if path.name in published:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != published[path.name]:
+            raise ValueError(
+                f"{path} is not OpenAI's {path.name}: its SHA-256 is {digest}, expected {published[path.name]}. "
+                "Fetch it again, or give your own weights another name."
+            )
 
 
 def _count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
