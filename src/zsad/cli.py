@@ -36,13 +36,7 @@ def prepare(
     normal: Annotated[list[str] | None, typer.Option(help="Other names of the folder of normal images.")] = None,
     mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
     allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
-    data_json: Checkpoint = Annotated[
-    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
-]
-Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
-Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
-Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")]
-DataJson = Path("data_json"),
+    data_json: DataJson = Path("data_json"),
 ) -> None:
     """Write the index of a download, checking every file. The download itself is not altered.
 
@@ -79,13 +73,7 @@ DataJson = Path("data_json"),
 def verify(
     name: Annotated[str, typer.Argument(help="Dataset whose index is checked against the disk.")],
     root: Annotated[Path | None, typer.Option(help="Folder of the images, if they have moved.")] = None,
-    data_json: Checkpoint = Annotated[
-    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
-]
-Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
-Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
-Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=value of the configuration.")]
-DataJson = Path("data_json"),
+    data_json: DataJson = Path("data_json"),
 ) -> None:
     """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
     from zsad.data.verify import verify as check
