@@ -19,6 +19,7 @@ def main(config: DictConfig) -> None:
     """Compose, build, test, report."""
     with build.clear_errors():
         build.require_prompts(config)
+        build.claim_test_folder(config)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 
         build.seed_everything(config)
@@ -27,7 +28,8 @@ def main(config: DictConfig) -> None:
         task = build.build(config.model)
         learned = task.load_prompts(config.ckpt_path) if config.ckpt_path else {}
         trainer = build.build_trainer(config)
-        log.info("testing on %s: %d images of %d categories", data.name, len(data.test_samples), len(data.categories))
+        if trainer.is_global_zero:
+            log.info("testing on %s: images %d, categories %d", data.name, len(data.test_samples), len(data.categories))
         trainer.test(task, data, verbose=False)
         folder, settings = Path(config.paths.output_dir), build.settings(config)
         runs.write_test(task, trainer, folder, config=build.plain(config), settings=settings, learned=learned)

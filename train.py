@@ -30,7 +30,9 @@ def main(config: DictConfig) -> None:
             task, data, chosen=build.chosen(), settings=build.settings(config), seed=config.seed
         )
         trainer = build.build_trainer(config)
-        log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d anomalous", task.provenance["trained_on"])
+        if trainer.is_global_zero:
+            known = task.provenance["trained_on"]
+            log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known)
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from zsad import build
@@ -53,6 +54,13 @@ def test_a_training_free_model_is_not_trained_and_the_right_command_is_given() -
         build.require_trainable(config)
 
 
+def test_prompts_are_not_learned_in_half_precision() -> None:
+    config = build.compose("train", ["trainer.precision=bf16-true", OUTPUT])
+    with pytest.raises(ValueError, match=r"precision=bf16-true would keep the learned prompts.*trainer=bf16"):
+        build.require_trainable(config)
+    build.require_trainable(build.compose("train", ["trainer=bf16", OUTPUT]))
+
+
 def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
     config = build.compose("test", ["backbone=pocket", OUTPUT])
     with pytest.raises(ValueError, match=r"needs learned prompts: pass ckpt_path=.*python train.py model=anomalyclip"):
@@ -80,17 +88,42 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
 def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
-    last.write_bytes(b"")
+    torch.save({"state_dict": {}, "zsad": {}}, last)
     config = build.compose("train", [f"ckpt_path={tmp_path}", f"paths.output_dir={tmp_path}"])
     assert build.resume_path(config) == str(last)
 
 
+def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
+    for run in ("one", "other"):
+        (tmp_path / run / "checkpoints").mkdir(parents=True)
+        torch.save({"state_dict": {}, "zsad": {}}, tmp_path / run / "checkpoints" / "last.ckpt")
+    config = build.compose("train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"])
+    with pytest.raises(ValueError, match="other/checkpoints already holds a training"):
+        build.resume_path(config)
+
+
+def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
+    (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
+    config = build.compose("train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"])
+    with pytest.raises(ValueError, match=r"bad.ckpt was refused"):
+        build.resume_path(config)
+
+
 def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> None:
     config = build.compose("test", ["backbone=pocket", OUTPUT])
-    learned = {"settings": {"sigma_px": 2.0, "prompts.deep_blocks": 5, "feature_blocks": [6, 24], "image_size": 128}}
-    build.adopt_settings(config, learned)
+    learned = {
+        "settings": {
+            "sigma_px": 2,
+            "prompts.deep_blocks": 5,
+            "feature_blocks": [6, 24],
+            "image_size": 128,
+            "value_attention_from": None,
+        }
+    }
+    assert build.adopt_settings(config, learned) == []
     method = config.model.method
-    assert (method.sigma_px, method.prompts.deep_blocks, list(method.feature_blocks)) == (2.0, 5, [6, 24])
+    assert (method.sigma_px, method.prompts.deep_blocks, list(method.feature_blocks)) == (2, 5, [6, 24])
+    assert method.value_attention_from is None
     assert config.image_size == 128
 
 
@@ -103,14 +136,15 @@ def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> 
         {"feature_blocks": [{"_target_": "os.system"}]},
         {"image_score": "${oc.env:HOME}"},
         {"backbone.pretrained": "/etc/passwd"},
-        {"sigma_px": "4.0"},
+        {"sigma_px": "9.0"},
+        {"sigma_px": True},
         {"unknown": 1},
     ],
 )
 def test_a_strangers_checkpoint_cannot_say_what_is_built_or_looked_up(settings: dict) -> None:
     config = build.compose("test", ["backbone=pocket", OUTPUT])
     before = OmegaConf.to_yaml(config)
-    build.adopt_settings(config, {"settings": settings})
+    assert build.adopt_settings(config, {"settings": settings}) == list(settings)
     assert OmegaConf.to_yaml(config) == before
 
 

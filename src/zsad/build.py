@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
     from lightning import Trainer
@@ -42,13 +43,15 @@ def run_name(path: str | None) -> str:
     >>> run_name("runs/train/anomalyclip_visa_seed1/checkpoints/epoch_03.ckpt")
     'anomalyclip_visa_seed1_epoch_03'
     >>> run_name("runs/train/anomalyclip_visa_seed1"), run_name("published/epoch_15.pth"), run_name(None)
-    ('anomalyclip_visa_seed1', 'epoch_15', 'nothing')
+    ('anomalyclip_visa_seed1', 'published_epoch_15', 'nothing')
     """
     if path is None:
         return "nothing"
     file = Path(path)
+    if not file.suffix:
+        return file.name  # a run folder
     if file.parent.name != "checkpoints":
-        return file.stem
+        return "_".join(part for part in (file.parent.name, file.stem) if part)
     run = file.parents[1].name
     return run if file.stem == "last" else f"{run}_{file.stem}"
 
@@ -139,11 +142,16 @@ def require_trainable(config: DictConfig) -> None:
     """Check that a model learns at all, before any weights are read.
 
     Raises:
-        ValueError: If it is training-free; the message is the command that tests it.
+        ValueError: If it is training-free (the message is the command that tests it), or would learn in half precision.
     """
     if not _learns(config):
         model, dataset = chosen()["model"], chosen()["dataset"]
         raise ValueError(f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}")
+    if str(config.trainer.precision) in ("bf16-true", "16-true"):
+        raise ValueError(
+            f"trainer.precision={config.trainer.precision} would keep the learned prompts in half precision, "
+            "where steps of 1e-3 are lost; train with trainer=bf16 (bf16-mixed). Testing takes either"
+        )
 
 
 def require_prompts(config: DictConfig) -> None:
@@ -153,7 +161,7 @@ def require_prompts(config: DictConfig) -> None:
         ValueError: If not; the message is the command that is needed.
         FileNotFoundError: If the given checkpoint does not exist.
     """
-    from zsad.tasks.checkpoint import find_checkpoint
+    from zsad.tasks.checkpoint import find_checkpoint, read_learned
 
     model, backbone = chosen()["model"], chosen()["backbone"]
     if _learns(config) and config.ckpt_path is None:
@@ -164,7 +172,14 @@ def require_prompts(config: DictConfig) -> None:
     if config.ckpt_path is not None and not _learns(config):
         raise ValueError(f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out")
     if config.ckpt_path is not None:
-        find_checkpoint(config.ckpt_path)
+        learned = read_learned(find_checkpoint(config.ckpt_path)).provenance
+        for group, name in (("model", model), ("backbone", backbone)):
+            # Another size of the same network may be meant; another text tower cannot take the prompts anyway.
+            if learned.get(group, name) != name and learned[group] in choices(group):
+                raise ValueError(
+                    f"{config.ckpt_path} was learned with {group}={learned[group]}, this run has {group}={name}: "
+                    f"add {group}={learned[group]}"
+                )
 
 
 def resume_path(config: DictConfig) -> str | None:
@@ -172,35 +187,45 @@ def resume_path(config: DictConfig) -> str | None:
 
     Raises:
         FileNotFoundError: If the given checkpoint does not exist.
-        ValueError: If the run folder already holds a training and neither resuming nor overwriting was asked for.
+        ValueError: If it is none of ours, or the run folder holds another training and overwriting was not asked for.
     """
-    from zsad.tasks.checkpoint import find_checkpoint
+    from zsad.tasks.checkpoint import find_checkpoint, read_learned
 
-    if config.ckpt_path is not None:
-        return str(find_checkpoint(config.ckpt_path))
-    last = Path(config.paths.output_dir) / "checkpoints" / "last.ckpt"
-    is_first_process = os.environ.get("LOCAL_RANK", "0") == "0"
-    if last.is_file() and is_first_process:
-        if not config.overwrite:
-            raise ValueError(
-                f"{last.parents[1]} already holds a training. To go on with it: ckpt_path={last}; to keep both: "
-                "name=another_name; to train anew: overwrite=true"
-            )
-        for checkpoint in last.parent.glob("*.ckpt"):
-            checkpoint.unlink()
-    return None
+    folder = Path(config.paths.output_dir) / "checkpoints"
+    resumed = None if config.ckpt_path is None else find_checkpoint(config.ckpt_path)
+    if resumed is not None:
+        read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
+    if resumed is None or resumed.resolve().parent != folder.resolve():
+        _claim(
+            config, sorted(folder.glob("*.ckpt")), "training", f"to go on with it: ckpt_path={_shown(folder.parent)}; "
+        )
+    return None if resumed is None else str(resumed)
 
 
-def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> None:
-    """Give a model the settings its prompts were learned with.
+def claim_test_folder(config: DictConfig) -> None:
+    """Keep the results of an earlier test from being overwritten.
+
+    Raises:
+        ValueError: If the run folder holds some and overwriting was not asked for.
+    """
+    _claim(config, sorted(Path(config.paths.output_dir).glob("results.*")), "test", "")
+
+
+def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:
+    """Give a model the settings its prompts were learned with, and return those that it could not be given.
 
     A checkpoint is a stranger's file: it may only replace plain values that the configuration already has. It can
     neither say what is built nor make the configuration look something up.
     """
-    own = settings(config)
+    own, refused = settings(config), []
     for key, value in learned.get("settings", {}).items():
-        if key in own and _is_plain(value) and (own[key] is None or type(value) is type(own[key])):
+        if key in own and own[key] == value:
+            continue
+        if key in own and _is_plain(value) and _are_alike(own[key], value):
             OmegaConf.update(config, key if key == "image_size" else f"model.method.{key}", value)
+        else:
+            refused.append(key)
+    return refused
 
 
 def known_choices(learned: dict[str, Any], **given: str | None) -> list[str]:
@@ -230,11 +255,10 @@ def clear_errors() -> Iterator[None]:
     """Show a mistake of the user as one message instead of a traceback; ``HYDRA_FULL_ERROR=1`` brings it back."""
     try:
         yield
-    except (ValueError, OSError, InstantiationException) as error:
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
-        raise SystemExit(f"\nerror: {cause}\n(HYDRA_FULL_ERROR=1 shows where it came from)") from error
+        raise SystemExit(f"\nerror: {_message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)") from error
 
 
 def _unknown_choice(group: str, name: str, known: list[str]) -> str:
@@ -242,6 +266,41 @@ def _unknown_choice(group: str, name: str, known: list[str]) -> str:
     hint = f" Did you mean {group}={near[0]}?" if near else ""
     add = f" To add a dataset: zsad prepare {name} ROOT" if group == "dataset" else ""
     return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
+
+
+def _message(error: BaseException) -> str:
+    """Return what a user has to know of an error: without the layers that it passed through."""
+    text = str(error)
+    if isinstance(error, InstantiationException) and error.__cause__:
+        place = text.rpartition("full_key: ")[2].strip()
+        return f"{error.__cause__} (in {place})" if isinstance(error.__cause__, TypeError) else str(error.__cause__)
+    if text.startswith("Caught ") and "in DataLoader worker" in text:
+        # "…Original Traceback… zsad.data.images.UnreadableImageError: MESSAGE"
+        _, _, raised = text.strip().rpartition(f"{type(error).__name__}: ")
+        return raised
+    return text
+
+
+def _claim(config: DictConfig, leftovers: Sequence[Path], kind: str, otherwise: str) -> None:
+    """Refuse a run folder in use, or empty it if that was asked for; the first process decides."""
+    if not leftovers or any(os.environ.get(rank, "0") != "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK")):
+        return
+    if not config.overwrite:
+        raise ValueError(
+            f"{_shown(leftovers[0].parent)} already holds a {kind}. {otherwise.capitalize()}to keep both: "
+            f"name=another_name; to {kind.removesuffix('ing')} anew: overwrite=true"
+        )
+    for leftover in leftovers:
+        leftover.unlink()
+
+
+def _shown(path: str | Path) -> str:
+    return os.path.relpath(path)
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other)]
+    return all(numbers) or one is None or other is None or type(one) is type(other)
 
 
 def _learns(config: DictConfig) -> bool:
@@ -253,7 +312,7 @@ def _learns(config: DictConfig) -> bool:
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) and not isinstance(item, list) for item in value)
-    return isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -37,6 +37,7 @@ def prepare(
     mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
     allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
     data_json: DataJson = Path("data_json"),
+    conf: Annotated[Path, typer.Option(help="Where dataset configurations are.")] = build.CONF / "dataset",
 ) -> None:
     """Write the index of a download, checking every file. The download itself is not altered.
 
@@ -47,20 +48,16 @@ def prepare(
     from zsad.data.synthetic import write_synthetic
 
     with build.clear_errors():
-        sets = {name: (root, layout)}
-        if name == GENERATED:
-            worlds = {f"{GENERATED}_{world}": world for world in ("a", "b")}
-            sets = {
-                dataset: (write_synthetic(root / dataset, world=world), "mvtec") for dataset, world in worlds.items()
-            }
-        for dataset, (folder, its_layout) in sets.items():
+        worlds = {f"{name}_{world}": world for world in GENERATED.get(name, ())}
+        generated = {each: (write_synthetic(root / each, world=world), "mvtec") for each, world in worlds.items()}
+        for dataset, (folder, its_layout) in (generated or {name: (root, layout)}).items():
             with _progress(f"reading {dataset}") as progress:
                 prepared = write_index(
                     dataset,
                     folder,
                     its_layout,
                     data_json=data_json,
-                    conf=build.CONF / "dataset",
+                    conf=conf,
                     normal=normal or (),
                     mask_suffix=mask_suffix,
                     allow_missing_masks=allow_missing_masks,
@@ -101,7 +98,8 @@ def predict(
 
     with build.clear_errors():
         files = prediction.find_images(images)
-        config, _ = _as_learned(checkpoint, model, backbone, [*(override or []), f"paths.output_dir={out}"])
+        config, _ = _as_learned(checkpoint, model, backbone, override or [])
+        config.paths.output_dir = str(out)  # set, not composed: Hydra would parse the blanks and commas of a path
         task, trainer = build.build(config.model), build.build_trainer(config)
         task.load_prompts(checkpoint)
         trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
@@ -120,7 +118,7 @@ def export(
     from zsad.tasks.checkpoint import save_prompts
 
     with build.clear_errors():
-        config, learned = _as_learned(checkpoint, model, backbone, [*(override or []), "paths.output_dir=."])
+        config, learned = _as_learned(checkpoint, model, backbone, override or [])
         task = build.build(config.model)
         task.load_prompts(checkpoint)
         save_prompts(file, task.method, learned)
@@ -138,10 +136,12 @@ def _as_learned(
 
     learned = read_provenance(checkpoint)
     chosen = build.known_choices(learned, model=model, backbone=backbone)
-    config = build.compose("test", [*chosen, "logger=none", *overrides])
+    config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
     said = {override.lstrip("+~").partition("=")[0].removeprefix("model.method.") for override in overrides}
     settings = {key: value for key, value in learned.get("settings", {}).items() if key not in said}
-    build.adopt_settings(config, {"settings": settings})
+    refused = build.adopt_settings(config, {"settings": settings})
+    if refused:
+        typer.echo(f"note: left as configured, though learned otherwise: {', '.join(refused)}", err=True)
     return config, learned
 
 

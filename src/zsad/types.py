@@ -34,7 +34,8 @@ class Sample:
     more_masks: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+# Batches and predictions are not frozen: Lightning replaces their tensors when it changes device or precision.
+@dataclass(slots=True)
 class Batch:
     """What a loader hands to a task.
 
@@ -71,7 +72,7 @@ class Batch:
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prediction:
     """What a method says about a batch.
 

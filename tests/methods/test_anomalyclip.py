@@ -115,3 +115,18 @@ def test_deep_tokens_cannot_exceed_the_context_they_replace() -> None:
 def test_the_last_batch_may_hold_one_image(method: AnomalyCLIP, random_batch: Batch) -> None:
     one = Batch(**{field.name: getattr(random_batch, field.name)[:1] for field in dataclasses.fields(random_batch)})
     assert all(term.ndim == 0 and term.isfinite() for term in method.loss(one).values())
+
+
+def test_under_autocast_the_tower_is_in_bfloat16_but_maps_scores_and_losses_are_not(
+    method: AnomalyCLIP, random_batch: Batch
+) -> None:
+    full = method(random_batch.image, ["x"] * 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = method(random_batch.image, ["x"] * 2)
+        terms = method.loss(random_batch)
+    assert half.map.dtype == half.score.dtype == torch.float32
+    assert half.map.unique().numel() > 0.9 * full.map.unique().numel()  # bfloat16 would leave a few hundred values
+    torch.testing.assert_close(half.map, full.map, atol=0.1, rtol=0)
+    assert all(term.dtype == torch.float32 for term in terms.values())
+    again = method(random_batch.image, ["x"] * 2)
+    assert torch.equal(again.map, full.map)  # text features of one precision are not used in the other

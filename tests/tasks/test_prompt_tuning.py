@@ -154,6 +154,24 @@ def test_testing_gives_a_table_of_every_category_and_ignores_the_batch_size(
         assert tables[1].values["plate"][name] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-true"])
+def test_testing_runs_in_half_precision_with_nearly_the_same_scores(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], precision: str
+) -> None:
+    scores = {}
+    for each in ("32-true", precision):
+        module, tested = data(), task()
+        module.setup("test")
+        runner = Trainer(
+            accelerator="cpu", precision=each, logger=False, enable_progress_bar=False, enable_model_summary=False
+        )
+        predictions = runner.predict(tested, module.test_dataloader())
+        assert predictions is not None
+        scores[each] = torch.cat([prediction.score for prediction in predictions])  # type: ignore[union-attr]
+        assert scores[each].dtype == torch.float32
+    torch.testing.assert_close(scores[precision], scores["32-true"], atol=0.5, rtol=0.05)
+
+
 def test_loaded_prompts_are_the_saved_ones(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
@@ -196,6 +214,25 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_what_is_expected(
     file = tmp_path / "weights.pth"
     torch.save({"conv.weight": torch.zeros(1)}, file)
     with pytest.raises(ValueError, match=r"no checkpoint of zsad.*Expected runs/train/NAME/checkpoints/last.ckpt"):
+        task().load_prompts(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"zsad": {}},
+        {"zsad": [], "state_dict": {}},
+        {"zsad": {}, "state_dict": {"method.prompts.normal": 3}},
+        {"zsad": {"settings": []}, "state_dict": {}},
+        {"prompt_learner": {"ctx_pos": 1, "ctx_neg": 2}},
+    ],
+)
+def test_a_checkpoint_of_the_wrong_form_is_refused_not_stumbled_over(
+    task: Callable[..., PromptTuning], tmp_path: Path, content: dict[str, Any]
+) -> None:
+    file = tmp_path / "odd.ckpt"
+    torch.save(content, file)
+    with pytest.raises(ValueError, match=r"odd.ckpt|prompt_learner"):
         task().load_prompts(file)
 
 

@@ -30,9 +30,9 @@ def gaussian_smooth(maps: Float[Tensor, "b h w"], sigma_px: float) -> Float[Tens
     kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
     kernel = (kernel / kernel.sum()).to(maps)
     rows, columns = (_mirrored(length, radius, maps.device) for length in maps.shape[1:])
-    x = maps[:, None, rows]  # (B, H, W) -> (B, 1, H + 2r, W)
-    x = F.conv2d(x, kernel.view(1, 1, -1, 1))
-    return F.conv2d(x[..., columns], kernel.view(1, 1, 1, -1))[:, 0]
+    with torch.autocast(maps.device.type, enabled=False):  # half precision would leave a few dozen values in a map
+        x = F.conv2d(maps[:, None, rows], kernel.view(1, 1, -1, 1))  # (B, H, W) -> (B, 1, H, W)
+        return F.conv2d(x[..., columns], kernel.view(1, 1, 1, -1))[:, 0]
 
 
 def _mirrored(length: int, radius: int, device: torch.device) -> Tensor:

@@ -5,6 +5,7 @@ Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is an
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -25,7 +26,8 @@ def cosine_logits(
         text: The two text features, of any length.
         temperature: 0.07 in the AnomalyCLIP family (CLIP's initial value, not the learned 0.01).
     """
-    return F.normalize(features.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T / temperature
+    with torch.autocast(features.device.type, enabled=False):
+        return F.normalize(features.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T / temperature
 
 
 def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:

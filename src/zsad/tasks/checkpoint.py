@@ -78,8 +78,12 @@ def from_checkpoint(content: Any, source: str) -> Learned:
             f"{source} is no checkpoint of zsad (no {KEY!r} in it), nor one of the published AnomalyCLIP and DHR-CLIP "
             "codes. Expected runs/train/NAME/checkpoints/last.ckpt, exported .safetensors, or a published epoch_N.pth"
         )
-    state = {name.removeprefix(_METHOD): tensor for name, tensor in content["state_dict"].items()}
-    return Learned(state, dict(content[KEY]))
+    state, provenance = content.get("state_dict"), content[KEY]
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ValueError(f"{source} holds no learned tensors: its state_dict is {_kind(state)}")
+    return Learned(
+        {str(name).removeprefix(_METHOD): tensor for name, tensor in state.items()}, _checked(provenance, source)
+    )
 
 
 def learned_tensors(method: nn.Module) -> dict[str, Tensor]:
@@ -148,7 +152,28 @@ def _read_safetensors(path: Path) -> Learned:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    return Learned(tensors, json.loads(metadata.get(KEY, "{}")))
+    try:
+        provenance = json.loads(metadata.get(KEY, "{}"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} does not say in JSON what it was learned on: {error}") from error
+    return Learned(tensors, _checked(provenance, str(path)))
+
+
+def _checked(provenance: Any, source: str) -> dict[str, Any]:
+    """Check the form of what a file says about itself; what it says is for the reader to believe."""
+    parts = [
+        provenance,
+        *(provenance.get(part, {}) for part in ("trained_on", "settings") if isinstance(provenance, dict)),
+    ]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(
+            f"{source} does not say properly what it was learned on: expected mappings, got {_kind(parts)}"
+        )
+    return provenance
+
+
+def _kind(value: Any) -> str:
+    return f"[{', '.join(_kind(item) for item in value)}]" if isinstance(value, list) else type(value).__name__
 
 
 def _misfits(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:

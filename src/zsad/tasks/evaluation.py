@@ -41,8 +41,8 @@ class ZeroShotEvaluation(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute the metrics; ``results`` holds them afterwards, the logger their means."""
         self.results = self.metrics.compute()
-        # Already joined over the processes: the logger must not average them once more.
-        self.log_dict({f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=False)
+        # Already joined over the processes, so that the logger's mean over them changes nothing.
+        self.log_dict({f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=True)
 
     def predict_step(self, batch: Batch) -> Prediction:
         """Predict a batch."""

@@ -75,5 +75,19 @@ class PromptTuning(ZeroShotEvaluation):
         checkpoint[KEY] = self.provenance
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from the checkpoint of another method, before anything is changed."""
-        check_fit(self.method, from_checkpoint(checkpoint, "ckpt_path"), "ckpt_path")
+        """Refuse to go on from another method, or from what was learned elsewhere, before anything is changed.
+
+        A checkpoint says what it learned from; a run that went on with other data would make that untrue.
+
+        Raises:
+            ValueError: If the checkpoint does not fit this method, its data, its weights or its settings.
+        """
+        learned = from_checkpoint(checkpoint, "ckpt_path")
+        check_fit(self.method, learned, "ckpt_path")
+        for fact in ("trained_on", "weights", "settings", "seed"):
+            theirs, ours = learned.provenance.get(fact), self.provenance.get(fact)
+            if theirs != ours:
+                raise ValueError(
+                    f"cannot go on from ckpt_path: its {fact} is {theirs}, this run's is {ours}. Resume with the "
+                    "command of the first run and ckpt_path=…, or leave ckpt_path out to train anew"
+                )
