@@ -38,14 +38,14 @@ test-slow: setup ## The tests that take minutes
 demo: setup ## Learn on generated categories, outline defects on others never seen: minutes, no download
 	$(BIN)/zsad prepare synthetic datasets/synthetic
 	$(BIN)/python train.py experiment=demo overwrite=true
-	$(BIN)/python test.py experiment=demo dataset=synthetic_b ckpt_path=runs/train/demo
-	@if grep -qs '"mtd"' data_json/roots.json; then set -x; $(BIN)/python test.py experiment=demo dataset=mtd ckpt_path=runs/train/demo name=demo_mtd; fi
+	$(BIN)/python test.py experiment=demo dataset=synthetic_b ckpt_path=runs/train/demo overwrite=true
+	@if grep -qs '"mtd"' data_json/roots.json; then set -x; $(BIN)/python test.py experiment=demo dataset=mtd ckpt_path=runs/train/demo name=demo_mtd overwrite=true; fi
 	@printf '\nLook at:\n'; ls -1 runs/test/demo/results.md runs/test/demo/run_card.md runs/test/demo/heatmaps/*.png
 
 smoke: setup ## Does it run at all? Two batches of training and of testing
 	$(BIN)/zsad prepare synthetic datasets/synthetic
 	$(BIN)/python train.py experiment=demo trainer=smoke name=smoke overwrite=true
-	$(BIN)/python test.py experiment=demo trainer=smoke dataset=synthetic_b name=smoke ckpt_path=runs/train/smoke
+	$(BIN)/python test.py experiment=demo trainer=smoke dataset=synthetic_b name=smoke ckpt_path=runs/train/smoke overwrite=true
 
 dataset: setup ## Index a dataset: make dataset NAME=screws ROOT=/path [LAYOUT=mvtec]
 	@[ -n "$(NAME)" ] && [ -n "$(ROOT)" ] || { echo "which dataset? make dataset NAME=screws ROOT=/path LAYOUT=mvtec"; exit 1; }
