@@ -6,7 +6,8 @@ import albumentations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
+from torch.utils.data import DataLoader
 
 from zsad.data.images import (
     ImageDataset,
@@ -84,14 +85,32 @@ def test_the_content_decides_not_the_extension(tmp_path):
     assert np.array_equal(np.asarray(load_image(tmp_path / "png.jpg")), GRADIENT)
 
 
-def test_a_photograph_is_turned_upright(tmp_path):
+# EXIF orientation: what turns the stored picture upright
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, 3),
+    7: lambda stored: np.rot90(stored.T, 2),
+    8: np.rot90,
+    9: lambda stored: stored,  # no such orientation
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_a_photograph_is_turned_upright_and_its_size_with_it(tmp_path, suffix, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to see it upright
-    Image.fromarray(GRADIENT).save(tmp_path / "a.png", exif=exif)
-    Image.fromarray(GRADIENT).save(tmp_path / "a.jpg", exif=exif)
-    assert np.array_equal(np.asarray(load_image(tmp_path / "a.png")), np.rot90(GRADIENT, 3))
-    assert upright_size(tmp_path / "a.jpg") == load_image(tmp_path / "a.jpg").size == (16, 24)
-    assert upright_size(tmp_path / "a.png") == (16, 24)
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(GRADIENT).save(path, exif=exif)
+    upright = UPRIGHT[orientation](GRADIENT)
+    shown = np.asarray(load_image(path).convert("L"), dtype=int)
+    assert upright_size(path) == (upright.shape[1], upright.shape[0])
+    assert shown.shape == upright.shape
+    assert np.abs(shown - upright).mean() < (4 if suffix in ("jpg", "webp") else 0.01)
 
 
 def test_an_animation_gives_its_first_frame(tmp_path):
@@ -116,6 +135,41 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         upright_size(tmp_path / "a.png")
 
 
+def test_a_file_outside_the_listed_formats_never_reaches_its_plugin(tmp_path, monkeypatch):
+    """An EPS would be drawn by Ghostscript, a program that runs what is in it."""
+    path = tmp_path / "a.png"
+    Image.fromarray(GRADIENT).save(path, format="EPS")
+    opened: list[str] = []
+    monkeypatch.setattr(EpsImagePlugin.EpsImageFile, "_open", lambda self: opened.append("EPS"))
+    for read in (load_image, upright_size):
+        with pytest.raises(UnreadableImageError, match=r"cannot read .*a\.png"):
+            read(path)
+    assert opened == []
+
+
+DAMAGED = {
+    "png": lambda whole: whole[:8] + bytes(4) + whole[12:],  # header chunk of length 0
+    "ppm": lambda whole: whole.replace(b"24", b"2x"),  # a width that is no number
+    "jp2": lambda whole: whole.replace(b"\xff\x64\x00", b"\xff\x64\x00\x00", 1),
+}
+
+
+@pytest.mark.parametrize("suffix", DAMAGED)
+def test_a_damaged_header_is_unreadable_whatever_pillow_raises(tmp_path, save, suffix):
+    path = save(tmp_path / f"a.{suffix}")
+    path.write_bytes(DAMAGED[suffix](path.read_bytes()))
+    for read in (load_image, upright_size):
+        with pytest.raises(UnreadableImageError, match=rf"cannot read .*a\.{suffix}"):
+            read(path)
+
+
+def test_a_worker_process_hands_the_error_on_as_what_it_is(tmp_path):
+    (tmp_path / "a.png").write_text("<html>404</html>")
+    dataset = ImageDataset([Sample(tmp_path / "a.png", None, "tile", "good", False)], image_size=20)
+    with pytest.raises(UnreadableImageError, match=r"cannot read .*a\.png"):
+        next(iter(DataLoader(dataset, num_workers=1, collate_fn=collate)))
+
+
 def test_floating_point_pixels_are_refused(tmp_path):
     Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=r"a\.tif has floating-point pixels"):
@@ -135,6 +189,12 @@ def test_colour_sixteen_bit_and_one_bit_masks_mean_the_same_as_grey_ones():
     deep = np.where(expected, 65535, 100 * 257).astype(np.uint16)
     for mask in (Image.fromarray(red), Image.fromarray(deep), Image.fromarray(expected)):
         assert np.array_equal(binarise(mask, 127), expected)
+
+
+def test_a_sixteen_bit_mask_that_holds_eight_bits_is_read_as_such():
+    mask = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint16))
+    assert binarise(mask, 127).tolist() == [[False, False, True]]
+    assert binarise(mask, 0).tolist() == [[False, True, True]]
 
 
 def test_masks_of_one_image_are_united(tmp_path):

@@ -100,6 +100,20 @@ def test_a_malformed_entry_is_refused(tmp_path, save, index_of, triple):
         read_index(index_of(triple), tmp_path, "test")
 
 
+@pytest.mark.parametrize("where", ["img_path", "mask_path"])
+@pytest.mark.parametrize("path", ["a\0.png", "x\0/a.png", "\ud800.png", "x\udcff/a.png", "\0", "/\0/a.png"])
+def test_a_name_that_no_file_can_have_is_a_problem_like_others(tmp_path, save, index_of, where, path):
+    save(tmp_path / "fine.png")
+    triple = (path, "", 1) if where == "img_path" else ("fine.png", path, 1)
+    index = index_of(("gone.png", "", 0), triple)
+    with pytest.raises(ValueError, match=r"2 problems\n.*missing file: gone\.png") as caught:
+        read_index(index, tmp_path, "test")
+    shown = path.encode("ascii", "backslashreplace").decode().replace("\0", "\\x00")
+    owner = "image, category tile" if where == "img_path" else "mask of fine.png"
+    assert f"{index} does not fit" in str(caught.value)
+    assert f"null byte or broken Unicode in the name: {shown} ({owner})" in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"test": []}', '{"test": {"tile": {}}}', "\xff"])
 def test_a_broken_file_is_named(tmp_path, content):
     path = tmp_path / "some.json"

@@ -1,7 +1,9 @@
 """From a download to a checked index."""
 
 import json
+import os
 import string
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 
 from zsad.data.index import read_index
@@ -115,6 +118,47 @@ def test_a_download_without_any_masks_is_fine(run, tmp_path, save):
     save(tmp_path / "raw/brain/test/good/0.png")
     save(tmp_path / "raw/brain/test/bad/0.png")
     assert run("brain", tmp_path / "raw", "mvtec").counts == [("test", "brain", 1, 1, 0)]
+
+
+@pytest.fixture
+def unsuffixed_tree(tmp_path, save, save_mask):
+    """The layout of MVTec AD, but masks that are named as their images."""
+    root = tmp_path / "raw"
+    save(root / "tile/test/good/000.png")
+    for i in range(2):
+        save(root / f"tile/test/bad/{i:03d}.png")
+        save_mask(root / f"tile/ground_truth/bad/{i:03d}.png")
+    return root
+
+
+def test_masks_of_another_name_are_not_taken_for_none(run, unsuffixed_tree, tmp_path):
+    with pytest.raises(ValueError, match=r"none named <stem>_mask after its image; try --mask-suffix ''") as caught:
+        run("tiles", unsuffixed_tree, "mvtec")
+    assert "ground_truth/<defect> holds 2 files such as tile/ground_truth/bad/000.png" in str(caught.value)
+    assert not (tmp_path / "dj").exists()
+    assert run("tiles", unsuffixed_tree, "mvtec", mask_suffix="").counts == [("test", "tile", 1, 2, 2)]
+
+
+def test_masks_with_a_suffix_are_not_taken_for_none_where_none_is_expected(run, mvtec_tree):
+    with pytest.raises(ValueError, match=r"none named <stem> after its image; try --mask-suffix _mask"):
+        run("tiles", mvtec_tree, "mvtec", mask_suffix="")
+
+
+def test_masks_of_another_name_can_be_left_out(run, unsuffixed_tree):
+    made = run("tiles", unsuffixed_tree, "mvtec", allow_missing_masks=True)
+    assert made.counts == [("test", "tile", 1, 2, 0)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names outside of Unicode")
+def test_a_file_whose_name_is_not_unicode_is_told(run, mvtec_tree, save):
+    save(mvtec_tree / os.fsdecode(b"tile/test/good/\xff.png"))
+    with pytest.raises(ValueError, match=r"broken Unicode in the name: tile/test/good/\\udcff\.png"):
+        run("tiles", mvtec_tree, "mvtec")
+
+
+@pytest.mark.parametrize("name", ["01", "null", "on", "1e3", "0x1F", "true", "größe", "plain"])
+def test_a_name_stays_text_in_the_configuration(run, mvtec_tree, name):
+    assert OmegaConf.load(run(name, mvtec_tree, "mvtec").dataset_yaml).name == name
 
 
 def test_a_file_of_the_table_that_is_missing_is_told(run, visa_tree):

@@ -5,7 +5,8 @@ Legend: S side of the network input, H × W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ from zsad.types import Batch, Sample
 
 Augmentation = Callable[..., dict[str, Any]]  # what an albumentations.Compose is
 
-# What Pillow raises on broken files, besides OSError.
-UNREADABLE = (OSError, SyntaxError, EOFError, Image.DecompressionBombError)
+# Nothing else is opened, whatever a file is named: Pillow would hand an EPS to Ghostscript. JPEG covers MPO.
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+# What Pillow raises on broken files.
+UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError)
+_ORIENTATION = 0x0112  # EXIF
+_SIDEWAYS = (5, 6, 7, 8)
 _RESIZED_AS_STORED = frozenset({"RGB", "L", "RGBA"})
 _SIXTEEN_BIT = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_EIGHT_BIT_MAX = 255
 _SIXTEEN_TO_EIGHT = 257  # 65535 / 255
 
 
@@ -34,6 +40,8 @@ class UnreadableImageError(ValueError):
 
 def load_image(path: Path) -> Image.Image:
     """Open an image by its content and return its first frame, upright, as 8-bit RGB, L or RGBA.
+
+    The published code ignores EXIF and shows a turned photograph as it was stored; here we knowingly differ.
 
     Raises:
         UnreadableImageError: Truncated, damaged, or no image.
@@ -67,7 +75,9 @@ def load_mask(paths: Sequence[Path], threshold: int) -> Image.Image:
 def to_eight_bits(image: Image.Image) -> Image.Image:
     """Bring any mode to RGB, L or RGBA, the three modes that Pillow resizes as they are.
 
-    Palettes would be resized by nearest neighbour; 16 bits would be clipped at 255. Their full range is scaled.
+    Palettes and CMYK become colours, 1 bit black and white, grey with alpha RGBA; 16 bits are scaled from their full
+    range. Here we knowingly differ from the published code, which resizes palettes and 1 bit by nearest neighbour and
+    clips 16 bits at 255. RGB, L and RGBA pass unchanged, exactly as published.
     """
     if image.mode in _RESIZED_AS_STORED:
         return image
@@ -93,9 +103,13 @@ def to_tensor(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:
 
 
 def binarise(mask: Image.Image, threshold: int) -> NDArray[np.bool_]:
-    """Return (H, W), ``True`` above the threshold in any channel; 16-bit masks are compared at their own scale."""
-    scale = _SIXTEEN_TO_EIGHT if mask.mode in _SIXTEEN_BIT else 1
-    return _strongest_channel(mask) > threshold * scale
+    """Return (H, W), ``True`` above the threshold in any channel.
+
+    A 16-bit mask is compared at its own scale where it uses it; many hold 0 and 255, or class numbers.
+    """
+    values = _strongest_channel(mask)
+    is_deep = mask.mode in _SIXTEEN_BIT and values.max() > _EIGHT_BIT_MAX
+    return values > threshold * (_SIXTEEN_TO_EIGHT if is_deep else 1)
 
 
 def mask_values(path: Path) -> NDArray[Any]:
@@ -213,15 +227,12 @@ def collate(items: Iterable[Batch]) -> Batch:
 
 def upright_size(path: Path) -> tuple[int, int]:
     """Return (width, height) as ``load_image`` will give it, from the header alone."""
-    try:
-        with Image.open(path) as image:
-            # A PNG would be decoded whole in search of a late EXIF block.
-            orientation = image.getexif().get(0x0112, 1) if image.format != "PNG" or "exif" in image.info else 1
-            return image.size if orientation < 5 else (image.size[1], image.size[0])
-    except FileNotFoundError:
-        raise
-    except UNREADABLE as error:
-        raise UnreadableImageError(_unreadable_text(path, error)) from error
+    with _opened(path) as image:
+        if image.format == "TIFF":  # Pillow has turned the size of these already, unlike all others
+            return image.size
+        # The base class reads what the header told; a PNG's own method decodes it whole in search of a late EXIF block.
+        is_sideways = Image.Image.getexif(image).get(_ORIENTATION) in _SIDEWAYS
+        return (image.size[1], image.size[0]) if is_sideways else image.size
 
 
 def size_difference(image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]) -> str:
@@ -237,19 +248,25 @@ def _strongest_channel(mask: Image.Image) -> NDArray[Any]:
 
 
 def _decode(path: Path) -> Image.Image:
+    with _opened(path) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image; what Pillow raises here, or while the header or the pixels are read, names the file."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return image
+        # From an open file: by its name, Pillow would map a TIFF that lies on its side into memory with width and
+        # height exchanged, and show it scrambled.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            yield image
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        raise UnreadableImageError(_unreadable_text(path, error)) from error
-
-
-def _unreadable_text(path: Path, error: BaseException) -> str:
-    return f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        text = f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        raise UnreadableImageError(text) from error
 
 
 def _size_text(shape: Sequence[int]) -> str:

@@ -101,8 +101,9 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        """Return one line for the user."""
-        return f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
+        """Return one line for the user; what no terminal can show is escaped."""
+        line = f"{self.kind}: {self.path}" + (f" ({self.detail})" if self.detail else "")
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def problem_error(path: Path, root: Path, problems: Sequence[Problem]) -> ValueError | FileNotFoundError:
@@ -138,6 +139,7 @@ class Disk:
 
     MISSING = "missing file"
     OUTSIDE = "outside the root"
+    NO_NAME = "null byte or broken Unicode in the name"
 
     def __init__(self, root: Path) -> None:
         self.root = str(root.absolute())
@@ -146,6 +148,8 @@ class Disk:
 
     def locate(self, path: str) -> tuple[str, str]:
         """Return (path relative to the root, what is wrong with it or "")."""
+        if not _can_name_a_file(path):
+            return path, self.NO_NAME
         folder, _, name = path.rpartition("/")
         if name in ("", ".", "..") or (folder == "" and path.startswith("/")):
             return path, self.MISSING
@@ -175,6 +179,8 @@ class Disk:
         return self._folders[folder]
 
     def _list(self, folder: str) -> _Folder:
+        if not _can_name_a_file(folder):
+            return _Folder(folder, Path(self.root), problem=self.NO_NAME)
         relative = self._relative(folder)
         if relative is None or not self._is_inside(f"{self.root}/{relative}"):
             return _Folder(folder, Path(folder), problem=self.OUTSIDE)
@@ -210,6 +216,15 @@ class Disk:
     def _is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
+
+
+def _can_name_a_file(path: str) -> bool:
+    """Tell whether a path can go to the operating system, and to an index in UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path
 
 
 def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Problem]]:

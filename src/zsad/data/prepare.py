@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,9 +12,9 @@ from typing import Any
 
 from zsad.data.images import UnreadableImageError, size_difference, upright_size
 from zsad.data.index import SHOWN_PROBLEMS, Disk, Problem
-from zsad.data.layouts import find_layout
+from zsad.data.layouts import Layout, find_layout
 from zsad.data.roots import ROOTS_FILE, remember_root, write_json
-from zsad.data.sources import Record, Tree
+from zsad.data.sources import Folders, Record, Tree, split_suffix
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
 
@@ -79,8 +80,8 @@ def prepare(
     records = sorted_records(row.records(tree))
     if not records:
         raise ValueError(f"{root} has the folders of {row.title}, but no image in them; is the download complete?")
-    problems = [*_inconsistencies(records), *_broken_files(records, tree.root, progress)]
-    problems += [] if allow_missing_masks else _missing_masks(records)
+    problems = [] if allow_missing_masks else _missing_masks(records, row, tree)
+    problems = [*_inconsistencies(records), *_broken_files(records, tree.root, progress), *problems]
     if problems:
         raise ValueError(_refusal(name, root, problems))
     index = data_json / f"{name}.json"
@@ -166,12 +167,26 @@ def check_headers(image: str, masks: Sequence[str], disk: Disk) -> Iterator[Prob
             yield Problem("sizes differ", mask, detail)
 
 
-def _missing_masks(records: Sequence[Record]) -> list[Problem]:
+def _missing_masks(records: Sequence[Record], row: Layout, tree: Tree) -> list[Problem]:
     """Return the anomalous images without masks, unless the whole download has none."""
     anomalous = [record for record in records if record.is_anomalous]
-    if not any(record.masks for record in anomalous):
-        return []
-    return [Problem("no mask", record.image, "") for record in anomalous if not record.masks]
+    if any(record.masks for record in anomalous):
+        return [Problem("no mask", record.image, "") for record in anomalous if not record.masks]
+    for source in row.sources if anomalous else ():
+        if isinstance(source, Folders) and (files := source.mask_files(tree)):
+            raise ValueError(_strangers_text(source, files, tree))
+    return []
+
+
+def _strangers_text(source: Folders, files: Sequence[str], tree: Tree) -> str:
+    """Return the sentence about files that lie where masks belong, though none is named after an image."""
+    folder, _, name = (source.mask or "").rpartition("/")
+    expected = split_suffix(name.replace("<mask_suffix>", source.mask_suffix))[0]
+    suffix = "''" if source.mask_suffix else "_mask"
+    return (
+        f"{tree.path('')}: {folder} holds {len(files)} files such as {files[0]}, none named {expected} after its image;"
+        f" try --mask-suffix {suffix}, or whatever follows <stem> there (--allow-missing-masks does without them)"
+    )
 
 
 def _refusal(name: str, root: Path, problems: Sequence[Problem]) -> str:
@@ -192,6 +207,7 @@ def _notes(tree: Tree) -> list[str]:
 def _write_dataset_yaml(path: Path, name: str, mask_threshold: int) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = f"defaults: [_json, _self_]\nname: {name}\nmask_threshold: {mask_threshold}\n"
+        quoted = json.dumps(name, ensure_ascii=False)  # 01, null, on and 1e3 are no strings to YAML
+        text = f"defaults: [_json, _self_]\nname: {quoted}\nmask_threshold: {mask_threshold}\n"
         path.write_text(text, encoding="utf-8")
     return path

@@ -152,6 +152,13 @@ class Folders:
             if match is not None and self._counts(match.groupdict()):
                 yield self._record(tree, file, match.groupdict(), by_stem)
 
+    def mask_files(self, tree: Tree) -> list[str]:
+        """Return the files that lie where masks would, whatever the end of their names."""
+        if self.mask is None:
+            return []
+        pattern = template_pattern(self.mask.replace("<mask_suffix>", ""))
+        return [file for file in tree.files if pattern.fullmatch(file)]
+
     def _counts(self, fields: dict[str, str]) -> bool:
         known = {*self.defects, *self.normal}
         return not self.defects or fields.get("defect", "") in known
