@@ -13,10 +13,39 @@ from torch.utils.data import DataLoader
 
 from zsad.reports.drawing import Thumbnail, contact_sheet, fit, heat, outline, overlay, to_picture
 from zsad.reports.heatmaps import HeatmapWriter
-from zsad.types import Batch, Prediction
+from zsad.types import Batch, Prediction, Sample
 
-TRAINER = SimpleNamespace(world_size=1, is_global_zero=True)
 SIZE = 32
+
+
+def trainer_of(samples=(), rank=0, world_size=1, barrier=lambda: None):
+    return SimpleNamespace(
+        world_size=world_size,
+        is_global_zero=rank == 0,
+        strategy=SimpleNamespace(barrier=barrier),
+        datamodule=SimpleNamespace(test_samples=list(samples)) if samples else None,
+    )
+
+
+TRAINER = trainer_of()
+
+
+def batch_of_samples(samples):
+    return batch_of(
+        [sample.image_path for sample in samples],
+        categories=[sample.category for sample in samples],
+        defects=[sample.defect for sample in samples],
+        anomalous=[sample.is_anomalous for sample in samples],
+    )
+
+
+def indexed(kinds, category="tile"):
+    """Samples in the order of an index: one kind after the other; every kind begins with 0.png."""
+    return [
+        Sample(Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=not kind.startswith("good"))
+        for kind, count in kinds.items()
+        for i in range(count)
+    ]
 
 
 def batch_of(paths, categories=None, defects=None, anomalous=None, has_mask=True):
@@ -40,11 +69,11 @@ def predicted(batch, scores=None):
     return Prediction(map=batch.mask.float(), score=torch.tensor(scores))
 
 
-def files_after(writer, *batches):
-    writer.on_test_epoch_start(TRAINER, None)
+def files_after(writer, *batches, trainer=TRAINER):
+    writer.on_test_epoch_start(trainer, None)
     for batch in batches:
-        writer.on_test_batch_end(TRAINER, None, predicted(batch), batch, 0)
-    writer.on_test_epoch_end(TRAINER, None)
+        writer.on_test_batch_end(trainer, None, predicted(batch), batch, 0)
+    writer.on_test_epoch_end(trainer, None)
     return sorted(str(path.relative_to(writer.folder)) for path in writer.folder.rglob("*") if path.is_file())
 
 
@@ -57,6 +86,53 @@ def test_equal_stems_do_not_overwrite_each_other(tmp_path):
     paths = ["a/000.png", "b/000.png", "b/000.jpg", "c/b/000.bmp"]
     files = files_after(HeatmapWriter(tmp_path, sheet_columns=0), batch_of(paths))
     assert files == [f"tile/crack/{stem}.png" for stem in ("000", "000_2", "000_3", "b_000")]
+
+
+def test_every_kind_of_defect_is_written_though_the_index_groups_them(tmp_path):
+    samples = indexed({"good": 20, "blowhole": 20, "crack": 20, "uneven": 1})
+    writer = HeatmapWriter(tmp_path, max_per_category=8, sheet_columns=0)
+    files = files_after(writer, *map(batch_of_samples, zip(samples, strict=True)), trainer=trainer_of(samples))
+    assert sorted(Path(file).parts[1] for file in files) == ["blowhole"] * 2 + ["crack"] + ["good"] * 4 + ["uneven"]
+    assert {"tile/blowhole/5.png", "tile/blowhole/15.png", "tile/crack/10.png"} < set(files)
+
+
+@pytest.mark.parametrize("limit", [6, None])
+def test_two_processes_write_what_one_would(tmp_path, limit):
+    samples = [
+        replace(sample, defect=sample.defect[:-1]) for sample in indexed({"good1": 6, "good2": 6, "bad1": 5, "bad2": 7})
+    ]
+    alone = HeatmapWriter(tmp_path / "alone", max_per_category=limit, sheet_columns=0)
+    expected = files_after(alone, batch_of_samples(samples), trainer=trainer_of(samples))
+    for rank in (0, 1):
+        writer = HeatmapWriter(tmp_path / "both", max_per_category=limit, sheet_columns=0)
+        trainer = trainer_of(samples, rank=rank, world_size=2)
+        found = files_after(writer, batch_of_samples(samples[rank::2]), trainer=trainer)
+    assert found == expected
+    assert len(found) == (limit or len(samples))
+
+
+def test_pictures_of_an_earlier_run_go_before_any_process_writes_and_other_files_stay(tmp_path):
+    files_after(HeatmapWriter(tmp_path), batch_of(["a/old.png"], categories=["gone"]), batch_of(["a/old.png"]))
+    (tmp_path / "notes.txt").write_text("mine")
+    found = []
+    second = trainer_of(rank=1, barrier=lambda: found.append(len(list(tmp_path.rglob("*.png")))))
+    HeatmapWriter(tmp_path).on_test_epoch_start(second, None)
+    first = trainer_of(barrier=lambda: found.append(len(list(tmp_path.rglob("*.png")))))
+    assert files_after(HeatmapWriter(tmp_path), batch_of(["a/new.png"]), trainer=first) == [
+        "notes.txt",
+        "tile.png",
+        "tile/crack/new.png",
+    ]
+    assert found == [4, 0]
+    assert not (tmp_path / "gone").exists()
+
+
+def test_predicting_removes_nothing(tmp_path):
+    for name in ("first.png", "second.png"):
+        writer, batch = HeatmapWriter(tmp_path), batch_of([name])
+        writer.on_predict_epoch_start(TRAINER, None)
+        writer.on_predict_batch_end(TRAINER, None, predicted(batch), batch, 0)
+    assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["first.png", "second.png"]
 
 
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
@@ -86,20 +162,45 @@ def test_the_sheet_is_made_from_the_extremes_of_all_images_and_little_is_kept(tm
     shortlist = writer._shortlists["tile"]
     captions = [[thumbnail.caption.split()[0] for thumbnail in row] for _, row in shortlist.rows()]
     assert captions == [["-0.00", "-1.00"], ["+0.00", "+1.00"], ["+9.00", "+7.00"]]
-    assert len(shortlist.misses) == len(shortlist.hits) == len(shortlist.false_alarms) == 2
+    assert [len(row.entries) for row in (shortlist.misses, shortlist.hits, shortlist.false_alarms)] == [2, 2, 2]
+
+
+def test_an_image_without_a_place_on_the_sheet_is_not_drawn(tmp_path, monkeypatch):
+    drawn, draw = [], HeatmapWriter._thumbnail
+    monkeypatch.setattr(HeatmapWriter, "_thumbnail", lambda self, shot: drawn.append(shot.path) or draw(self, shot))
+    writer = HeatmapWriter(tmp_path, max_per_category=0, sheet_columns=2)
+    writer.on_test_epoch_start(TRAINER, None)
+    for score in (3.0, 1.0, 2.0, 2.0, 5.0, 0.0, 4.0):
+        batch = batch_of([f"{score}.png"], anomalous=[False])
+        writer.on_test_batch_end(TRAINER, None, predicted(batch, [score]), batch, 0)
+    assert drawn == ["3.0.png", "1.0.png", "2.0.png", "5.0.png", "4.0.png"]
 
 
 def test_an_image_is_drawn_in_the_proportions_of_its_file(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a camera held sideways
     Image.new("RGB", (100, 50)).save(tmp_path / "wide.png")
-    Image.new("RGB", (100, 50)).save(tmp_path / "tall.jpg", exif=exif)
-    batch = batch_of([tmp_path / "wide.png", tmp_path / "tall.jpg", tmp_path / "gone.png"])
+    suffixes = ("jpg", "png", "tif", "webp")
+    for suffix in suffixes:
+        Image.new("RGB", (100, 50)).save(tmp_path / f"tall_{suffix}.{suffix}", exif=exif)
+    batch = batch_of([tmp_path / "wide.png", tmp_path / "gone.png", *tmp_path.glob("tall_*")])
     writer = HeatmapWriter(tmp_path / "out", sheet_columns=0)
     files_after(writer, batch)
-    wide, tall, square = (Image.open(tmp_path / "out/tile/crack" / f"{n}.png").size for n in ("wide", "tall", "gone"))
-    assert wide[0] == square[0] > tall[0]
-    assert wide[1] < square[1] == tall[1]
+    drawn = {path.stem: Image.open(path).size for path in (tmp_path / "out/tile/crack").iterdir()}
+    wide, square = drawn["wide"], drawn["gone"]
+    for suffix in suffixes:
+        tall = drawn[f"tall_{suffix}"]
+        assert wide[0] == square[0] > tall[0]
+        assert wide[1] < square[1] == tall[1]
+
+
+def test_the_proportions_of_a_png_are_known_without_its_pixels(tmp_path):
+    Image.effect_noise((100, 50), 50).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
+    writer = HeatmapWriter(tmp_path / "out", sheet_columns=0)
+    files_after(writer, batch_of([tmp_path / "cut.png", tmp_path / "gone.png"]))
+    cut, square = (Image.open(tmp_path / "out/tile/crack" / f"{name}.png").size for name in ("cut", "gone"))
+    assert cut[1] < square[1]
 
 
 def test_predicted_images_are_all_written_under_their_category(tmp_path):

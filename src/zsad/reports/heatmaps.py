@@ -3,11 +3,11 @@
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,47 +16,15 @@ from lightning import Callback
 from PIL import Image
 from torch import Tensor
 
-from zsad.reports.drawing import Picture, Range, Size, Thumbnail, contact_sheet, fit, heat, outline, overlay, to_picture
-from zsad.reports.files import write_whole
-from zsad.types import Batch, Prediction
+from zsad.reports.drawing import Range, Size, Thumbnail, contact_sheet, fit, heat, outline, overlay, to_picture
+from zsad.reports.pictures import remove_pictures, save_picture
+from zsad.reports.selection import representative
+from zsad.reports.shortlist import Shortlist
+from zsad.types import Batch, Prediction, Sample
 
 _SMALLEST_PANEL_PX = 256
 _THUMBNAIL_PX = 180
 _SIDEWAYS = 5  # EXIF orientations from here on swap width and height
-_Scored = tuple[float, str, Thumbnail]  # score, path, picture
-
-
-@dataclass(slots=True)
-class _Shortlist:
-    """The images of a category that its contact sheet may show; nothing else is kept."""
-
-    length: int
-    false_alarms: list[_Scored] = field(default_factory=list)
-    misses: list[_Scored] = field(default_factory=list)
-    hits: list[_Scored] = field(default_factory=list)
-
-    def add(self, entry: _Scored) -> None:
-        if entry[2].is_anomalous:
-            self.misses = self._first([*self.misses, entry], sign=1)
-            self.hits = self._first([*self.hits, entry], sign=-1)
-        else:
-            self.false_alarms = self._first([*self.false_alarms, entry], sign=-1)
-
-    def join(self, other: _Shortlist) -> None:
-        self.misses = self._first([*self.misses, *other.misses], sign=1)
-        self.hits = self._first([*self.hits, *other.hits], sign=-1)
-        self.false_alarms = self._first([*self.false_alarms, *other.false_alarms], sign=-1)
-
-    def rows(self) -> list[tuple[str, list[Thumbnail]]]:
-        shown = {path for _, path, _ in self.misses}
-        return [
-            ("good, highest scores first", [thumbnail for *_, thumbnail in self.false_alarms]),
-            ("defective, lowest scores first", [thumbnail for *_, thumbnail in self.misses]),
-            ("defective, highest scores first", [thumb for _, path, thumb in self.hits if path not in shown]),
-        ]
-
-    def _first(self, entries: list[_Scored], sign: int) -> list[_Scored]:
-        return sorted(entries, key=lambda entry: (sign * entry[0], entry[1]))[: self.length]
 
 
 class HeatmapWriter(Callback):
@@ -65,9 +33,10 @@ class HeatmapWriter(Callback):
     The sheet shows the highest-scored normal images, and the lowest- and highest-scored defective ones, of all images.
 
     Args:
-        folder: Where to write. Files of an earlier run in the same folder are replaced.
-        max_per_category: Heat maps to write of one category, half of them of normal images; ``None`` for all.
-            Every image given to ``predict`` is written.
+        folder: Where to write. A test first removes the pictures that an earlier run left there; no other files.
+        max_per_category: Heat maps to write of one category, half of them of normal images, the others spread over the
+            kinds of defect; ``None`` for all. Without a data module that lists its ``test_samples`` the first images
+            are taken. Every image given to ``predict`` is written.
         value_range: Values at the two ends of the colours. Fixed, so that normal images do not glow; ``None`` stretches
             each map by its own minimum and maximum.
         keep_aspect: Draw in the proportions of the image file, not in those of the network's input.
@@ -90,8 +59,12 @@ class HeatmapWriter(Callback):
         self._start()
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier run."""
+        """Forget an earlier run, remove its pictures, and choose the images to write."""
         self._start()
+        if trainer.is_global_zero:
+            remove_pictures(self.folder)
+        trainer.strategy.barrier()  # no process writes before
+        self._chosen = self._choose(trainer.datamodule)
 
     def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Forget an earlier run."""
@@ -100,15 +73,13 @@ class HeatmapWriter(Callback):
     def on_test_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Draw what is within the limit, and keep thumbnails of candidates for the sheet."""
-        limit = self.max_per_category and max(1, self.max_per_category // (2 * trainer.world_size))
+        """Draw what is chosen, and keep thumbnails of candidates for the sheet."""
         for shot in _shots(outputs, batch):
-            self._written[shot.category, shot.is_anomalous] += 1
-            if limit is None or self._written[shot.category, shot.is_anomalous] <= limit:
-                self._write(shot, self.folder / _folder_name(shot.category) / _folder_name(shot.kind))
+            if self._is_wanted(shot, trainer.world_size):
+                self._write(shot, self._subfolder(shot.category, shot.kind))
             if self.sheet_columns:
-                entry = (shot.score, shot.path, self._thumbnail(shot))
-                self._shortlists.setdefault(shot.category, _Shortlist(self.sheet_columns)).add(entry)
+                shortlist = self._shortlists.setdefault(shot.category, Shortlist(self.sheet_columns))
+                shortlist.offer(shot.score, shot.path, shot.is_anomalous, partial(self._thumbnail, shot))
 
     def on_predict_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -123,13 +94,39 @@ class HeatmapWriter(Callback):
         if trainer.is_global_zero:
             for category, shortlist in shortlists.items():
                 sheet = contact_sheet(f"{category}: image scores (logit margin)", shortlist.rows())
-                _save(sheet, self.folder / f"{_folder_name(category)}.png")
+                save_picture(sheet, self.folder / f"{_folder_name(category)}.png")
         self._shortlists = {}
 
     def _start(self) -> None:
-        self._written: Counter[tuple[str, bool]] = Counter()
-        self._shortlists: dict[str, _Shortlist] = {}
+        self._chosen: set[str] | None = None  # paths; None: not known beforehand
+        self._seen: Counter[tuple[str, bool]] = Counter()
+        self._shortlists: dict[str, Shortlist] = {}
         self._owner: dict[Path, str] = {}
+
+    def _choose(self, data: Any) -> set[str] | None:
+        """Choose images and name their files, from the whole index: every process comes to the same."""
+        samples: Sequence[Sample] = getattr(data, "test_samples", ())
+        if not samples:
+            return None
+        chosen = samples if self._per_label is None else representative(samples, self._per_label)
+        for sample in chosen:
+            kind = _kind(sample.defect, sample.is_anomalous)
+            self._free_path(self._subfolder(sample.category, kind), sample.image_path)
+        return {str(sample.image_path) for sample in chosen}
+
+    @property
+    def _per_label(self) -> int | None:
+        return self.max_per_category and max(1, self.max_per_category // 2)
+
+    def _is_wanted(self, shot: _Shot, world_size: int) -> bool:
+        if self._chosen is not None:
+            return shot.path in self._chosen
+        self._seen[shot.category, shot.is_anomalous] += 1
+        limit = self._per_label and max(1, self._per_label // world_size)
+        return limit is None or self._seen[shot.category, shot.is_anomalous] <= limit
+
+    def _subfolder(self, category: str, kind: str) -> Path:
+        return self.folder / _folder_name(category) / _folder_name(kind)
 
     def _write(self, shot: _Shot, folder: Path) -> None:
         size = fit(self._size(shot), max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape))
@@ -137,7 +134,7 @@ class HeatmapWriter(Callback):
         drawn = overlay(
             shot.image, shot.anomaly_map, shot.mask, size=size, value_range=self.value_range, caption=caption
         )
-        _save(drawn, self._free_path(folder, Path(shot.path)))
+        save_picture(drawn, self._free_path(folder, Path(shot.path)))
 
     def _thumbnail(self, shot: _Shot) -> Thumbnail:
         plain = to_picture(shot.image, fit(self._size(shot), _THUMBNAIL_PX))
@@ -165,7 +162,7 @@ class HeatmapWriter(Callback):
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """One image of a batch, on the CPU."""
+    """One image of a batch, still on the device of the batch: only what is drawn is fetched from there."""
 
     image: Tensor
     anomaly_map: Tensor
@@ -181,24 +178,28 @@ def _shots(prediction: Prediction, batch: Batch) -> Iterator[_Shot]:
     for i, category in enumerate(batch.category):
         is_anomalous = bool(batch.is_anomalous[i])
         yield _Shot(
-            image=batch.image[i].cpu(),
-            anomaly_map=prediction.map[i].detach().float().cpu(),
-            mask=batch.mask[i].cpu() if batch.has_mask[i] else None,
+            image=batch.image[i],
+            anomaly_map=prediction.map[i],
+            mask=batch.mask[i] if batch.has_mask[i] else None,
             score=float(prediction.score[i]),
             is_anomalous=is_anomalous,
             category=category,
-            kind=batch.defect[i] or ("defective" if is_anomalous else "good"),
+            kind=_kind(batch.defect[i], is_anomalous),
             path=batch.path[i],
         )
 
 
-def _joined(mine: dict[str, _Shortlist]) -> dict[str, _Shortlist]:
+def _kind(defect: str, is_anomalous: bool) -> str:
+    return defect or ("defective" if is_anomalous else "good")
+
+
+def _joined(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
     """Join the shortlists of all processes."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return mine
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, mine)
-    joined: defaultdict[str, list[_Shortlist]] = defaultdict(list)
+    joined: defaultdict[str, list[Shortlist]] = defaultdict(list)
     for shortlists in gathered:
         for category, shortlist in shortlists.items():
             joined[category].append(shortlist)
@@ -210,16 +211,11 @@ def _joined(mine: dict[str, _Shortlist]) -> dict[str, _Shortlist]:
 
 def _upright_size(path: Path) -> Size:
     with Image.open(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= _SIDEWAYS
+        # Pillow turns a TIFF itself. The base class reads the header; a PNG's own method would decode the whole file.
+        turned = image.format != "TIFF" and Image.Image.getexif(image).get(0x0112, 1) >= _SIDEWAYS
         return (image.height, image.width) if turned else image.size
 
 
 def _folder_name(name: str) -> str:
     """Turn a name from an index into one that stays inside its folder."""
     return re.sub(r"[^\w\-. ]", "_", name).lstrip(".") or "_"
-
-
-def _save(picture: Picture, path: Path) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", compress_level=4)
-    write_whole(path, buffer.getvalue())
