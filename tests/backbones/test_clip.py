@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import open_clip
 import pytest
 import torch
 from torch import Tensor
 
 from zsad.backbones import clip as clip_module
+from zsad.backbones import weights
 from zsad.backbones.clip import CLIP, resize_positions
 from zsad.backbones.tokenizer import tokenize
 
@@ -177,6 +182,70 @@ def test_every_openai_shaped_vit_of_open_clip_is_accepted(name: str) -> None:
 def test_other_structures_are_refused_with_the_names_of_those_that_work(name: str) -> None:
     with pytest.raises(ValueError, match="OpenAI's structure"):
         CLIP(pretrained=None, architecture=open_clip.get_model_config(name))
+
+
+def quick_gelu(backbone: CLIP) -> set[bool]:
+    """Which GELUs the two towers run."""
+    blocks = [*backbone.model.visual.transformer.resblocks, *backbone.model.transformer.resblocks]
+    return {type(block.mlp.gelu).__name__ == "QuickGELU" for block in blocks}
+
+
+def build_as(
+    model_name: str | None,
+    pretrained: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: dict[str, Any] | None = None,
+    **given: Any,
+) -> CLIP:
+    """Build the tiny tower under the name of another, whose weights nobody has here."""
+    monkeypatch.setattr(weights, "locate", lambda *_: None)
+    return CLIP(model_name, pretrained, architecture=architecture or ARCHITECTURE, **given)
+
+
+@pytest.mark.parametrize(
+    ("model_name", "pretrained", "expected"),
+    [
+        ("ViT-L-14-336", "openai", True),
+        ("ViT-B-32", "laion2b_s34b_b79k", False),
+        ("ViT-B-32", "laion400m_e32", True),
+        ("ViT-H-14", "laion2b_s32b_b79k", False),
+        ("ViT-H-14", "dfn5b", True),
+        ("ViT-L-14", "/weights/clip.pt", True),  # OpenAI published this architecture …
+        ("ViT-H-14", "/weights/clip.pt", False),  # … and not this one
+        ("ViT-H-14-quickgelu", "/weights/clip.pt", True),
+        (None, "/weights/clip.pt", True),
+        (None, None, True),
+    ],
+)
+def test_the_kind_of_gelu_is_that_of_the_weights(
+    model_name: str | None, pretrained: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert quick_gelu(build_as(model_name, pretrained, monkeypatch)) == {expected}
+    opposite = build_as(model_name, pretrained, monkeypatch, quick_gelu=not expected)
+    assert quick_gelu(opposite) == {not expected}
+
+
+def test_an_architecture_that_names_its_gelu_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = build_as(None, None, monkeypatch, ARCHITECTURE | {"quick_gelu": False})
+    assert quick_gelu(backbone) == {False}
+
+
+def test_pixels_are_normalised_as_for_the_weights_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    tagged = build_as("ViT-B-16-SigLIP", "webli", monkeypatch)
+    assert tagged.mean.flatten().tolist() == tagged.std.flatten().tolist() == [0.5, 0.5, 0.5]
+    told = build_as("ViT-B-16-SigLIP", "webli", monkeypatch, mean=(0.0, 0.25, 1.0))
+    assert (told.mean.flatten().tolist(), told.std.flatten().tolist()) == ([0.0, 0.25, 1.0], [0.5, 0.5, 0.5])
+    torch.testing.assert_close(build_as(None, None, monkeypatch).mean.flatten(), torch.tensor(clip_module.OPENAI_MEAN))
+
+
+def test_a_hub_model_is_set_up_as_its_own_configuration_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = {"model_cfg": {"quick_gelu": True}, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(open_clip.pretrained, "download_pretrained_from_hf", lambda _, filename: tmp_path / filename)
+    backbone = build_as("hf-hub:someone/clip", None, monkeypatch)
+    assert quick_gelu(backbone) == {True}
+    torch.testing.assert_close(backbone.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
+    torch.testing.assert_close(backbone.std.flatten(), torch.tensor(clip_module.OPENAI_STD))
 
 
 ARCHITECTURE = {

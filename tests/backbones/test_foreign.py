@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from zsad.backbones import foreign
 from zsad.backbones.clip import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.methods.prompts import ObjectAgnosticPrompts
 from zsad.tasks import checkpoint
 
 DEPTH = 4
@@ -30,10 +32,6 @@ def clip_state() -> dict[str, Any]:
 def method(clip_state: dict[str, Any], tmp_path: Path) -> AnomalyCLIP:
     path = tmp_path / "clip.safetensors"
     save_file({name: torch.from_numpy(array) for name, array in clip_state.items()}, path)
-    from functools import partial
-
-    from zsad.methods.prompts import ObjectAgnosticPrompts
-
     return AnomalyCLIP(CLIP(pretrained=str(path)), prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH))
 
 
@@ -96,3 +94,48 @@ def test_a_prompt_learner_without_its_tensors_is_refused(published: dict[str, di
     del published["prompt_learner"]["ctx_neg"]
     with pytest.raises(ValueError, match=r"lacks \['ctx_neg'\]"):
         foreign.read_published(published)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ctx_pos", "text", r"ctx_pos: expected a tensor of 4 axes, got str"),
+        ("ctx_neg", torch.zeros(12, 64), r"ctx_neg: expected a tensor of 4 axes, got shape \(12, 64\)"),
+        ("ctx_neg", torch.zeros(2, 1, 12, 64), r"one class and one template, got ctx_neg of shape \(2, 1, 12, 64\)"),
+        ("token_suffix_neg", None, r"token_suffix_neg: expected a tensor of 4 axes, got NoneType"),
+        ("compound_prompts_text.1", torch.zeros(64), r"compound_prompts_text.1: expected a tensor of 2 axes"),
+        ("compound_prompts_text.1", torch.zeros(3, 64), r"deep prompts of one shape.*\(3, 64\)"),
+        ("compound_prompts_text.x", torch.zeros(4, 64), r"numbered from 0 without gaps.*compound_prompts_text.x"),
+        ("compound_prompts_text.7", torch.zeros(4, 64), r"numbered from 0 without gaps.*compound_prompts_text.7"),
+    ],
+)
+def test_an_entry_of_another_kind_or_shape_is_refused_by_name(
+    published: dict[str, dict[str, Tensor]], name: str, value: Any, message: str
+) -> None:
+    published["prompt_learner"][name] = value
+    with pytest.raises(ValueError, match=message):
+        foreign.read_published(published)
+
+
+@pytest.mark.parametrize("deep_tokens", [1, 4, 20])
+def test_a_checkpoint_without_deep_prompts_loads_whatever_their_number_of_tokens(
+    clip_state: dict[str, Any], method: AnomalyCLIP, tmp_path: Path, deep_tokens: int
+) -> None:
+    prompts = partial(ObjectAgnosticPrompts, deep_blocks=1, deep_tokens=deep_tokens)
+    shallow = AnomalyCLIP(method.backbone, prompts=prompts)
+    tokens = shallow.prompts.tokens.numpy()
+    learner = golden_weights.tiny_prompt_learner_state_dict(5, clip_state, tokens[0], tokens[1], depth=1)
+    torch.save(
+        {"prompt_learner": {name: torch.from_numpy(a.copy()) for name, a in learner.items()}}, tmp_path / "p.pth"
+    )
+    checkpoint.load_learned(shallow, checkpoint.read_learned(tmp_path / "p.pth"), "p.pth")
+    assert torch.equal(shallow.prompts.normal, torch.from_numpy(learner["ctx_pos"])[0, 0])
+    for suffix in (".pth", ".safetensors"):
+        checkpoint.save_prompts(tmp_path / f"again{suffix}", shallow, {})
+        checkpoint.load_learned(shallow, checkpoint.read_learned(tmp_path / f"again{suffix}"), suffix)
+    assert shallow.text_features().shape == (2, 32)
+
+
+def test_no_block_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="deep_blocks=0: expected 1"):
+        ObjectAgnosticPrompts(64, deep_blocks=0)

@@ -46,10 +46,12 @@ class CLIP(nn.Module):
             safetensors), or ``None`` for random weights, the same ones every time.
         architecture: open_clip's own description, where ``model_name`` names none.
         quick_gelu: OpenAI's weights were trained with the sigmoid approximation of GELU, most others were not.
+            ``None``: as open_clip's catalogue says of the tag. A local file does not tell: ``None`` takes it for one
+            of OpenAI's where OpenAI published that architecture, so say ``false`` for a LAION file of ViT-B or ViT-L.
         input_size: Side in pixels that images are resized to for dense prediction; position embeddings are
             interpolated to it. ``None`` for the native side.
-        mean: Channel means that ``normalize`` subtracts.
-        std: Channel deviations that it divides by.
+        mean: Channel means that ``normalize`` subtracts; ``None`` for those of the tag, or else OpenAI's.
+        std: Channel deviations that it divides by; ``None`` likewise.
 
     Raises:
         ValueError: If the architecture is not a ViT CLIP of OpenAI's structure, or the weights do not fit it.
@@ -66,22 +68,25 @@ class CLIP(nn.Module):
         pretrained: str | None = "openai",
         *,
         architecture: dict[str, Any] | None = None,
-        quick_gelu: bool = True,
+        quick_gelu: bool | None = None,
         input_size: int | None = None,
-        mean: Sequence[float] = OPENAI_MEAN,
-        std: Sequence[float] = OPENAI_STD,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         path = weights.locate(model_name, pretrained)
         state = None if path is None else weights.read_state_dict(path)
         if architecture is None:
             architecture = _architecture(model_name, state)
+        given = {"quick_gelu": quick_gelu, "mean": mean, "std": std}
+        training = _training(architecture, weights.trained_with(model_name, pretrained), given)
         # Where weights follow, the tower is built without memory of its own.
-        self.model = _build({**architecture, "quick_gelu": quick_gelu}, device="cpu" if state is None else "meta")
+        described = {**architecture, "quick_gelu": training["quick_gelu"]}
+        self.model = _build(described, device="cpu" if state is None else "meta")
         if state is not None:
             _load(self.model, state, source=str(path))
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(training["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(training["std"]).view(3, 1, 1), persistent=False)
         self.input_size = input_size or self.native_size
         self.requires_grad_(False)
         self.eval()
@@ -255,6 +260,12 @@ def _architecture(model_name: str | None, state: weights.StateDict | None) -> di
     if state is None:
         raise ValueError("neither backbone.model_name nor backbone.pretrained is given: nothing says what to build")
     return weights.infer_architecture(state)
+
+
+def _training(architecture: dict[str, Any], known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Settle how the weights were trained: the caller's word, else what is known of them, else OpenAI's values."""
+    openai = {"quick_gelu": architecture.get("quick_gelu", True), "mean": OPENAI_MEAN, "std": OPENAI_STD}
+    return openai | known | {name: value for name, value in given.items() if value is not None}
 
 
 def _build(architecture: dict[str, Any], device: str) -> Any:

@@ -18,7 +18,7 @@ from torch import Tensor
 _KEY = "prompt_learner"
 _DEEP = "compound_prompts_text."
 _DEAD_WIDTH = 896  # the unread projections end in OpenAI's ViT-B/16+ width, whatever the backbone
-_REQUIRED = ("ctx_pos", "ctx_neg", "token_prefix_pos", "token_suffix_pos", "token_suffix_neg")
+_AXES = {"ctx_pos": 4, "ctx_neg": 4, "token_prefix_pos": 4, "token_suffix_pos": 4, "token_suffix_neg": 4}
 
 
 def is_published(content: Any) -> bool:
@@ -29,23 +29,45 @@ def is_published(content: Any) -> bool:
 def read_published(content: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the trained tensors of a published checkpoint: ``normal``, ``anomalous`` (c, D), ``deep`` (blocks, k, D).
 
+    Without deep prompts the file does not tell k, and ``deep`` is (0, 0, D).
+
     Raises:
-        ValueError: If a tensor is missing, or there are several classes or templates, which these methods never have.
+        ValueError: If a tensor is missing, or is none, or has another shape than these methods give it: one class, one
+            template, deep prompts of one shape numbered from 0.
     """
     learner = content[_KEY]
-    missing = [name for name in _REQUIRED if name not in learner]
+    missing = [name for name in _AXES if name not in learner]
     if missing:
         raise ValueError(f"not a published AnomalyCLIP or DHR-CLIP checkpoint: its prompt_learner lacks {missing}")
-    if learner["ctx_pos"].shape[:2] != (1, 1):
-        raise ValueError(f"expected one class and one template, got ctx_pos of shape {tuple(learner['ctx_pos'].shape)}")
-    numbers = sorted(int(name.removeprefix(_DEEP)) for name in learner if name.startswith(_DEEP))
-    width = learner["ctx_pos"].shape[-1]
-    deep = [learner[f"{_DEEP}{number}"] for number in numbers]
+    for name, axes in _AXES.items():
+        _check_tensor(name, learner[name], axes)
+        if learner[name].shape[:2] != (1, 1):
+            raise ValueError(f"expected one class and one template, got {name} of shape {tuple(learner[name].shape)}")
+    deep = _deep_prompts(learner)
     return {
         "normal": learner["ctx_pos"][0, 0].float(),
         "anomalous": learner["ctx_neg"][0, 0].float(),
-        "deep": torch.stack(deep).float() if deep else torch.empty(0, 1, width),
+        "deep": torch.stack(deep).float() if deep else torch.empty(0, 0, learner["ctx_pos"].shape[-1]),
     }
+
+
+def _deep_prompts(learner: Mapping[Any, Any]) -> list[Tensor]:
+    names = {name for name in learner if str(name).startswith(_DEEP)}
+    expected = [f"{_DEEP}{number}" for number in range(len(names))]
+    if names != set(expected):
+        raise ValueError(f"expected deep prompts numbered from 0 without gaps, got {sorted(names, key=str)}")
+    for name in expected:
+        _check_tensor(name, learner[name], 2)
+    shapes = {name: tuple(learner[name].shape) for name in expected}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"expected deep prompts of one shape, got {shapes}")
+    return [learner[name] for name in expected]
+
+
+def _check_tensor(name: str, value: Any, axes: int) -> None:
+    if not isinstance(value, Tensor) or value.ndim != axes:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"prompt_learner's {name}: expected a tensor of {axes} axes, got {got}")
 
 
 def check_published_backbone(content: Mapping[str, Any], embedded: Float[Tensor, "2 t d"]) -> None:

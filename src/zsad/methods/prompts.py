@@ -26,14 +26,15 @@ class ObjectAgnosticPrompts(nn.Module):
         text_width: D.
         context_tokens: c, learned vectors in front of each sentence.
         deep_tokens: k, learned tokens that each deeper block receives in rows 1..k. Both sentences share them.
-        deep_blocks: Text blocks that see learned tokens, the first one (the context itself) included.
+        deep_blocks: Text blocks that see learned tokens, the first one (the context itself) included; 1 for the
+            context alone, and then ``deep_tokens`` means nothing.
         normal: The sentence after the context, without full stop.
         anomalous: Its counterpart.
         round_deep_to_half: Round the deep tokens, and each sentence's gradient of them, to float16 on their way, as
             the published code does. Needed to reproduce it to the last digits.
 
     Raises:
-        ValueError: If the deep tokens do not fit into the context rows that they replace.
+        ValueError: If the deep tokens do not fit into the context rows that they replace, or no block is left.
 
     Source: AnomalyCLIP (ICLR 2024), object-agnostic prompt templates and textual prompt tuning.
     """
@@ -52,6 +53,10 @@ class ObjectAgnosticPrompts(nn.Module):
         round_deep_to_half: bool = True,
     ) -> None:
         super().__init__()
+        if deep_blocks < 1:
+            raise ValueError(f"deep_blocks={deep_blocks}: expected 1 (the context alone) or more")
+        if deep_blocks == 1:
+            deep_tokens = 0  # one shape for "no deep prompts", that of published files, which do not tell k
         if deep_tokens > context_tokens:
             raise ValueError(f"deep_tokens={deep_tokens} would overwrite more than the context_tokens={context_tokens}")
         self.normal = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
