@@ -1,0 +1,1 @@
+"""The parts of the pre-training of the ``pocket`` backbone."""
