@@ -35,14 +35,14 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the pool, checkpoints, log and weights")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--text-steps", type=int, default=500)
-    parser.add_argument("--pairs", type=int, default=30000, help="rendered pairs in the pool")
+    parser.add_argument("--pairs", type=int, default=16000, help="rendered pairs in the pool")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="of one thread each; their gradients are averaged")
-    parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
-    parser.add_argument("--measure-every", type=int, default=1000, help="steps between held-out measurements")
+    parser.add_argument("--save-every", type=int, default=50, help="steps between checkpoints")
+    parser.add_argument("--measure-every", type=int, default=300, help="steps between held-out measurements")
     return parser.parse_args()
 
 

@@ -73,9 +73,6 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
         return _from_hub(model_name.removeprefix(_HUB))
     if pretrained is None:
         return None
-    embedded = Path(__file__).with_name(f"{pretrained}.safetensors")  # ships inside the package
-    if model_name is None and embedded.is_file():
-        return embedded
     if Path(pretrained).suffix in _FILE_SUFFIXES:
         path = Path(pretrained).expanduser()
         if not path.is_file():
@@ -84,6 +81,9 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
                 "need no download: backbone=pocket"
             )
         return path
+    embedded = Path(__file__).parent / f"{pretrained}.safetensors"  # ships inside the package
+    if model_name is None and embedded.is_file():
+        return embedded
     return _from_tag(model_name, pretrained)
 
 
