@@ -102,6 +102,13 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
         build.resume_path(config)
 
 
+def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: Path) -> None:
+    (tmp_path / "prompts.safetensors").write_bytes(b"")
+    config = build.compose("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
+    with pytest.raises(ValueError, match=r"prompts.safetensors holds prompts alone.*resume from a .ckpt"):
+        build.resume_path(config)
+
+
 def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
     config = build.compose("train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"])

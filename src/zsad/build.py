@@ -187,13 +187,18 @@ def resume_path(config: DictConfig) -> str | None:
 
     Raises:
         FileNotFoundError: If the given checkpoint does not exist.
-        ValueError: If it is none of ours, or the run folder holds another training and overwriting was not asked for.
+        ValueError: If it cannot be resumed from, or the run folder holds another training and overwriting was not asked
+            for.
     """
     from zsad.tasks.checkpoint import find_checkpoint, read_learned
 
     folder = Path(config.paths.output_dir) / "checkpoints"
     resumed = None if config.ckpt_path is None else find_checkpoint(config.ckpt_path)
     if resumed is not None:
+        if resumed.suffix != ".ckpt":
+            raise ValueError(
+                f"{_shown(resumed)} holds prompts alone, without the optimizer's state: resume from a .ckpt"
+            )
         read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
     if resumed is None or resumed.resolve().parent != folder.resolve():
         _claim(
