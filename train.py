@@ -33,6 +33,7 @@ def main(config: DictConfig) -> None:
         if trainer.is_global_zero:
             known = task.provenance["trained_on"]
             log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known)
+        build.clear_run_folder(config, "training", resume_from)
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 

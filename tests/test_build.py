@@ -80,9 +80,32 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
     config = build.compose("train", [f"paths.output_dir={tmp_path}"])
     with pytest.raises(ValueError, match=r"already holds a training.*overwrite=true"):
         build.resume_path(config)
+    build.clear_run_folder(config, "training")  # nobody asked for it
     assert last.read_bytes() == b"earlier"
-    assert build.resume_path(build.compose("train", [f"paths.output_dir={tmp_path}", "overwrite=true"])) is None
+
+
+def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_be_in_order(tmp_path: Path) -> None:
+    last, results = tmp_path / "MyRun" / "checkpoints" / "last.ckpt", tmp_path / "MyRun" / "results.csv"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"earlier")
+    results.write_text("earlier")
+    config = build.compose("train", [f"paths.output_dir={tmp_path}/MyRun", "overwrite=true"])
+    assert build.resume_path(config) is None
+    assert last.exists()
+    build.clear_run_folder(config, "training", resume_from=str(last))  # it goes on in this very folder
+    build.clear_run_folder(config, "test")
+    assert last.exists()
+    assert not results.exists()
+    build.clear_run_folder(config, "training")
     assert not last.exists()
+
+
+def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(tmp_path: Path) -> None:
+    last = tmp_path / "MyRun" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"To go on with it: ckpt_path=\S*/MyRun\. To keep both"):
+        build.resume_path(build.compose("train", [f"paths.output_dir={tmp_path}/MyRun"]))
 
 
 def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
@@ -98,7 +121,7 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
         (tmp_path / run / "checkpoints").mkdir(parents=True)
         torch.save({"state_dict": {}, "zsad": {}}, tmp_path / run / "checkpoints" / "last.ckpt")
     config = build.compose("train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"])
-    with pytest.raises(ValueError, match="other/checkpoints already holds a training"):
+    with pytest.raises(ValueError, match="other already holds a training"):
         build.resume_path(config)
 
 

@@ -173,13 +173,11 @@ def require_prompts(config: DictConfig) -> None:
         raise ValueError(f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out")
     if config.ckpt_path is not None:
         learned = read_learned(find_checkpoint(config.ckpt_path)).provenance
-        for group, name in (("model", model), ("backbone", backbone)):
-            # Another size of the same network may be meant; another text tower cannot take the prompts anyway.
-            if learned.get(group, name) != name and learned[group] in choices(group):
-                raise ValueError(
-                    f"{config.ckpt_path} was learned with {group}={learned[group]}, this run has {group}={name}: "
-                    f"add {group}={learned[group]}"
-                )
+        if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices("backbone"):
+            raise ValueError(
+                f"{config.ckpt_path} was learned with backbone={learned['backbone']}, this run has "
+                f"backbone={backbone}: add backbone={learned['backbone']}"
+            )
 
 
 def resume_path(config: DictConfig) -> str | None:
@@ -201,19 +199,31 @@ def resume_path(config: DictConfig) -> str | None:
             )
         read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
     if resumed is None or resumed.resolve().parent != folder.resolve():
-        _claim(
-            config, sorted(folder.glob("*.ckpt")), "training", f"to go on with it: ckpt_path={_shown(folder.parent)}; "
-        )
+        _refuse_used_folder(config, "training", f" To go on with it: ckpt_path={_shown(folder.parent)}.")
     return None if resumed is None else str(resumed)
 
 
-def claim_test_folder(config: DictConfig) -> None:
+def require_unused_test_folder(config: DictConfig) -> None:
     """Keep the results of an earlier test from being overwritten.
 
     Raises:
         ValueError: If the run folder holds some and overwriting was not asked for.
     """
-    _claim(config, sorted(Path(config.paths.output_dir).glob("results.*")), "test", "")
+    _refuse_used_folder(config, "test")
+
+
+def clear_run_folder(config: DictConfig, kind: str, resume_from: str | None = None) -> None:
+    """Remove what an earlier ``training`` or ``test`` of this name left, where ``overwrite=true`` asked for it.
+
+    To be called when everything else is known to be in order: a run that fails over a misspelt path must not cost the
+    one before it. The folder of ``resume_from`` stays as it is.
+    """
+    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(
+        Path.resolve, _leftovers(config, kind)
+    )
+    if config.overwrite and not goes_on_here and _is_first_process():
+        for leftover in _leftovers(config, kind):
+            leftover.unlink()
 
 
 def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:
@@ -286,17 +296,25 @@ def _message(error: BaseException) -> str:
     return text
 
 
-def _claim(config: DictConfig, leftovers: Sequence[Path], kind: str, otherwise: str) -> None:
-    """Refuse a run folder in use, or empty it if that was asked for; the first process decides."""
-    if not leftovers or any(os.environ.get(rank, "0") != "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK")):
-        return
-    if not config.overwrite:
+# What the folder of a run holds once there is something to lose in it.
+_LEFTOVERS = {"training": "checkpoints/*.ckpt", "test": "results.*"}
+
+
+def _leftovers(config: DictConfig, kind: str) -> list[Path]:
+    return sorted(Path(config.paths.output_dir).glob(_LEFTOVERS[kind]))
+
+
+def _refuse_used_folder(config: DictConfig, kind: str, way_on: str = "") -> None:
+    if _leftovers(config, kind) and not config.overwrite and _is_first_process():
         raise ValueError(
-            f"{_shown(leftovers[0].parent)} already holds a {kind}. {otherwise.capitalize()}to keep both: "
-            f"name=another_name; to {kind.removesuffix('ing')} anew: overwrite=true"
+            f"{_shown(config.paths.output_dir)} already holds a {kind}.{way_on} To keep both: name=another_name. "
+            "To begin anew: overwrite=true"
         )
-    for leftover in leftovers:
-        leftover.unlink()
+
+
+def _is_first_process() -> bool:
+    """Tell whether this process decides for its run; the others start while the first one already writes."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK"))
 
 
 def _shown(path: str | Path) -> str:

@@ -146,6 +146,8 @@ def test_a_second_training_into_the_same_folder_is_refused_and_harms_nothing(run
     before = (trained / "checkpoints" / "last.ckpt").read_bytes()
     with pytest.raises(SystemExit, match="already holds a training"):
         run("train", "dataset=synthetic_a", "epochs=1", f"hydra.run.dir={trained}")
+    with pytest.raises(SystemExit, match="/nowhere"):  # a mistake beside overwrite=true costs nothing either
+        run("train", "dataset=synthetic_a", f"hydra.run.dir={trained}", "overwrite=true", "dataset.root=/nowhere")
     assert (trained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 

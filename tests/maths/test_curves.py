@@ -1,7 +1,6 @@
 """Every metric equals the published evaluation code's numbers, scikit-learn, or a slow loop written here."""
 
 import math
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -178,9 +177,3 @@ def test_inputs_stay_as_they_were():
     scores = torch.tensor([0.9, 0.1, 0.5])
     curves.rank(scores, scores, torch.ones(3, dtype=torch.float64))
     assert scores.tolist() == torch.tensor([0.9, 0.1, 0.5]).tolist()
-
-
-@pytest.mark.parametrize("limit", [0.05, 0.3])
-def test_a_limit_given_in_advance_equals_one_given_at_the_call(limit):
-    ranking = curves.rank_pixels(*random_maps(seed=1))
-    assert partial(curves.aupro, fpr_limit=limit)(ranking) == curves.aupro(ranking, limit)
