@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zsad import build
+from zsad import build, guards
 
 log = logging.getLogger("zsad")
 
@@ -18,8 +18,8 @@ log = logging.getLogger("zsad")
 def main(config: DictConfig) -> None:
     """Compose, build, test, report."""
     with build.clear_errors():
-        build.require_prompts(config)
-        build.require_unused_test_folder(config)
+        guards.require_prompts(config)
+        guards.require_unused_test_folder(config)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 
         build.seed_everything(config)
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
         trainer = build.build_trainer(config)
         if trainer.is_global_zero:
             log.info("testing on %s: images %d, categories %d", data.name, len(data.test_samples), len(data.categories))
-        build.clear_run_folder(config, "test")
+        guards.clear_run_folder(config, "test")
         trainer.test(task, data, verbose=False)
         folder, settings = Path(config.paths.output_dir), build.settings(config)
         runs.write_test(task, trainer, folder, config=build.plain(config), settings=settings, learned=learned)

@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zsad import build
+from zsad import build, guards
 
 log = logging.getLogger("zsad")
 
@@ -18,8 +18,8 @@ log = logging.getLogger("zsad")
 def main(config: DictConfig) -> None:
     """Compose, build, fit."""
     with build.clear_errors():
-        build.require_trainable(config)
-        resume_from = build.resume_path(config)
+        guards.require_trainable(config)
+        resume_from = guards.resume_path(config)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 
         build.seed_everything(config)
@@ -33,7 +33,7 @@ def main(config: DictConfig) -> None:
         if trainer.is_global_zero:
             known = task.provenance["trained_on"]
             log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known)
-        build.clear_run_folder(config, "training", resume_from)
+        guards.clear_run_folder(config, "training", resume_from)
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "zsad"
 MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {"types": 0, "maths": 1, "backbones": 2, "methods": 3, "tasks": 4, "data": 4, "reports": 4}
-TOP = 5  # build, runs, prediction, cli
-HYDRA_ROOMS = {"build.py", "cli.py"}
+TOP = 5  # build, guards, runs, prediction, cli
+HYDRA_ROOMS = {"build.py", "guards.py", "cli.py"}
 NAMES_OF_CHOICES = ("model", "arch", "backbone", "dataset", "method", "category")
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "registry", "factory"}
 

@@ -19,6 +19,7 @@ from pocket.objective import WEIGHTS, loss_terms
 from pocket.pool import Pool, patch_samples, render_pool
 from pocket.texts import Dictionary, statements, train_text
 from pocket.towers import Muon, Towers
+from safetensors.torch import load_file
 from torch import nn
 
 WARM_UP, DECAY = 100, 0.6  # steps; share of the run, at its end, in which the learning rate falls to zero
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text-steps", type=int, default=500)
     parser.add_argument("--pairs", type=int, default=16000, help="rendered pairs in the pool")
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--grow", type=Path, help="folder of a run of four blocks, to continue with six")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="of one thread each; their gradients are averaged")
     parser.add_argument("--save-every", type=int, default=50, help="steps between checkpoints")
@@ -51,19 +53,20 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / WARM_UP, (steps - step) / (DECAY * steps))
 
 
-def crop_side(step: int, steps: int, rng: np.random.Generator) -> int:
-    """Draw this step's crop size."""
-    done = min(1.0, step / (0.8 * steps))
+def crop_side(done: float, rng: np.random.Generator) -> int:
+    """Draw a step's crop size, ``done`` of the way from the first to the last shares."""
     return int(rng.choice(list(CROPS), p=[first + (last - first) * done for first, last in CROPS.values()]))
 
 
 def text_tower(options: argparse.Namespace) -> Towers:
     """Return towers whose text half is trained; trained once and kept."""
-    towers, path = Towers([one.text for one in statements()]), options.out / "text.pt"
+    towers, path = Towers([one.text for one in statements()]), (options.grow or options.out) / "text.pt"
     if not path.exists():
         train_text(towers, options.text_steps, options.seed)
         torch.save(towers.state_dict(), path)
-    towers.load_state_dict(torch.load(path, weights_only=True))
+    own = towers.state_dict()
+    trained = {name: value for name, value in torch.load(path, weights_only=True).items() if "visual" not in name}
+    towers.load_state_dict(own | trained)
     return towers
 
 
@@ -91,12 +94,15 @@ class Run:
             Muon([{"params": hidden, "scale": MUON_SCALE}], lr=options.lr, weight_decay=0.05),
             torch.optim.AdamW(adam, lr=options.lr, betas=(0.9, 0.98)),
         ]
+        if options.grow:
+            self.towers.grow(load_file(options.grow / "pocket.safetensors"))
         self.trained = trained
         self.average = {name: p.detach().clone() for name, p in trained.items()}
 
     def advance(self) -> dict[str, float]:
         """Take one step; it depends on the seed and its number alone."""
-        side = crop_side(self.step, self.options.steps, np.random.default_rng([self.options.seed, 2, self.step]))
+        done = 1.0 if self.options.grow else min(1.0, self.step / (0.8 * self.options.steps))
+        side = crop_side(done, np.random.default_rng([self.options.seed, 2, self.step]))
         rng = np.random.default_rng([self.options.seed, 3, self.step, self.rank])
         torch.manual_seed(self.step)
         pairs = self.pool.batch(TOKENS * self.towers.clip.patch_size**2 // side**2 // 2, side, rng)

@@ -6,7 +6,7 @@ Legend: B images, N patches, V vision width, E joint width, n texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,13 @@ CONTEXT_TOKENS, DEEP_TOKENS = 12, 4  # and its prompts
 
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 96,
-    "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 4, "head_width": 64},
+    "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 6, "head_width": 64},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 9},
 }
+
+# Which block of a tower of four each of the six continues; None is a new one, which at first changes nothing. The value
+# path of six starts at the second block, so with the first new block in front it reads what it read in four.
+CONTINUES = (None, 0, 1, None, 2, 3)
 
 
 class Towers(nn.Module):
@@ -121,6 +125,27 @@ class Towers(nn.Module):
             same = torch.eye(width)
             block.attn.in_proj_weight.copy_(torch.cat([0.6 * query + noise[0], 0.6 * query + noise[1], 0.7 * same]))
             block.attn.out_proj.weight.copy_(-0.4 * same + noise[2])
+
+    @torch.no_grad()
+    def grow(self, state: Mapping[str, Tensor]) -> None:
+        """Continue an image tower of four blocks: new blocks stand between its own and at first change nothing.
+
+        Args:
+            state: Weights of the shallower tower, under OpenAI's names.
+
+        Source: the idea is that of Gong et al. 2019, "Efficient training of BERT by progressively stacking".
+        """
+        visual = self.clip.model.visual
+        own = {name: value for name, value in visual.state_dict().items() if "resblocks" not in name}
+        visual.load_state_dict({name: state[f"visual.{name}"] for name in own}, strict=False)
+        for block, source in zip(visual.transformer.resblocks, CONTINUES, strict=True):
+            if source is None:
+                for last in (block.attn.out_proj, block.mlp.c_proj):
+                    nn.init.zeros_(last.weight)
+                    nn.init.zeros_(last.bias)
+            else:
+                start = f"visual.transformer.resblocks.{source}."
+                block.load_state_dict({name: state[start + name] for name in block.state_dict()})
 
     def _whitening(self, patches: Tensor) -> Tensor:
         mean, std = (constant.view(3, 1) for constant in (self.clip.mean, self.clip.std))

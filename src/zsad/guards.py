@@ -1,0 +1,124 @@
+"""What is checked before a run begins, so that a mistake costs seconds and no earlier result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zsad.build import choices, chosen, learns
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# What the folder of a run holds once there is something to lose in it.
+_LEFTOVERS = {"training": "checkpoints/*.ckpt", "test": "results.*"}
+
+
+def require_trainable(config: DictConfig) -> None:
+    """Check that a model learns at all, before any weights are read.
+
+    Raises:
+        ValueError: If it is training-free (the message is the command that tests it), or would learn in half precision.
+    """
+    if not learns(config):
+        model, dataset = chosen()["model"], chosen()["dataset"]
+        raise ValueError(f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}")
+    if str(config.trainer.precision) in ("bf16-true", "16-true"):
+        raise ValueError(
+            f"trainer.precision={config.trainer.precision} would keep the learned prompts in half precision, "
+            "where steps of 1e-3 are lost; train with trainer=bf16 (bf16-mixed). Testing takes either"
+        )
+
+
+def require_prompts(config: DictConfig) -> None:
+    """Check that a model that learns is given what was learned, and one that does not is not.
+
+    Raises:
+        ValueError: If not; the message is the command that is needed.
+        FileNotFoundError: If the given checkpoint does not exist.
+    """
+    from zsad.tasks.checkpoint import find_checkpoint, read_learned
+
+    model, backbone = chosen()["model"], chosen()["backbone"]
+    if learns(config) and config.ckpt_path is None:
+        raise ValueError(
+            f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
+            f"python train.py model={model} backbone={backbone} dataset=visa"
+        )
+    if config.ckpt_path is not None and not learns(config):
+        raise ValueError(f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out")
+    if config.ckpt_path is not None:
+        learned = read_learned(find_checkpoint(config.ckpt_path)).provenance
+        if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices("backbone"):
+            raise ValueError(
+                f"{config.ckpt_path} was learned with backbone={learned['backbone']}, this run has "
+                f"backbone={backbone}: add backbone={learned['backbone']}"
+            )
+
+
+def resume_path(config: DictConfig) -> str | None:
+    """Return the checkpoint to go on from, if one was given, and keep an earlier training from being overwritten.
+
+    Raises:
+        FileNotFoundError: If the given checkpoint does not exist.
+        ValueError: If it cannot be resumed from, or the run folder holds another training and overwriting was not asked
+            for.
+    """
+    from zsad.tasks.checkpoint import find_checkpoint, read_learned
+
+    folder = Path(config.paths.output_dir) / "checkpoints"
+    resumed = None if config.ckpt_path is None else find_checkpoint(config.ckpt_path)
+    if resumed is not None:
+        if resumed.suffix != ".ckpt":
+            raise ValueError(
+                f"{_shown(resumed)} holds prompts alone, without the optimizer's state: resume from a .ckpt"
+            )
+        read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
+    if resumed is None or resumed.resolve().parent != folder.resolve():
+        _refuse_used_folder(config, "training", f" To go on with it: ckpt_path={_shown(folder.parent)}.")
+    return None if resumed is None else str(resumed)
+
+
+def require_unused_test_folder(config: DictConfig) -> None:
+    """Keep the results of an earlier test from being overwritten.
+
+    Raises:
+        ValueError: If the run folder holds some and overwriting was not asked for.
+    """
+    _refuse_used_folder(config, "test")
+
+
+def clear_run_folder(config: DictConfig, kind: str, resume_from: str | None = None) -> None:
+    """Remove what an earlier ``training`` or ``test`` of this name left, where ``overwrite=true`` asked for it.
+
+    To be called when everything else is known to be in order: a run that fails over a misspelt path must not cost the
+    one before it. The folder of ``resume_from`` stays as it is.
+    """
+    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(
+        Path.resolve, _leftovers(config, kind)
+    )
+    if config.overwrite and not goes_on_here and _is_first_process():
+        for leftover in _leftovers(config, kind):
+            leftover.unlink()
+
+
+def _leftovers(config: DictConfig, kind: str) -> list[Path]:
+    return sorted(Path(config.paths.output_dir).glob(_LEFTOVERS[kind]))
+
+
+def _refuse_used_folder(config: DictConfig, kind: str, way_on: str = "") -> None:
+    if _leftovers(config, kind) and not config.overwrite and _is_first_process():
+        raise ValueError(
+            f"{_shown(config.paths.output_dir)} already holds a {kind}.{way_on} To keep both: name=another_name. "
+            "To begin anew: overwrite=true"
+        )
+
+
+def _is_first_process() -> bool:
+    """Tell whether this process decides for its run; the others start while the first one already writes."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK"))
+
+
+def _shown(path: str | Path) -> str:
+    return os.path.relpath(path)
