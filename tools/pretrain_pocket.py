@@ -60,7 +60,8 @@ def crop_side(done: float, rng: np.random.Generator) -> int:
 
 def text_tower(options: argparse.Namespace) -> Towers:
     """Return towers whose text half is trained; trained once and kept."""
-    towers, path = Towers([one.text for one in statements()]), (options.grow or options.out) / "text.pt"
+    towers = Towers([one.text for one in statements()], grown=options.grow is not None)
+    path = (options.grow or options.out) / "text.pt"
     if not path.exists():
         train_text(towers, options.text_steps, options.seed)
         torch.save(towers.state_dict(), path)

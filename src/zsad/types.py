@@ -34,6 +34,26 @@ class Sample:
     more_masks: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of whole pixels (or patches): where a tile is cut, and where its map is put back."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def rows(self) -> slice:
+        """What it takes of the second-to-last axis of an image."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """What it takes of the last axis."""
+        return slice(self.left, self.left + self.width)
+
+
 # Batches and predictions are not frozen: Lightning replaces their tensors when it changes device or precision.
 @dataclass(slots=True)
 class Batch:

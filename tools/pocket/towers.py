@@ -23,7 +23,7 @@ CONTEXT_TOKENS, DEEP_TOKENS = 12, 4  # and its prompts
 
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 96,
-    "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 6, "head_width": 64},
+    "vision_cfg": {"image_size": 128, "patch_size": 8, "width": 128, "layers": 4, "head_width": 64},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 9},
 }
 
@@ -37,13 +37,15 @@ class Towers(nn.Module):
 
     Args:
         vocabulary: All captions that training can meet; only their tokens are trained.
+        grown: Six blocks in the image tower instead of four.
     """
 
     words: Tensor
 
-    def __init__(self, vocabulary: Sequence[str]) -> None:
+    def __init__(self, vocabulary: Sequence[str], *, grown: bool = False) -> None:
         super().__init__()
-        self.clip = CLIP(None, None, architecture=ARCHITECTURE)
+        vision = ARCHITECTURE["vision_cfg"] | ({"layers": len(CONTINUES)} if grown else {})
+        self.clip = CLIP(None, None, architecture=ARCHITECTURE | {"vision_cfg": vision})
         ids = torch.unique(tokenize(vocabulary))
         self.register_buffer("words", ids)
         table = self.clip.model.token_embedding.weight

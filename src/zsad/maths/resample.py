@@ -1,11 +1,14 @@
-"""Bringing maps to the size of the image, and smoothing them."""
+"""Bringing maps to the size of the image, smoothing them, and resizing 8-bit pictures as Pillow does."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+_STRIP_PX = 1 << 20  # smoothed at a time: a convolution takes a dozen times the memory of its input
+_UNIT = 1 << 22  # Pillow's filter weights are whole numbers of this fraction
 
 
 def upsample(maps: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b big_h big_w"]:
@@ -29,13 +32,64 @@ def gaussian_smooth(maps: Float[Tensor, "b h w"], sigma_px: float) -> Float[Tens
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
     kernel = (kernel / kernel.sum()).to(maps)
-    rows, columns = (_mirrored(length, radius, maps.device) for length in maps.shape[1:])
-    with torch.autocast(maps.device.type, enabled=False):  # half precision would leave a few dozen values in a map
-        x = F.conv2d(maps[:, None, rows], kernel.view(1, 1, -1, 1))  # (B, H, W) -> (B, 1, H, W)
+    rows, columns = (mirrored(length, -radius, length + radius, maps.device) for length in maps.shape[1:])
+    smooth, height = torch.empty_like(maps), max(_STRIP_PX // (len(maps) * maps.shape[2]), 4 * radius)
+    for top in range(0, len(rows) - 2 * radius, height):
+        strip = maps[:, None, rows[top : top + height + 2 * radius]]  # (B, H, W) -> (B, 1, strip + 2 radius, W)
+        smooth[:, top : top + height] = _convolve(strip, columns, kernel)
+    return smooth
+
+
+def mirrored(length: int, start: int, stop: int, device: torch.device | None = None) -> Int[Tensor, " n"]:
+    """Return indices start … stop - 1 of a row of ``length`` that goes on at both ends as in two facing mirrors."""
+    index = torch.arange(start, stop, device=device) % (2 * length)
+    return torch.minimum(index, 2 * length - 1 - index)
+
+
+def _convolve(strip: Tensor, columns: Tensor, kernel: Tensor) -> Tensor:
+    with torch.autocast(strip.device.type, enabled=False):  # half precision would leave a few dozen values in a map
+        x = F.conv2d(strip, kernel.view(1, 1, -1, 1))
         return F.conv2d(x[..., columns], kernel.view(1, 1, 1, -1))[:, 0]
 
 
-def _mirrored(length: int, radius: int, device: torch.device) -> Tensor:
-    """Return indices 0 … length - 1, extended by ``radius`` on both sides as in two facing mirrors."""
-    index = torch.arange(-radius, length + radius, device=device) % (2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)
+def resize_levels(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c new_h new_w"]:
+    """Resize pictures of 256 levels bicubically to (height, width), to the last bit as Pillow 11 and 12 do.
+
+    Two passes, along the rows and then along the columns, each rounded to 8 bits; where it shrinks, the filter widens
+    with the step. Pillow 13 computes the same but may take the columns first, never where a square becomes a smaller
+    one. All sums are of whole numbers that a double holds exactly, so every device gives the same.
+
+    Args:
+        image: In [0, 1], in steps of 1/255; values between them are rounded first.
+        size: Of the result, which has the same 256 levels.
+
+    Source: Pillow's ``Resampling.BICUBIC`` of 8-bit images (kernel of Keys 1981 with a = -1/2).
+    """
+    rows, columns = (_bicubic_weights(old, new) for old, new in zip(image.shape[-2:], size, strict=True))
+    with torch.autocast(image.device.type, enabled=False):
+        levels = (image.double() * 255).round()
+        levels = _to_levels(levels @ columns.T.to(image.device))  # (B, C, H, W) -> (B, C, H, new W)
+        levels = _to_levels(rows.to(image.device) @ levels)
+    return levels.to(image.dtype) / 255
+
+
+def _to_levels(sums: Tensor) -> Tensor:
+    return ((sums + _UNIT // 2) / _UNIT).floor().clamp(0, 255)
+
+
+def _bicubic_weights(old: int, new: int) -> Float[Tensor, "new old"]:
+    """Return what each old pixel of a line gives to each new one, in whole numbers of 1 / ``_UNIT``."""
+    step = old / new
+    stretch = max(step, 1.0)
+    centre = (torch.arange(new, dtype=torch.float64)[:, None] + 0.5) * step
+    first, past = (centre - 2 * stretch + 0.5).trunc(), (centre + 2 * stretch + 0.5).trunc()
+    index = torch.arange(old, dtype=torch.float64)
+    weights = _bicubic((index - centre + 0.5).abs() * (1 / stretch)).where((index >= first) & (index < past), 0.0)
+    weights = weights / weights.sum(dim=1, keepdim=True) * _UNIT
+    return weights.sign() * (weights.abs() + 0.5).floor()
+
+
+def _bicubic(distance: Tensor) -> Tensor:
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = (((distance - 5) * distance + 8) * distance - 4) * -0.5
+    return near.where(distance < 1, far.where(distance < 2, 0.0))

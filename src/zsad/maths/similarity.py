@@ -1,9 +1,12 @@
 """From features to two-class scores: the arithmetic that every CLIP method shares.
 
-Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is anomalous.
+Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is anomalous. Texts are one pair for all
+images (2, E), or a pair for each image (B, 2, E) where they name its category.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +16,24 @@ from torch import Tensor
 # A probability of 1 has no finite logit; this is the last one that float32 can tell from 1.
 _PROBABILITY_MARGIN = 1e-7
 
+Texts = Float[Tensor, "2 e"] | Float[Tensor, "b 2 e"]
 
-def cosine_logits(
-    features: Float[Tensor, "*batch e"], text: Float[Tensor, "2 e"], temperature: float
-) -> Float[Tensor, "*batch 2"]:
+
+def cosine_logits(features: Float[Tensor, "*batch e"], text: Texts, temperature: float) -> Float[Tensor, "*batch 2"]:
     """Cosine similarity to the normal and the anomalous text, divided by the temperature.
 
     Computed in float32 whatever the tower's precision: at a temperature of 0.07 half precision loses ranks.
 
     Args:
-        features: Image or patch features, of any length.
+        features: Image or patch features, of any length; the images come first.
         text: The two text features, of any length.
         temperature: 0.07 in the AnomalyCLIP family (CLIP's initial value, not the learned 0.01).
     """
     with torch.autocast(features.device.type, enabled=False):
-        return F.normalize(features.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T / temperature
+        features, text = F.normalize(features.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        if text.ndim == 2:
+            return features @ text.T / temperature
+        return torch.einsum("b...e,bke->b...k", features, text) / temperature
 
 
 def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
@@ -36,7 +42,7 @@ def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
 
 
 def anomaly_probability(
-    tokens: Float[Tensor, "b one_plus_n e"], text: Float[Tensor, "2 e"], grid: tuple[int, int], temperature: float
+    tokens: Float[Tensor, "b one_plus_n e"], text: Texts, grid: tuple[int, int], temperature: float
 ) -> Float[Tensor, "b h w"]:
     """Softmax probability that each patch is anomalous, on the patch grid.
 
@@ -50,6 +56,14 @@ def anomaly_probability(
     """
     patches = tokens[:, 1:]
     return margin(cosine_logits(patches, text, temperature)).sigmoid().unflatten(1, grid)  # (B, N) -> (B, h, w)
+
+
+def patch_margins(
+    tokens: Sequence[Float[Tensor, "b one_plus_n e"]], text: Texts, grid: tuple[int, int], temperature: float
+) -> Float[Tensor, "l b h w"]:
+    """Anomalous minus normal logit of each patch, one map for each of l blocks; what ``anomaly_probability`` is of."""
+    logits = torch.stack([cosine_logits(block[:, 1:], text, temperature) for block in tokens])
+    return margin(logits).unflatten(2, grid)  # (l, B, N) -> (l, B, h, w)
 
 
 def peak_margin(anomaly_map: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:

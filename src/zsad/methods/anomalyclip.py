@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zsad.backbones.clip import CLIP, ImageFeatures
 from zsad.maths import losses, similarity
 from zsad.maths.resample import gaussian_smooth, upsample
 from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.methods.tiling import Tiling
 from zsad.types import Batch, Prediction
 
 IMAGE_SCORES = ("global", "map", "both")
@@ -40,6 +41,7 @@ class AnomalyCLIP(nn.Module):
         image_score: ``global`` (published: the class token alone), ``map`` (highest point of the anomaly map), or
             ``both`` (mean of the two probabilities).
         norm_image: Whether the global feature passes CLIP's final layer norm. The published code leaves it out.
+        tiling: Looks at tiles beside the whole image, in training too; ``None`` (published) for the whole alone.
 
     Raises:
         ValueError: If ``image_score`` is none of the three.
@@ -58,6 +60,7 @@ class AnomalyCLIP(nn.Module):
         sigma_px: float = 4.0,
         image_score: str = "global",
         norm_image: bool = False,
+        tiling: Tiling | None = None,
     ) -> None:
         super().__init__()
         if image_score not in IMAGE_SCORES:
@@ -73,14 +76,14 @@ class AnomalyCLIP(nn.Module):
         self.sigma_px = sigma_px
         self.image_score = image_score
         self.norm_image = norm_image
+        self.tiling = tiling
         self._known_text: tuple[tuple[object, ...], Tensor] | None = None
 
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:  # noqa: ARG002
         """Score images in [0, 1]. The category is not looked at: the prompts are object-agnostic."""
         text = self.text_features()
-        features = self.encode_image(image)
-        size = (image.shape[-2], image.shape[-1])
-        anomaly_map = gaussian_smooth(self.block_maps(features, text, size).mean(dim=0), self.sigma_px)
+        features = self.encode_image(self.whole_view(image))
+        anomaly_map = gaussian_smooth(self.pixel_maps(image, features, text).mean(dim=0), self.sigma_px)
         return Prediction(anomaly_map, self._score(self.image_logits(features, text), anomaly_map))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -91,12 +94,16 @@ class AnomalyCLIP(nn.Module):
         Source: AnomalyCLIP, section "training": cross-entropy of the image, focal and dice of every map.
         """
         text = self.prompts(self.backbone)
-        features = self.encode_image(batch.image)
+        features = self.encode_image(self.whole_view(batch.image))
         terms = {"image": F.cross_entropy(self.image_logits(features, text), batch.is_anomalous.long())}
         if batch.has_mask.any():
-            maps = self.block_maps(features, text, (batch.mask.shape[-2], batch.mask.shape[-1]))
+            maps = self.pixel_maps(batch.image, features, text)
             terms |= self._map_losses(maps[:, batch.has_mask], batch.mask[batch.has_mask])
         return terms
+
+    def whole_view(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side_h side_w"]:
+        """Return what the image tower sees of the whole: the image, or with tiling the image at the tower's size."""
+        return image if self.tiling is None else self.tiling.whole_view(image, self.backbone.input_size)
 
     def encode_image(self, image: Float[Tensor, "b 3 h w"]) -> ImageFeatures:
         """Run the frozen image tower once, with the taps and the side path of this method."""
@@ -111,6 +118,22 @@ class AnomalyCLIP(nn.Module):
         """Cosine of the global feature with both texts, over the temperature."""
         return similarity.cosine_logits(features.image, text, self.temperature)
 
+    def pixel_maps(
+        self, image: Float[Tensor, "b 3 h w"], features: ImageFeatures, text: Float[Tensor, "2 e"]
+    ) -> Float[Tensor, "l b h w"]:
+        """Probability of *anomalous* at every pixel of the image, from the features of its whole view and its tiles."""
+        if self.tiling is None:
+            return self.block_maps(features, text, (image.shape[-2], image.shape[-1]))
+
+        def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "l n h w"]:  # noqa: ARG001
+            return self.patch_margins(self.encode_image(tiles), text)
+
+        return self.tiling.maps(image, self.patch_margins(features, text), margins_of, self.backbone.patch_size)
+
+    def patch_margins(self, features: ImageFeatures, text: Float[Tensor, "2 e"]) -> Float[Tensor, "l b h w"]:
+        """Anomalous minus normal logit of every patch, for each tapped block."""
+        return similarity.patch_margins(features.tokens, text, features.grid, self.temperature)
+
     def block_maps(
         self, features: ImageFeatures, text: Float[Tensor, "2 e"], size: tuple[int, int]
     ) -> Float[Tensor, "l b h w"]:
@@ -124,7 +147,7 @@ class AnomalyCLIP(nn.Module):
         """Return the two text features without gradients; computed once for as long as the prompts stay the same."""
         # An optimizer step and a loaded checkpoint raise the version; a move to another device changes the address.
         prompts = tuple((parameter._version, parameter.data_ptr()) for parameter in self.prompts.parameters())
-        state = (torch.is_autocast_enabled(), *prompts)
+        state = (torch.is_autocast_enabled(self.backbone.mean.device.type), *prompts)
         if self._known_text is None or self._known_text[0] != state:
             with torch.no_grad():
                 self._known_text = (state, self.prompts(self.backbone))

@@ -1,0 +1,205 @@
+"""DHR-CLIP: dynamic high-resolution, object-agnostic prompt learning for zero-shot anomaly segmentation.
+
+J. Ham, J.-G. Baek. ICAIIC 2025. It is AnomalyCLIP on five views of an image: the whole of it shrunk, and its four
+quadrants. Where the paper and its published code differ, this follows the code, but for what the code does by mistake
+and its authors' equal-size settings never meet: a position table that is overwritten whenever the size of the views
+changes, and tiles that are cut elsewhere than their maps are put where the canvas is smaller than two of them.
+
+Legend: B images, L tapped blocks, 4 tiles, T canvas side, G side of the whole view, P side of a tile, E joint width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zsad.backbones.clip import CLIP, ImageFeatures
+from zsad.maths import similarity
+from zsad.maths.resample import gaussian_smooth, resize_levels, upsample
+from zsad.maths.tiles import cut, quadrants, stitch
+from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.types import Batch, Prediction
+
+TILES = 4
+
+
+class DHRCLIP(AnomalyCLIP):
+    """Look at the whole image and, twice as closely, at its quadrants; mix both maps and learn on the mixture.
+
+    The image handed over is the canvas: square, of 8-bit levels, its side T. Prompts, towers and the losses of a map
+    are AnomalyCLIP's; there is no image loss, so that the image score is a by-product here.
+
+    Args:
+        backbone: The frozen CLIP.
+        prompts: Makes the learnable prompts for a text width.
+        feature_blocks: Tapped blocks, counted from 1 in a tower of ``tower_depth`` blocks. The published 6, 12, 18, 24
+            were, by an aliasing mistake, four times block 24: the same map, and four times the loss, to which Adam is
+            blind.
+        value_attention_from: First block with the value–value path, counted likewise; ``None`` for none.
+        tower_depth: Depth for which the two were written; other towers use the blocks at the same relative depth.
+        temperature: Divides every cosine.
+        sigma_px: Gaussian smoothing of the anomaly map, in pixels of the canvas.
+        whole_weight: Share of the whole view in maps and image score; the tiles have the rest.
+        whole_px: Side G that the canvas is shrunk to for the whole view; ``None`` for half the canvas.
+        tile_px: Side P of a tile, from half to all of the canvas; ``None`` for half the canvas.
+        norm_image: Whether the global features pass CLIP's final layer norm. The published code leaves it out.
+        raw_tile_tokens: Compare the tiles' class tokens with the text at their full length, as the published code does
+            by mistake. They are many times longer than the unit vectors they are added to, and the score saturates.
+        per_image_minmax: Stretch every anomaly map to 0…1 by itself, as the published code does. Every normal image
+            then has a pixel as anomalous as the worst defect, and maps of two images cannot be compared.
+        dice_by_row: In a batch of one image take the dice losses of every row of pixels by itself, as the published
+            code does by mistake.
+    """
+
+    def __init__(
+        self,
+        backbone: CLIP,
+        *,
+        prompts: Callable[[int], ObjectAgnosticPrompts] = ObjectAgnosticPrompts,
+        feature_blocks: Sequence[int] = (24,),
+        value_attention_from: int | None = 6,
+        tower_depth: int = 24,
+        temperature: float = 0.07,
+        sigma_px: float = 8.0,
+        whole_weight: float = 0.75,
+        whole_px: int | None = None,
+        tile_px: int | None = None,
+        norm_image: bool = False,
+        raw_tile_tokens: bool = False,
+        per_image_minmax: bool = False,
+        dice_by_row: bool = False,
+    ) -> None:
+        super().__init__(
+            backbone,
+            prompts=prompts,
+            feature_blocks=feature_blocks,
+            value_attention_from=value_attention_from,
+            tower_depth=tower_depth,
+            temperature=temperature,
+            local_weight=1.0,
+            sigma_px=sigma_px,
+            norm_image=norm_image,
+        )
+        self.whole_weight = whole_weight
+        self.whole_px = whole_px
+        self.tile_px = tile_px
+        self.raw_tile_tokens = raw_tile_tokens
+        self.per_image_minmax = per_image_minmax
+        self.dice_by_row = dice_by_row
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:  # noqa: ARG002
+        """Score canvases in [0, 1]. The category is not looked at: the prompts are object-agnostic.
+
+        Raises:
+            ValueError: If the canvas is not square, or its views do not divide into patches.
+        """
+        text = self.text_features()
+        whole, tiles = self.encode_views(image)
+        anomaly_map = self.fused_maps(whole, tiles, text, image.shape[-1]).mean(dim=0)
+        anomaly_map = gaussian_smooth(anomaly_map, self.sigma_px)
+        if self.per_image_minmax:
+            anomaly_map = _stretch(anomaly_map)
+        return Prediction(anomaly_map, similarity.margin(self.view_logits(whole, tiles, text)))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the fused map; their sum is what training minimises.
+
+        Images whose mask is unknown take no part: a batch of nothing else costs nothing.
+
+        Source: DHR-CLIP's code: focal and dice of every block's fused map, unweighted, and no image term.
+        """
+        text = self.prompts(self.backbone)
+        known = batch.has_mask
+        if not known.any():
+            return {"focal": 0 * text.sum()}
+        whole, tiles = self.encode_views(batch.image[known])
+        maps, mask = self.fused_maps(whole, tiles, text, batch.image.shape[-1]), batch.mask[known]
+        if self.dice_by_row and len(mask) == 1:
+            maps, mask = maps.transpose(1, 2), mask.transpose(0, 1)  # one image of T rows -> T images of one row
+        return self._map_losses(maps, mask)
+
+    def views(self, canvas: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 g g"], Float[Tensor, "4 b 3 p p"]]:
+        """Return the whole view, and the tiles row by row.
+
+        The whole view is shrunk from the canvas, not from the original file: published, like its rounding to 8 bits.
+
+        Raises:
+            ValueError: If the canvas is not square, or its views do not divide into patches.
+        """
+        whole_px, tile_px = self._view_sides(canvas)
+        return resize_levels(canvas, (whole_px, whole_px)), cut(canvas, quadrants(canvas.shape[-1], tile_px))
+
+    def encode_views(self, canvas: Float[Tensor, "b 3 h w"]) -> tuple[ImageFeatures, ImageFeatures]:
+        """Run the image tower on the whole views and on the tiles (4·B, tile by tile), at once if they are of one size.
+
+        Raises:
+            ValueError: As ``views``.
+        """
+        whole, tiles = self.views(canvas)
+        if whole.shape != tiles.shape[1:]:
+            return self.encode_image(whole), self.encode_image(tiles.flatten(0, 1))
+        features = self.encode_image(torch.cat([whole, tiles.flatten(0, 1)]))  # (5B, 3, P, P)
+        return _part(features, slice(len(whole))), _part(features, slice(len(whole), None))
+
+    def fused_maps(
+        self, whole: ImageFeatures, tiles: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int
+    ) -> Float[Tensor, "l b t t"]:
+        """Probability of *anomalous* at every pixel of the canvas, one map for each tapped block.
+
+        Source: DHR-CLIP's code mixes probabilities with constant weights; the paper adds them.
+        """
+        seen_whole = self.whole_maps(whole, text, canvas)
+        return self.whole_weight * seen_whole + (1 - self.whole_weight) * self.tile_maps(tiles, text, canvas)
+
+    def whole_maps(self, whole: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int) -> Float[Tensor, "l b t t"]:
+        """Return the maps of the whole view, brought to its own side and from there to the canvas, as published."""
+        side = self.whole_px or _half(canvas)
+        maps = self.block_maps(whole, text, (side, side))
+        return upsample(maps.flatten(0, 1), (canvas, canvas)).unflatten(0, maps.shape[:2])
+
+    def tile_maps(self, tiles: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int) -> Float[Tensor, "l b t t"]:
+        """Return the maps of the tiles, each where it was cut: hard seams where they abut, means where they overlap."""
+        side = self.tile_px or _half(canvas)
+        maps = self.block_maps(tiles, text, (side, side)).unflatten(1, (TILES, -1))  # (L, 4B, P, P) -> (L, 4, B, P, P)
+        return stitch(maps.movedim(0, 2), quadrants(canvas, side), (canvas, canvas)).movedim(1, 0)
+
+    def view_logits(
+        self, whole: ImageFeatures, tiles: ImageFeatures, text: Float[Tensor, "2 e"]
+    ) -> Float[Tensor, "b 2"]:
+        """Cosines of the class tokens with both texts over the temperature, whole view and mean of the tiles mixed."""
+        of_tiles = self.image_logits(tiles, text)
+        if self.raw_tile_tokens:
+            of_tiles = of_tiles * tiles.image.float().norm(dim=-1, keepdim=True)
+        mean = of_tiles.unflatten(0, (TILES, -1)).mean(dim=0)  # (4B, 2) -> (B, 2)
+        return self.whole_weight * self.image_logits(whole, text) + (1 - self.whole_weight) * mean
+
+    def _view_sides(self, canvas: Tensor) -> tuple[int, int]:
+        height, width = canvas.shape[-2:]
+        if height != width:
+            raise ValueError(f"DHR-CLIP cuts a square, got an image of {height} × {width} px: set image_size=672")
+        sides, patch = (self.whole_px or _half(width), self.tile_px or _half(width)), self.backbone.patch_size
+        if any(side % patch for side in sides):
+            fitting = 2 * patch * max(round(width / (2 * patch)), 1)
+            raise ValueError(
+                f"a canvas of {width} px has views of {sides[0]} and {sides[1]} px, which do not divide into patches "
+                f"of {patch} px: set image_size={fitting} (without whole_px and tile_px)"
+            )
+        return sides
+
+
+def _half(canvas: int) -> int:
+    return (canvas + 1) // 2
+
+
+def _part(features: ImageFeatures, rows: slice) -> ImageFeatures:
+    return ImageFeatures(features.image[rows], tuple(tokens[rows] for tokens in features.tokens), features.grid)
+
+
+def _stretch(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Bring the lowest point of every map to 0 and its highest to 1; a constant map becomes 0."""
+    lowest, highest = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - lowest) / (highest - lowest).clamp(min=torch.finfo(maps.dtype).tiny)

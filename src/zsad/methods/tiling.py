@@ -1,0 +1,206 @@
+"""High resolution for every CLIP method: the image as a whole beside tiles of its own pixels.
+
+The idea is DHR-CLIP's (J. Ham, J.-G. Baek. ICAIIC 2025), which looks at four quadrants of a square. Here the grid
+follows the shape and the size of the image, tiles overlap and fade into each other, and what was seen is put together
+on the patch grid, before the one softmax and the one upsampling.
+
+Legend: B images of H × W pixels, l tapped blocks, n tiles of t × t pixels; gh × gw patches of the whole view, ch × cw
+patches of the image at the scale of its tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from zsad.maths.resample import mirrored, upsample
+from zsad.maths.tiles import best_grid, blending_window, cut, grid_scale, shared_side, stitch, tile_boxes
+from zsad.types import Box
+
+# Tiles (n, 3, t, t) in [0, 1], and for each the number of its image in the batch (n,) -> margins of their patches
+# (l, n, t / p, t / p): anomalous minus normal logit.
+Encode = Callable[[Tensor, Tensor], Tensor]
+
+
+def _mean(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
+    return whole_weight * whole + (1 - whole_weight) * tiles
+
+
+def _mean_probability(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
+    return _mean(whole.sigmoid(), tiles.sigmoid(), whole_weight).logit()
+
+
+def _max(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:  # noqa: ARG001 (one signature for all)
+    return torch.maximum(whole, tiles)
+
+
+FUSIONS = {"mean": _mean, "probability": _mean_probability, "max": _max}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the tiles of an image lie.
+
+    Attributes:
+        size: (H, W) of the image at the scale of its tiles, multiples of the patch.
+        boxes: The tiles, in pixels at that scale.
+        scale: Pixels of that scale for one of the image.
+    """
+
+    size: tuple[int, int]
+    boxes: list[Box]
+    scale: float
+
+
+class Tiling:
+    """Shows a method an image as a whole and in tiles, and joins what it sees into one map.
+
+    Images keep their own pixels up to here (``image_size: null``). Tiles are cut as they are needed, so memory holds
+    the image and a few maps, however many tiles there are.
+
+    Args:
+        tile_px: Side of a tile; ``None`` for the side of the whole view. Rounded down to whole patches.
+        overlap: Share of a tile's side that neighbours have in common at least.
+        scale: Size at which tiles are cut, 1 for the image's own pixels.
+        max_tiles: Budget. An image that needs more of them at ``scale`` is shown at the largest scale that needs no
+            more, on the grid that suits its shape. ``None`` for no limit.
+        max_tiles_per_pass: Tiles that the backbone encodes at once; bounds its memory, changes no result.
+        fusion: How whole view and tiles meet, patch by patch: ``mean`` of their margins, mean ``probability`` (with a
+            weight of 0.75 as DHR-CLIP has it), or ``max`` of the margins.
+        whole_weight: Share of the whole view in the two means.
+        skip: Share of the tiles, those that the whole view calls emptiest, that are not looked at; the map of the
+            whole view stands there.
+
+    Raises:
+        ValueError: If a number is out of its range, or ``fusion`` is none of the three.
+    """
+
+    def __init__(
+        self,
+        *,
+        tile_px: int | None = None,
+        overlap: float = 0.25,
+        scale: float = 1.0,
+        max_tiles: int | None = 256,
+        max_tiles_per_pass: int = 16,
+        fusion: str = "mean",
+        whole_weight: float = 0.5,
+        skip: float = 0.0,
+    ) -> None:
+        if fusion not in FUSIONS:
+            raise ValueError(f"tiling.fusion={fusion!r}: expected one of {tuple(FUSIONS)}")
+        if not 0 <= overlap < 1:
+            raise ValueError(
+                f"tiling.overlap={overlap}: expected a share of the tile's side, 0 or more and less than 1"
+            )
+        if scale <= 0:
+            raise ValueError(f"tiling.scale={scale}: expected more than 0; 1 is the image's own pixels")
+        if not 0 <= whole_weight <= 1:
+            raise ValueError(f"tiling.whole_weight={whole_weight}: expected a share, from 0 to 1")
+        if not 0 <= skip < 1:
+            raise ValueError(f"tiling.skip={skip}: expected a share of the tiles, 0 or more and less than 1")
+        if max_tiles_per_pass < 1 or (max_tiles is not None and max_tiles < 1):
+            counts = f"tiling.max_tiles={max_tiles}, tiling.max_tiles_per_pass={max_tiles_per_pass}"
+            raise ValueError(f"{counts}: expected 1 or more of each")
+        self.tile_px = tile_px
+        self.overlap = float(overlap)
+        self.scale = scale
+        self.max_tiles = max_tiles
+        self.max_tiles_per_pass = max_tiles_per_pass
+        self.fusion = fusion
+        self.whole_weight = whole_weight
+        self.skip = skip
+
+    def whole_view(self, image: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 side side"]:
+        """Resize images to the square that the backbone is used at: bicubic, antialiased, clamped to [0, 1]."""
+        return _resize(image, (side, side))
+
+    def maps(
+        self, image: Float[Tensor, "b 3 h w"], whole: Float[Tensor, "l b gh gw"], encode: Encode, patch_px: int
+    ) -> Float[Tensor, "l b h w"]:
+        """Return the probability of *anomalous* at every pixel, one map for each tapped block.
+
+        An image that fits into one tile is answered by the whole view alone, as it would be without tiling.
+
+        Args:
+            image: In [0, 1], of the images' own size.
+            whole: Anomalous minus normal logit of each patch of the whole view.
+            encode: Returns the same of tiles.
+            patch_px: Side of a patch.
+        """
+        size = (image.shape[-2], image.shape[-1])
+        plan = self.plan(size, self.tile_px or whole.shape[-1] * patch_px, patch_px)
+        if len(plan.boxes) == 1:
+            return _upsample(whole.sigmoid(), size, size)
+        grid = (plan.size[0] // patch_px, plan.size[1] // patch_px)
+        whole = _upsample(whole, grid, grid)
+        tiles = self._seen_in_tiles(image, whole, encode, plan, patch_px)
+        fused = FUSIONS[self.fusion](whole, tiles, self.whole_weight).sigmoid()
+        return _upsample(fused, plan.size if plan.scale == 1 else size, size)
+
+    def plan(self, size: tuple[int, int], tile_px: int, patch_px: int) -> Plan:
+        """Return where the tiles of an image (H, W) lie: at ``scale``, or smaller where the budget asks for it."""
+        side = max(tile_px // patch_px, 1) * patch_px
+        shared = shared_side(side, self.overlap, patch_px)
+        scale = Fraction(self.scale).limit_denominator(1000)
+        grid_size = _whole_patches(size, scale, patch_px)
+        boxes = tile_boxes(grid_size, (side, side), self.overlap, patch_px)
+        if self.max_tiles is not None and len(boxes) > self.max_tiles:
+            grid = best_grid(grid_size, (side, side), self.max_tiles, (shared, shared))
+            scale = grid_scale(size, (side, side), grid, (shared, shared))
+            grid_size = _whole_patches(size, scale, patch_px)
+            boxes = tile_boxes(grid_size, (side, side), self.overlap, patch_px)
+        return Plan(grid_size, boxes, float(scale))
+
+    def _seen_in_tiles(
+        self, image: Tensor, whole: Float[Tensor, "l b ch cw"], encode: Encode, plan: Plan, patch_px: int
+    ) -> Float[Tensor, "l b ch cw"]:
+        """Encode the tiles, some of all images at a time, and join their margins on the patch grid."""
+        boxes = [Box(*(side // patch_px for side in (b.top, b.left, b.height, b.width))) for b in plan.boxes]
+        tiles = cut(whole.transpose(0, 1), boxes)  # (l, B, ch, cw) -> (n, B, l, h, w): what stands where nobody looks
+        looked_at = self.worth_a_look(tiles)
+        if plan.scale != 1:
+            image = _resize(image, plan.size)
+        rows, columns = (mirrored(a, 0, b, image.device) for a, b in zip(image.shape[-2:], plan.size, strict=True))
+        margins = []
+        for some in looked_at.split(self.max_tiles_per_pass):
+            places = [(plan.boxes[n], b) for n, b in some.tolist()]
+            pixels = [image[b, :, rows[box.rows, None], columns[box.columns]] for box, b in places]
+            margins.append(encode(torch.stack(pixels), some[:, 1]))
+        seen = torch.cat(margins, dim=1).transpose(0, 1)  # (l, m, h, w) -> (m, l, h, w)
+        tiles = tiles.index_put(tuple(looked_at.T), seen.to(tiles.dtype))
+        window = blending_window((boxes[0].height, boxes[0].width))
+        return stitch(tiles, boxes, (whole.shape[-2], whole.shape[-1]), window).transpose(0, 1)
+
+    def worth_a_look(self, tiles: Float[Tensor, "n b l h w"]) -> Int[Tensor, "m 2"]:
+        """Return (tile, image) of those to encode: the fullest ones of each image, as the whole view sees them."""
+        peaks = tiles.detach().amax(dim=(2, 3, 4))  # (n, B)
+        fullest = peaks.argsort(dim=0, descending=True, stable=True)[: len(tiles) - int(self.skip * len(tiles))]
+        return torch.zeros_like(peaks).scatter(0, fullest, 1).nonzero()
+
+
+def _resize(image: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 new_h new_w"]:
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True).clamp_(0, 1)
+
+
+def _whole_patches(size: tuple[int, int], scale: Fraction, patch_px: int) -> tuple[int, int]:
+    """Return the size of an image at a scale, in whole patches: mirrored up to them at its own scale, else resized."""
+    height, width = (
+        math.ceil(Fraction(side, patch_px)) if scale == 1 else max(math.floor(side * scale / patch_px), 1)
+        for side in size
+    )
+    return height * patch_px, width * patch_px
+
+
+def _upsample(maps: Float[Tensor, "l b h w"], full: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Bring maps to the full size, then leave out the mirrored rim."""
+    return upsample(maps.flatten(0, 1), full).unflatten(0, maps.shape[:2])[..., : size[0], : size[1]]
