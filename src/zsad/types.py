@@ -6,7 +6,7 @@ Legend: B images in a batch, H × W pixels.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -119,11 +119,15 @@ class Results:
         values: For each category the value of each metric, in [0, 1]; NaN where it is undefined.
         reasons: For each category the metrics that are undefined, and why.
         images: For each category how many normal and how many anomalous images were seen.
+        intervals: 95 % confidence intervals, for each category and for some of the metrics.
+        mean_intervals: The same for the means.
     """
 
     values: dict[str, dict[str, float]]
     reasons: dict[str, dict[str, str]]
     images: dict[str, tuple[int, int]]
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    mean_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from zsad.backbones import foreign
 from zsad.backbones.clip import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.methods.dhrclip import DHRCLIP
 from zsad.methods.prompts import ObjectAgnosticPrompts
 from zsad.tasks import checkpoint
 
@@ -54,6 +55,21 @@ def test_a_published_checkpoint_loads_its_live_tensors_and_ignores_the_dead_ones
     assert torch.equal(method.prompts.anomalous, learner["ctx_neg"][0, 0])
     for index in range(DEPTH - 1):
         assert torch.equal(method.prompts.deep[index], learner[f"compound_prompts_text.{index}"])
+
+
+def test_a_published_file_of_either_code_serves_both_methods(
+    method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    path = tmp_path / "epoch_15.pth"
+    torch.save(published, path)
+    other = DHRCLIP(method.backbone, prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH))
+    for learner in (method, other):
+        checkpoint.load_learned(learner, checkpoint.read_learned(path), str(path))
+    assert torch.equal(other.text_features(), method.text_features())
+    published["prompt_learner"]["token_suffix_neg"] += 0.5
+    torch.save(published, path)
+    with pytest.raises(ValueError, match="learned with another text tower"):
+        checkpoint.load_learned(other, checkpoint.read_learned(path), str(path))
 
 
 def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from zsad.maths import resample
 from zsad.maths.resample import gaussian_smooth, upsample
 
 
@@ -36,3 +37,15 @@ def test_upsampling_keeps_a_ramp_a_ramp() -> None:
     big = upsample(ramp, (8, 8))
     assert big.shape == (1, 8, 8)
     torch.testing.assert_close(big[0, :, 1:-1].diff(), torch.full((8, 5), 0.5))
+
+
+def test_a_large_map_is_smoothed_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = torch.rand(2, 203, 31, generator=torch.Generator().manual_seed(0))
+    whole = gaussian_smooth(maps, 2.0)
+    monkeypatch.setattr(resample, "_STRIP_PX", 1)  # strips of 32 rows, the least for this sigma
+    torch.testing.assert_close(gaussian_smooth(maps, 2.0), whole, atol=1e-6, rtol=0)
+
+
+def test_a_row_goes_on_as_in_two_facing_mirrors() -> None:
+    expected = np.pad(np.arange(3), (7, 5), mode="symmetric")
+    assert resample.mirrored(3, -7, 8).tolist() == expected.tolist()

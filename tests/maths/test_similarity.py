@@ -40,3 +40,11 @@ def test_peak_margin_is_the_logit_of_the_highest_pixel() -> None:
     peak = similarity.peak_margin(torch.tensor([[[0.1, 0.7], [0.2, 0.3]]]))
     torch.testing.assert_close(peak.sigmoid(), torch.tensor([0.7]))
     assert similarity.peak_margin(torch.ones(1, 2, 2)).isfinite().all()
+
+
+def test_each_image_can_have_texts_of_its_own() -> None:
+    text = torch.randn(3, 2, 8)
+    for features in (torch.randn(3, 8), torch.randn(3, 5, 8), torch.randn(3, 4, 5, 8)):
+        logits = similarity.cosine_logits(features, text, 0.07)
+        one_by_one = [similarity.cosine_logits(f, t, 0.07) for f, t in zip(features, text, strict=True)]
+        torch.testing.assert_close(logits, torch.stack(one_by_one))

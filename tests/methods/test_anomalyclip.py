@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from functools import partial
 
@@ -11,6 +12,7 @@ import torch
 from zsad.backbones.clip import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.methods.tiling import Tiling
 from zsad.types import Batch
 
 PROMPTS = partial(ObjectAgnosticPrompts, deep_blocks=3)
@@ -120,13 +122,34 @@ def test_the_last_batch_may_hold_one_image(method: AnomalyCLIP, random_batch: Ba
 def test_under_autocast_the_tower_is_in_bfloat16_but_maps_scores_and_losses_are_not(
     method: AnomalyCLIP, random_batch: Batch
 ) -> None:
-    full = method(random_batch.image, ["x"] * 2)
+    fresh = copy.deepcopy(method)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = method(random_batch.image, ["x"] * 2)
         terms = method.loss(random_batch)
+    full = method(random_batch.image, ["x"] * 2)
     assert half.map.dtype == half.score.dtype == torch.float32
     assert half.map.unique().numel() > 0.9 * full.map.unique().numel()  # bfloat16 would leave a few hundred values
     torch.testing.assert_close(half.map, full.map, atol=0.1, rtol=0)
     assert all(term.dtype == torch.float32 for term in terms.values())
-    again = method(random_batch.image, ["x"] * 2)
-    assert torch.equal(again.map, full.map)  # text features of one precision are not used in the other
+    # Text features of one precision are not used in the other.
+    assert torch.equal(full.map, fresh(random_batch.image, ["x"] * 2).map)
+
+
+def test_with_tiling_the_tiles_take_part_in_the_loss_and_only_the_prompts_learn(
+    method: AnomalyCLIP, random_batch: Batch
+) -> None:
+    corner = torch.zeros(2, 3, 112, 140)
+    corner[..., -28:, -28:] = torch.rand(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(2, 112, 140, dtype=torch.bool)
+    mask[1, -20:, -20:] = True
+    batch = dataclasses.replace(random_batch, image=corner, mask=mask)
+    losses = []
+    for weight in (1.0, 0.5):
+        method.tiling = Tiling(whole_weight=weight)
+        terms = method.loss(batch)
+        losses.append(terms["focal"].detach())
+        method.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        learned = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
+        assert learned == {"prompts.normal", "prompts.anomalous", "prompts.deep"}
+    assert losses[0] != losses[1]

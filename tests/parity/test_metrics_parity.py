@@ -1,4 +1,4 @@
-"""Our metrics equal the published evaluation code and scikit-learn, undefined cases included."""
+"""Our metrics equal the published evaluation codes and scikit-learn, undefined cases included, sorted or counted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from zsad.maths import curves
+from zsad.maths import curves, histogram
+from zsad.maths.components import region_weights
 from zsad.maths.curves import rank_labelled, rank_pixels
+from zsad.maths.histogram import BinnedRanking
+from zsad.maths.region_f1 import region_f1, region_f1_matched
 
 IMAGE = {"image_auroc": curves.auroc, "image_ap": curves.average_precision, "image_f1max": curves.f1_max}
 PIXEL = {
@@ -22,6 +25,15 @@ PIXEL = {
     "pixel_aupro": curves.aupro_200,  # the published AUPRO, with its 200 thresholds
 }
 BOUNDS = {"pixel_aupro": 1e-5}  # 1e-9 for the others
+SAA_PERCENT = {  # stored name -> ours; what they are computed over
+    "metric_i_roc": (curves.auroc, "images"),
+    "metric_i_ap": (curves.average_precision, "images"),
+    "metric_i_f1": (curves.f1_max, "images"),
+    "metric_p_roc": (curves.auroc, "pixels"),
+    "metric_p_ap": (curves.average_precision, "pixels"),
+    "metric_p_f1": (curves.f1_max, "pixels"),
+}
+SAA_REGIONS = {"max_f1_region": (0.6, 200), "max_f1_region_t03_s50": (0.3, 50)}
 
 
 @pytest.fixture
@@ -62,3 +74,49 @@ def test_image_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
 
 def test_pixel_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
     _compare(metrics_case, PIXEL, rank_pixels, "maps", "masks")
+
+
+def _count_pixels(maps: torch.Tensor, masks: torch.Tensor) -> BinnedRanking:
+    weight = torch.cat([region_weights(mask) for mask in masks])
+    return BinnedRanking(histogram.add(histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16))
+
+
+def test_pixel_metrics_from_a_histogram(metrics_case: dict[str, dict[str, Any]]) -> None:
+    _compare(metrics_case, PIXEL, _count_pixels, "maps", "masks")
+
+
+@pytest.fixture
+def saa_metrics_case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    with np.load(request.param) as archive:
+        return dict(archive)
+
+
+def test_saa_ranking_metrics(saa_metrics_case: dict[str, Any]) -> None:
+    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    rankings = {"pixels": rank_pixels(maps, masks)}
+    if "labels" in saa_metrics_case:  # the image score is the highest of the map
+        labels = torch.from_numpy(saa_metrics_case["labels"]).bool()
+        rankings["images"] = rank_labelled(maps.flatten(1).amax(1), labels)
+    names = [name for name in SAA_PERCENT if name in saa_metrics_case and SAA_PERCENT[name][1] in rankings]
+    for name in names:
+        metric, over = SAA_PERCENT[name]
+        _assert_equal(metric(rankings[over]), float(saa_metrics_case[name]) / 100, name, "SAA")
+    for kind in rankings:
+        name = f"max_f1_{kind.removesuffix('s')}_threshold"
+        if name in saa_metrics_case:
+            _assert_equal(curves.f1_optimum(rankings[kind])[1], float(saa_metrics_case[name]), name, "SAA")
+            names.append(name)
+    if not names:
+        pytest.skip(f"the file holds none of {', '.join(SAA_PERCENT)}")
+
+
+def test_saa_region_f1(saa_metrics_case: dict[str, Any]) -> None:
+    names = [name for name in SAA_REGIONS if name in saa_metrics_case]
+    if not names:
+        pytest.skip(f"the file holds none of {', '.join(SAA_REGIONS)}")
+    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    for name in names:
+        iou, steps = SAA_REGIONS[name]
+        published = float(saa_metrics_case[name])  # computed in float32
+        assert abs(region_f1(maps, masks, iou=iou, steps=steps) - published) <= 1e-6, name
+        assert region_f1_matched(maps, masks, iou=iou, steps=steps) <= 1

@@ -1,6 +1,6 @@
-"""Any open_clip ViT with OpenAI's structure, frozen, behind three verbs.
+"""Any open_clip ViT with OpenAI's structure, frozen, behind a few verbs.
 
-Legend: B images, N patches, V vision width, E joint width, n texts, T tokens, D text width.
+Legend: B images, N patches, W windows, V vision width, E joint width, n texts, T tokens, D text width.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from zsad.backbones import weights
 from zsad.backbones.value_attention import dual_block
+from zsad.backbones.windows import class_tokens_of_windows
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -28,7 +29,7 @@ class ImageFeatures:
     Attributes:
         image: (B, E) class token of the ordinary path, projected.
         tokens: For each tapped block, (B, 1 + N, E): class token first, then patches row by row; after the final
-            layer norm and the projection. Not of unit length.
+            layer norm and the projection. Not of unit length. (B, 1 + N, V) where the projection was left out.
         grid: Patches per column and per row.
     """
 
@@ -149,6 +150,8 @@ class CLIP(nn.Module):
         blocks: Sequence[int] = (),
         value_attention_from: int | None = None,
         norm_image: bool = True,
+        norm_tokens: bool = True,
+        project_tokens: bool = True,
     ) -> ImageFeatures:
         """Encode normalised images, once, into a global vector and the patch tokens of chosen blocks.
 
@@ -159,6 +162,8 @@ class CLIP(nn.Module):
                 ``None`` for plain CLIP.
             norm_image: Whether the global vector passes the final layer norm, as CLIP was trained. The published
                 AnomalyCLIP code leaves it out.
+            norm_tokens: Whether the tapped tokens pass it.
+            project_tokens: Whether the tapped tokens are projected to the joint space.
 
         Raises:
             ValueError: If a side is not a multiple of the patch, or a block does not exist.
@@ -173,9 +178,33 @@ class CLIP(nn.Module):
             rows = 1 if index == self.depth and not plain_tap else None
             ordinary, side = dual_block(block, ordinary, side, rows=rows, with_value_path=dual)
             if index in blocks:
-                taps[index] = self._project(ordinary if side is None or not dual else side)
+                tapped = ordinary if side is None or not dual else side
+                taps[index] = self._project(tapped, norm=norm_tokens, project=project_tokens)
         image_token = self._project(ordinary[:, 0], norm=norm_image)
         return ImageFeatures(image_token, tuple(taps[index] for index in blocks), grid)
+
+    @torch.no_grad()
+    def encode_windows(
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        indices: Sequence[Int[Tensor, "_ _"]],
+        *,
+        tokens_at_once: int = 4096,
+    ) -> tuple[Float[Tensor, "b _ e"], ...]:
+        """Encode windows of normalised images: the class token of a pass of its own over the patches of each.
+
+        Args:
+            image: As in ``encode_image``.
+            indices: For each scale (W, k), the patches of its windows, row by row from 0.
+            tokens_at_once: About so many window tokens go through the tower together; bounds the memory (the hidden
+                layer of an MLP takes 16 bytes a token and unit of width in float32: 59 MB at width 896).
+
+        Returns:
+            For each scale (B, W, E). Not of unit length.
+        """
+        tokens, _ = self._embed_image(image)
+        scales = class_tokens_of_windows(self.model.visual, tokens, list(indices), tokens_at_once)
+        return tuple(self._project(scale) for scale in scales)
 
     def embed_tokens(self, tokens: Int[Tensor, "n t"]) -> Float[Tensor, "n t d"]:
         """Look up the frozen embeddings of token ids."""
@@ -234,9 +263,10 @@ class CLIP(nn.Module):
         positions = resize_positions(visual.positional_embedding, visual.grid_size, grid)
         return visual.ln_pre(x + positions.to(x.dtype)), grid
 
-    def _project(self, tokens: Tensor, *, norm: bool = True) -> Tensor:
+    def _project(self, tokens: Tensor, *, norm: bool = True, project: bool = True) -> Tensor:
         visual = self.model.visual
-        return (visual.ln_post(tokens) if norm else tokens) @ visual.proj
+        tokens = visual.ln_post(tokens) if norm else tokens
+        return tokens @ visual.proj if project else tokens
 
 
 def resize_positions(

@@ -11,7 +11,7 @@ patches of the image at the scale of its tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -27,6 +27,7 @@ from zsad.types import Box
 # Tiles (n, 3, t, t) in [0, 1], and for each the number of its image in the batch (n,) -> margins of their patches
 # (l, n, t / p, t / p): anomalous minus normal logit.
 Encode = Callable[[Tensor, Tensor], Tensor]
+_LEAST = 1e-7  # a probability of 0 has no finite logit
 
 
 def _mean(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
@@ -34,7 +35,7 @@ def _mean(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
 
 
 def _mean_probability(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
-    return _mean(whole.sigmoid(), tiles.sigmoid(), whole_weight).logit()
+    return _mean(whole.sigmoid(), tiles.sigmoid(), whole_weight).logit(eps=_LEAST)
 
 
 def _max(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:  # noqa: ARG001 (one signature for all)
@@ -52,11 +53,24 @@ class Plan:
         size: (H, W) of the image at the scale of its tiles, multiples of the patch.
         boxes: The tiles, in pixels at that scale.
         scale: Pixels of that scale for one of the image.
+        patch_px: Side of a patch.
     """
 
     size: tuple[int, int]
     boxes: list[Box]
     scale: float
+    patch_px: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches per column and per row."""
+        return self.size[0] // self.patch_px, self.size[1] // self.patch_px
+
+    @property
+    def patch_boxes(self) -> list[Box]:
+        """The tiles, in patches."""
+        sides = ((box.top, box.left, box.height, box.width) for box in self.boxes)
+        return [Box(*(side // self.patch_px for side in four)) for four in sides]
 
 
 class Tiling:
@@ -68,8 +82,8 @@ class Tiling:
     Args:
         tile_px: Side of a tile; ``None`` for the side of the whole view. Rounded down to whole patches.
         overlap: Share of a tile's side that neighbours have in common at least.
-        scale: Size at which tiles are cut, 1 for the image's own pixels.
-        max_tiles: Budget. An image that needs more of them at ``scale`` is shown at the largest scale that needs no
+        scales: Sizes at which tiles are cut, 1 for the image's own pixels. Of several, the margins are averaged.
+        max_tiles: Budget of each scale. An image that needs more tiles is shown at the largest scale that needs no
             more, on the grid that suits its shape. ``None`` for no limit.
         max_tiles_per_pass: Tiles that the backbone encodes at once; bounds its memory, changes no result.
         fusion: How whole view and tiles meet, patch by patch: ``mean`` of their margins, mean ``probability`` (with a
@@ -87,11 +101,11 @@ class Tiling:
         *,
         tile_px: int | None = None,
         overlap: float = 0.25,
-        scale: float = 1.0,
+        scales: Sequence[float] = (0.5, 1.0),
         max_tiles: int | None = 256,
         max_tiles_per_pass: int = 16,
         fusion: str = "mean",
-        whole_weight: float = 0.5,
+        whole_weight: float = 0.25,
         skip: float = 0.0,
     ) -> None:
         if fusion not in FUSIONS:
@@ -100,8 +114,8 @@ class Tiling:
             raise ValueError(
                 f"tiling.overlap={overlap}: expected a share of the tile's side, 0 or more and less than 1"
             )
-        if scale <= 0:
-            raise ValueError(f"tiling.scale={scale}: expected more than 0; 1 is the image's own pixels")
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"tiling.scales={list(scales)}: expected numbers above 0; 1 is the image's own pixels")
         if not 0 <= whole_weight <= 1:
             raise ValueError(f"tiling.whole_weight={whole_weight}: expected a share, from 0 to 1")
         if not 0 <= skip < 1:
@@ -111,7 +125,7 @@ class Tiling:
             raise ValueError(f"{counts}: expected 1 or more of each")
         self.tile_px = tile_px
         self.overlap = float(overlap)
-        self.scale = scale
+        self.scales = tuple(scales)
         self.max_tiles = max_tiles
         self.max_tiles_per_pass = max_tiles_per_pass
         self.fusion = fusion
@@ -136,35 +150,45 @@ class Tiling:
             patch_px: Side of a patch.
         """
         size = (image.shape[-2], image.shape[-1])
-        plan = self.plan(size, self.tile_px or whole.shape[-1] * patch_px, patch_px)
-        if len(plan.boxes) == 1:
-            return _upsample(whole.sigmoid(), size, size)
-        grid = (plan.size[0] // patch_px, plan.size[1] // patch_px)
-        whole = _upsample(whole, grid, grid)
-        tiles = self._seen_in_tiles(image, whole, encode, plan, patch_px)
-        fused = FUSIONS[self.fusion](whole, tiles, self.whole_weight).sigmoid()
-        return _upsample(fused, plan.size if plan.scale == 1 else size, size)
+        plans = self.plans(size, self.tile_px or whole.shape[-1] * patch_px, patch_px)
+        if not plans:
+            return _upsample(whole.sigmoid(), size)
+        grid = plans[-1].grid
+        levels = [_upsample(self._seen_in_tiles(image, whole, encode, plan), grid) for plan in plans]
+        tiles = torch.stack(levels).mean(dim=0)
+        fused = FUSIONS[self.fusion](_upsample(whole, grid), tiles, self.whole_weight).sigmoid()
+        if plans[-1].scale != 1:
+            return _upsample(fused, size)
+        return _upsample(fused, plans[-1].size)[..., : size[0], : size[1]]  # without the mirrored rim
 
-    def plan(self, size: tuple[int, int], tile_px: int, patch_px: int) -> Plan:
-        """Return where the tiles of an image (H, W) lie: at ``scale``, or smaller where the budget asks for it."""
+    def plans(self, size: tuple[int, int], tile_px: int, patch_px: int) -> list[Plan]:
+        """Return where the tiles of an image (H, W) lie at each scale, coarse to fine.
+
+        Left out are scales at which one tile shows it all, and those that the budget makes equal to another.
+        """
+        plans = {plan.size: plan for plan in (self._plan(size, scale, tile_px, patch_px) for scale in self.scales)}
+        return sorted((plan for plan in plans.values() if len(plan.boxes) > 1), key=lambda plan: plan.scale)
+
+    def _plan(self, size: tuple[int, int], scale: float, tile_px: int, patch_px: int) -> Plan:
         side = max(tile_px // patch_px, 1) * patch_px
         shared = shared_side(side, self.overlap, patch_px)
-        scale = Fraction(self.scale).limit_denominator(1000)
-        grid_size = _whole_patches(size, scale, patch_px)
-        boxes = tile_boxes(grid_size, (side, side), self.overlap, patch_px)
+        exact = Fraction(scale).limit_denominator(1000)
+        scaled = _whole_patches(size, exact, patch_px)
+        boxes = tile_boxes(scaled, (side, side), self.overlap, patch_px)
         if self.max_tiles is not None and len(boxes) > self.max_tiles:
-            grid = best_grid(grid_size, (side, side), self.max_tiles, (shared, shared))
-            scale = grid_scale(size, (side, side), grid, (shared, shared))
-            grid_size = _whole_patches(size, scale, patch_px)
-            boxes = tile_boxes(grid_size, (side, side), self.overlap, patch_px)
-        return Plan(grid_size, boxes, float(scale))
+            grid = best_grid(scaled, (side, side), self.max_tiles, (shared, shared))
+            exact = grid_scale(size, (side, side), grid, (shared, shared))
+            scaled = _whole_patches(size, exact, patch_px)
+            boxes = tile_boxes(scaled, (side, side), self.overlap, patch_px)
+        return Plan(scaled, boxes, float(exact), patch_px)
 
     def _seen_in_tiles(
-        self, image: Tensor, whole: Float[Tensor, "l b ch cw"], encode: Encode, plan: Plan, patch_px: int
+        self, image: Tensor, whole: Float[Tensor, "l b gh gw"], encode: Encode, plan: Plan
     ) -> Float[Tensor, "l b ch cw"]:
         """Encode the tiles, some of all images at a time, and join their margins on the patch grid."""
-        boxes = [Box(*(side // patch_px for side in (b.top, b.left, b.height, b.width))) for b in plan.boxes]
-        tiles = cut(whole.transpose(0, 1), boxes)  # (l, B, ch, cw) -> (n, B, l, h, w): what stands where nobody looks
+        boxes = plan.patch_boxes
+        unseen = _upsample(whole, plan.grid).transpose(0, 1)  # (l, B, ch, cw) -> (B, l, ch, cw)
+        tiles = cut(unseen, boxes)  # (n, B, l, h, w)
         looked_at = self.worth_a_look(tiles)
         if plan.scale != 1:
             image = _resize(image, plan.size)
@@ -177,7 +201,7 @@ class Tiling:
         seen = torch.cat(margins, dim=1).transpose(0, 1)  # (l, m, h, w) -> (m, l, h, w)
         tiles = tiles.index_put(tuple(looked_at.T), seen.to(tiles.dtype))
         window = blending_window((boxes[0].height, boxes[0].width))
-        return stitch(tiles, boxes, (whole.shape[-2], whole.shape[-1]), window).transpose(0, 1)
+        return stitch(tiles, boxes, plan.grid, window).transpose(0, 1)
 
     def worth_a_look(self, tiles: Float[Tensor, "n b l h w"]) -> Int[Tensor, "m 2"]:
         """Return (tile, image) of those to encode: the fullest ones of each image, as the whole view sees them."""
@@ -201,6 +225,5 @@ def _whole_patches(size: tuple[int, int], scale: Fraction, patch_px: int) -> tup
     return height * patch_px, width * patch_px
 
 
-def _upsample(maps: Float[Tensor, "l b h w"], full: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Bring maps to the full size, then leave out the mirrored rim."""
-    return upsample(maps.flatten(0, 1), full).unflatten(0, maps.shape[:2])[..., : size[0], : size[1]]
+def _upsample(maps: Float[Tensor, "l b h w"], size: tuple[int, int]) -> Float[Tensor, "l b new_h new_w"]:
+    return upsample(maps.flatten(0, 1), size).unflatten(0, maps.shape[:2])

@@ -14,14 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zsad.backbones.clip import CLIP
 from zsad.maths import similarity, windows
 from zsad.maths.resample import upsample
 from zsad.methods.ensembles import CategoryTexts, PromptEnsemble
+from zsad.methods.tiling import Tiling
 from zsad.types import Prediction
+
+_LEAST = 1e-7  # a probability of 0 has no finite logit
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class WinCLIP(nn.Module):
         temperature: Divides every cosine with a text. CLIP's initial 0.07, not its learned 0.01.
         patch_norm: Whether patches pass CLIP's final layer norm before they are compared with references. anomalib
             does it, WinCLIP-pytorch does not; which one the paper means is not known.
+        tiling: Looks at tiles beside the whole image, zero-shot; ``None`` (published) for the whole alone.
 
     Raises:
         ValueError: If there is no scale, or one below 1.
@@ -71,6 +75,7 @@ class WinCLIP(nn.Module):
         scales: Sequence[int] = (2, 3),
         temperature: float = 0.07,
         patch_norm: bool = True,
+        tiling: Tiling | None = None,
     ) -> None:
         super().__init__()
         if not scales or min(scales) < 1:
@@ -80,6 +85,7 @@ class WinCLIP(nn.Module):
         self.scales = tuple(scales)
         self.temperature = temperature
         self.patch_norm = patch_norm
+        self.tiling = tiling
         self._memory: dict[str, tuple[Tensor, ...]] = {}
 
     @torch.no_grad()
@@ -90,6 +96,22 @@ class WinCLIP(nn.Module):
         the mean of the zero-shot probability and the largest association; it is given as the logit of that.
         Categories without references are scored zero-shot; so categories of both kinds cannot be ranked together.
         """
+        size = (image.shape[-2], image.shape[-1])
+        if self.tiling is None:
+            score, patch_map = self.compare(image, category)
+            return Prediction(upsample(patch_map, size), score)
+
+        def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "1 n h w"]:
+            return self.compare(tiles, [category[int(row)] for row in rows])[1].logit(eps=_LEAST)[None]
+
+        score, patch_map = self.compare(self.tiling.whole_view(image, self.backbone.input_size), category)
+        whole = patch_map.logit(eps=_LEAST)[None]
+        return Prediction(self.tiling.maps(image, whole, margins_of, self.backbone.patch_size)[0], score)
+
+    def compare(
+        self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b gh gw"]]:
+        """Return the score of images and the probability of *anomalous* of each patch."""
         seen = self.embed(image, with_patches=not self._memory.keys().isdisjoint(category))
         score, window_margins = self.text_margins(seen, category)
         patch_map = self.language_map(score, window_margins, seen.grid)
@@ -101,7 +123,7 @@ class WinCLIP(nn.Module):
             patch_map = patch_map.index_copy(0, rows, (patch_map[rows] + association_map) / 2)
             few_shot = similarity.mean_margin(score[rows], similarity.peak_margin(association_map))
             score = score.index_copy(0, rows, few_shot)
-        return Prediction(upsample(patch_map, (image.shape[-2], image.shape[-1])), score)
+        return score, patch_map
 
     @torch.no_grad()
     def remember(self, category: str, images: Iterable[Float[Tensor, "3 h w"]]) -> None:
@@ -110,8 +132,13 @@ class WinCLIP(nn.Module):
         What was remembered of the category before is forgotten.
 
         Raises:
-            ValueError: If there are no images.
+            ValueError: If there are no images, or tiles would have to be compared with whole references.
         """
+        if self.tiling is not None:
+            raise ValueError(
+                "references of whole images do not serve tiles, which show things larger: leave out one of them "
+                "(tiling=none or k_shot=0)"
+            )
         seen = [self.embed(image[None], with_patches=True) for image in images]
         if not seen:
             raise ValueError(f"no reference images of {category}: expected one or more")

@@ -8,7 +8,7 @@ from lightning import LightningModule
 from torch import nn
 
 from zsad.tasks.metrics import CategoryMetrics
-from zsad.types import Batch, Prediction, Results
+from zsad.types import Batch, Prediction, Results, Sample
 
 
 class ZeroShotEvaluation(LightningModule):
@@ -17,7 +17,8 @@ class ZeroShotEvaluation(LightningModule):
     Methods that learn nothing use this task as it is; ``PromptTuning`` adds the training.
 
     Args:
-        method: ``forward(image, category) -> Prediction``.
+        method: ``forward(image, category) -> Prediction``. A few-shot method has ``remember(category, images)``, too:
+            it is called for every category before the first image, where the data come with references.
         metrics: Makes the metrics for the categories of the tested dataset.
     """
 
@@ -28,9 +29,23 @@ class ZeroShotEvaluation(LightningModule):
         self._make_metrics = metrics
 
     def setup(self, stage: str) -> None:
-        """Make the metrics of the categories that will be tested, the same on every process."""
+        """Make the metrics of the categories that will be tested, the same on every process.
+
+        Raises:
+            ValueError: If the data come with references and the method has no use for them.
+        """
+        if self._references() and not hasattr(self.method, "remember"):
+            raise ValueError(f"{type(self.method).__name__} takes no reference images: leave k_shot out")
         if stage == "test":
             self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
+
+    def on_test_start(self) -> None:
+        """Show the method its references."""
+        self._show_references()
+
+    def on_predict_start(self) -> None:
+        """Show the method its references."""
+        self._show_references()
 
     def test_step(self, batch: Batch) -> Prediction:
         """Predict a batch and add it to the metrics. Callbacks receive the prediction."""
@@ -47,3 +62,17 @@ class ZeroShotEvaluation(LightningModule):
     def predict_step(self, batch: Batch) -> Prediction:
         """Predict a batch."""
         return self.method(batch.image, batch.category)
+
+    def _references(self) -> dict[str, list[Sample]]:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data.references.samples if hasattr(data, "references") else {}
+
+    def _show_references(self) -> None:
+        """Let the method remember the references, on every process, in the precision of the images that follow."""
+        if not self._references():
+            return
+        precision = self.trainer.precision_plugin
+        for category, images in self.trainer.datamodule.reference_images():  # type: ignore[attr-defined]
+            with precision.forward_context():
+                placed = [precision.convert_input(image.to(self.device)) for image in images]
+                self.method.remember(category, placed)  # type: ignore[operator]

@@ -1,0 +1,87 @@
+"""Few-shot tests as a user types them, on a dataset that keeps no normal images apart."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+COMMON = [
+    "model=winclip",
+    "backbone=pocket",
+    "image_size=64",
+    "dataset=mtd",
+    "trainer=cpu",
+    "dataset.num_workers=0",
+    "~callbacks.heatmaps",
+]
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Three normal and two defective tiles, all in the test phase."""
+    random, entries = np.random.default_rng(0), []
+    for number in range(5):
+        pixels = random.integers(90, 110, (64, 64, 3), dtype=np.uint8)
+        mask = np.zeros((64, 64), dtype=np.uint8)
+        if number > 2:
+            mask[16:32, 16:32], pixels[16:32, 16:32] = 255, 0
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+        label = int(number > 2)
+        names = {"img_path": f"{number}.png", "mask_path": f"{number}_mask.png" if label else ""}
+        entries.append({**names, "cls_name": "tile", "specie_name": "", "anomaly": label})
+    index = {"train": {}, "test": {"tile": entries}}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    return tmp_path
+
+
+@pytest.fixture
+def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(script: str, *given: str) -> None:
+        folders = [f"dataset.index={place}/index.json", f"dataset.root={place}"]
+        monkeypatch.setattr("sys.argv", [f"{script}.py", *COMMON, *folders, *given])
+        GlobalHydra.instance().clear()
+        runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+
+    return run
+
+
+def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(run: Run, place: Path) -> None:
+    run("test", "k_shot=0,2", f"hydra.sweep.dir={place}/runs", "-m")
+    tables = {}
+    for folder in (place / "runs").iterdir():
+        if folder.is_dir():
+            tables[folder.name] = list(csv.DictReader((folder / "results.csv").open()))[-1]
+    zero, two = (tables[f"winclip_mtd_from_nothing{ending}"] for ending in ("", "_2shot_seed111"))
+    assert (zero["normal"], two["normal"]) == ("3", "1")
+    assert zero["remarks"] == ""
+    assert two["remarks"].startswith("2-shot, not zero-shot: 2 normal images of each category, drawn with seed 111")
+    assert two["remarks"].endswith("those of tile come from the tested images, which are tested without them")
+    assert float(two["pixel_auroc"]) > 90  # the only dark square beside what it was shown
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "answer"),
+    [
+        ("test", ["k_shot=4"], "k_shot=4 needs .* tile has 3: choose a smaller k_shot"),
+        ("test", ["k_shot=-1"], "k_shot=-1: expected 0"),
+        ("test", ["k_shot=2", "model=clip"], "model=clip takes no reference images: leave k_shot=2 out"),
+        ("train", [], "nothing to train; run: python test.py model=winclip dataset=mtd"),
+        ("train", ["model=anomalyclip", "k_shot=2"], "k_shot=2 shows references .*: leave it out in training"),
+    ],
+)
+def test_mistakes_are_answered_before_any_weights_are_read(
+    run: Run, place: Path, script: str, given: list[str], answer: str
+) -> None:
+    with pytest.raises(SystemExit, match=f"(?s)error: .*{answer}"):
+        run(script, "backbone.pretrained=/nowhere/clip.pt", f"hydra.run.dir={place}/run", *given)
