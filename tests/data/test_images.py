@@ -275,3 +275,37 @@ def test_augmentation_moves_image_and_mask_together(tmp_path):
         assert torch.equal(batch.image[0, 0] > 0.5, batch.mask[0])
         seen.add(batch.mask.numpy().tobytes())
     assert len(seen) > 2
+
+
+@pytest.fixture
+def large_jpeg(tmp_path):
+    """1600 x 1200 pixels of soft shapes, as a camera sees them."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=92)
+    return tmp_path / "large.jpg"
+
+
+def test_a_large_jpeg_can_be_decoded_coarsely_and_is_nearly_the_same(large_jpeg):
+    assert load_image(large_jpeg, 200).size == (400, 300)
+    assert load_image(large_jpeg).size == (1600, 1200)
+    samples = [Sample(large_jpeg, None, "x", "good", False)]
+    exact, fast = (ImageDataset(samples, 100, fast_jpeg=each)[0].image for each in (False, True))
+    assert 0 < (exact - fast).abs().max() < 8 / 255
+
+
+def test_decoding_coarsely_leaves_masks_and_other_files_as_they_are(large_jpeg, tmp_path):
+    load_image(large_jpeg).save(tmp_path / "large.png")
+    Image.new("L", (1600, 1200), 255).save(tmp_path / "mask.png")
+    for image in (large_jpeg, tmp_path / "large.png"):
+        samples = [Sample(image, tmp_path / "mask.png", "x", "hole", True)]
+        exact, fast = (ImageDataset(samples, 100, fast_jpeg=each)[0] for each in (False, True))
+        assert fast.mask.equal(exact.mask)
+    assert fast.image.equal(exact.image)
+
+
+def test_decoding_coarsely_does_not_go_with_native_sizes_or_augmentation(large_jpeg):
+    with pytest.raises(ValueError, match="fast_jpeg needs an image_size"):
+        ImageDataset([], None, fast_jpeg=True)
+    with pytest.raises(ValueError, match="augmentation=none"):
+        ImageDataset([], 100, augmentation=dict, fast_jpeg=True)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from zsad.data.index import Disk, read_index
+from zsad.data.index import Disk, read_index, read_unlabelled
 
 
 def test_samples_come_in_file_order_with_paths_below_the_root(tmp_path, save, save_mask, index_of):
@@ -92,12 +92,37 @@ def test_an_image_listed_twice_is_refused_however_it_is_spelled(tmp_path, save, 
 
 
 @pytest.mark.parametrize(
-    "triple", [(3, "", 0), ("a.png", "", 2), ("a.png", "", None), ("a.png", 5, 1), ("a.png", [1], 1)]
+    "triple", [(3, "", 0), ("a.png", "", 2), ("a.png", "", ""), ("a.png", 5, 1), ("a.png", [1], 1)]
 )
 def test_a_malformed_entry_is_refused(tmp_path, save, index_of, triple):
     save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="wrong entry"):
         read_index(index_of(triple), tmp_path, "test")
+
+
+def test_images_without_a_published_label_are_neither_tested_nor_lost(tmp_path, save, index_of):
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name)
+    index = index_of(("a.png", "", 0), ("b.png", "", None))
+    assert [sample.image_path.name for sample in read_index(index, tmp_path, "test")] == ["a.png"]
+    assert read_unlabelled(index, tmp_path, "test") == {"tile": [tmp_path / "b.png"]}
+
+
+def test_a_phase_without_any_label_says_what_can_be_done_with_it(tmp_path, save, index_of):
+    save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"labels of phase 'test' are not published.*zsad predict CHECKPOINT FOLDER"):
+        read_index(index_of(("b.png", "", None)), tmp_path, "test")
+
+
+def test_labelled_images_are_not_read_as_unlabelled(tmp_path, save, index_of):
+    save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="every image of phase 'test' has a label"):
+        read_unlabelled(index_of(("a.png", "", 1)), tmp_path, "test")
+
+
+def test_a_missing_image_without_a_label_is_told(tmp_path, index_of):
+    with pytest.raises(FileNotFoundError, match=r"missing file: gone\.png"):
+        read_unlabelled(index_of(("gone.png", "", None)), tmp_path, "test")
 
 
 @pytest.mark.parametrize("where", ["img_path", "mask_path"])
@@ -157,4 +182,21 @@ def test_every_folder_is_listed_once(tmp_path, save, monkeypatch):
     monkeypatch.setattr(os, "scandir", counting)
     disk = Disk(tmp_path)
     assert [disk.locate(f"x/{name}.png")[1] for name in "aabc"] == ["", "", Disk.MISSING, Disk.MISSING]
-    assert len(listed) == 1
+    assert listed == [f"{tmp_path}/", f"{tmp_path}/x"]
+
+
+def test_a_path_of_thousands_of_folders_is_missing_and_no_crash(tmp_path):
+    assert Disk(tmp_path).locate("a/" * 5000 + "b.png")[1] == Disk.MISSING
+
+
+def test_a_folder_below_a_link_that_leaves_the_root_is_outside(tmp_path, save):
+    save(tmp_path / "secret/deep/a.png")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/link").symlink_to(tmp_path / "secret")
+    assert Disk(tmp_path / "root").locate("link/deep/a.png")[1] == Disk.OUTSIDE
+
+
+def test_a_link_to_a_folder_inside_the_root_is_followed(tmp_path, save):
+    save(tmp_path / "x/deep/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    assert Disk(tmp_path).locate("link/deep/a.png") == ("link/deep/a.png", "")

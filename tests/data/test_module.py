@@ -10,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zsad.data.drawn import DrawnDefects
+from zsad.data.images import ImageDataset
 from zsad.data.module import JsonDataModule, evenly_spaced
 from zsad.data.prepare import prepare
 from zsad.types import Sample
@@ -34,7 +36,7 @@ def test_it_learns_on_the_test_split_and_tests_on_it_unless_told_otherwise(modul
     data = module()
     data.setup()
     assert len(data.train_samples) == len(data.test_samples) == 8
-    data = module(train_phase="train")
+    data = module(train_phase="train", drawn_defects=DrawnDefects())
     data.setup()
     assert (len(data.train_samples), len(data.test_samples)) == (4, 8)
     assert not any(sample.is_anomalous for sample in data.train_samples)
@@ -140,6 +142,46 @@ def test_max_images_keeps_both_labels(module):
     data = module(max_images=2)
     data.setup("test")
     assert sorted(sample.is_anomalous for sample in data.test_samples) == [False, True]
+
+
+def test_references_come_from_the_train_phase_with_the_transform_of_the_test(module):
+    data = module(shots=2)
+    data.setup("test")
+    assert len(data.test_samples) == 8
+    shown = dict(data.reference_images())
+    assert list(shown) == data.categories
+    train = module(train_phase="train", drawn_defects=DrawnDefects())
+    train.setup("fit")
+    as_tested = [train_image.image[0] for train_image in ImageDataset(train.train_samples, 16)]
+    for images in shown.values():
+        assert len(images) == 2
+        assert all(any(torch.equal(image, one) for one in as_tested) for image in images)
+
+
+def test_references_come_out_of_the_test_where_nothing_else_is_normal(module):
+    data = module(shots=1, reference_phase="nothing", categories=["tile"])
+    data.setup("test")
+    data.setup("test")  # as the trainer does once more
+    (shown,) = data.references.samples["tile"]
+    assert str(shown.image_path) not in paths(data.test_dataloader())
+    assert [sample.is_anomalous for sample in data.test_samples].count(False) == 1
+    remark = data.references.remark
+    assert remark.endswith("those of tile come from the tested images, which are tested without them")
+
+
+def test_a_quick_trial_draws_the_same_references_as_the_whole_test(module):
+    shown = []
+    for max_images in (None, 2):
+        data = module(shots=2, max_images=max_images)
+        data.setup("test")
+        shown.append(data.references.samples)
+    assert shown[0] == shown[1]
+    assert len(data.test_samples) == 2
+
+
+def test_a_negative_number_of_references_is_refused(module):
+    with pytest.raises(ValueError, match="k_shot=-1: expected 0"):
+        module(shots=-1)
 
 
 @given(labels=st.lists(st.booleans(), min_size=1, max_size=60), count=st.integers(1, 70))

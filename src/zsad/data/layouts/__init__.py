@@ -1,0 +1,24 @@
+"""One table of raw folder layouts: what a download looks like, where it comes from, how its masks are read."""
+
+from __future__ import annotations
+
+from zsad.data.layouts.industrial import INDUSTRIAL
+from zsad.data.layouts.layout import Layout
+from zsad.data.layouts.medical import MEDICAL
+from zsad.data.layouts.mvtec_like import MVTEC_LIKE
+from zsad.data.layouts.visa import VISA
+from zsad.data.roots import did_you_mean
+
+__all__ = ["LAYOUTS", "Layout", "find_layout"]
+
+LAYOUTS: dict[str, Layout] = {**MVTEC_LIKE, **VISA, **INDUSTRIAL, **MEDICAL}
+
+
+def find_layout(name: str) -> Layout:
+    """Return a row of the table; the error names its neighbours."""
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    raise ValueError(
+        f"no layout {name}. Known: {', '.join(LAYOUTS)}.{did_you_mean(name, LAYOUTS)} "
+        f"For folders CATEGORY/test/good and CATEGORY/test/DEFECT use --layout mvtec."
+    )

@@ -1,0 +1,22 @@
+"""How the samples of a raw download are found: by folder templates, or by the download's own tables."""
+
+from zsad.data.sources.folders import Folders, Label
+from zsad.data.sources.record import Record, Source
+from zsad.data.sources.tables import CategoryTables, NumberedTable, VisaTable
+from zsad.data.sources.tree import IMAGE_SUFFIXES, Listing, Tree, natural_key, split_suffix, template_pattern
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "CategoryTables",
+    "Folders",
+    "Label",
+    "Listing",
+    "NumberedTable",
+    "Record",
+    "Source",
+    "Tree",
+    "VisaTable",
+    "natural_key",
+    "split_suffix",
+    "template_pattern",
+]

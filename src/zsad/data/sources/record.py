@@ -1,0 +1,41 @@
+"""What every source of samples yields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from zsad.data.sources.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image of a download, its paths relative to the root, POSIX.
+
+    Attributes:
+        phase: ``train``, ``val`` or ``test``.
+        category: Object or texture class.
+        image: The image file.
+        masks: Its ground-truth files; several are to be united.
+        defect: Kind of defect, ``good`` for normal images, empty where unknown.
+        is_anomalous: The image label, ``None`` where it is not published.
+        expects_mask: The download publishes masks for such images where they are anomalous.
+    """
+
+    phase: str
+    category: str
+    image: str
+    masks: tuple[str, ...]
+    defect: str
+    is_anomalous: bool | None
+    expects_mask: bool = True
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that reads records from a tree."""
+
+    def records(self, tree: Tree) -> Iterator[Record]:
+        """Yield the samples of a tree, paths relative to its root."""
+        ...
