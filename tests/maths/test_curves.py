@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from zsad.maths import curves
+from zsad.maths.points import OperatingPoints, precision_recall_area
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "metrics").glob("*.npz"))
 PIXEL = {
@@ -64,6 +65,39 @@ def test_metrics_equal_scikit_learn_ties_included(case):
     assert curves.auroc(ranking) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert curves.average_precision(ranking) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
     assert curves.f1_max(ranking) == pytest.approx(f1.max(), abs=1e-12)
+
+
+@given(labelled_scores(), st.sampled_from([0.5, 0.95, 1.0]))
+def test_the_false_positive_rate_at_a_recall_equals_scikit_learn(case, tpr):
+    scores, labels = case
+    false_rate, true_rate, _ = roc_curve(labels, scores, drop_intermediate=False)
+    ours = curves.fpr_at_tpr(curves.rank_labelled(scores, labels), tpr=tpr)
+    assert ours == pytest.approx(false_rate[(true_rate >= tpr).argmax()], abs=1e-12)
+
+
+@given(labelled_scores())
+def test_iou_max_is_the_overlap_at_the_best_threshold(case):
+    scores, labels = case
+    called = [scores >= threshold for threshold in scores]
+    expected = max(((found & labels).sum() / (found | labels).sum()).item() for found in called)
+    assert curves.iou_max(curves.rank_labelled(scores, labels)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("hits", "alarms"), [(1, 1), (3, 5), (40, 9), (60, 200)])
+def test_precision_inside_a_mixed_bin_is_that_of_a_random_order(hits, alarms):
+    before = torch.tensor([10.0, 10.0 + hits]).double()
+    above, at = torch.tensor([0.0, 4.0]).double(), torch.tensor([4.0, 4.0 + alarms]).double()
+    points = OperatingPoints(
+        torch.tensor([1.0, 0.0]), before, before, at, above, at[-1], mixed=torch.tensor([False, True])
+    )
+    labels = torch.arange(hits + alarms) < hits
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(3000):
+        called = labels[torch.randperm(len(labels), generator=generator)]
+        truth = 10 + called.cumsum(0)
+        found.append((truth / (truth + 4 + (~called).cumsum(0)))[called].sum())
+    expected = (10 * 10 / 14 + float(torch.stack(found).mean())) / (10 + hits)
+    assert float(precision_recall_area(points)) == pytest.approx(expected, abs=1e-2)
 
 
 @given(labelled_scores())

@@ -1,5 +1,6 @@
 """The shells add nothing to the maths: any batches, any processes, any category give what one ranking gives."""
 
+import importlib
 import math
 import os
 from functools import partial
@@ -10,8 +11,11 @@ import torch
 import yaml
 from torch import multiprocessing
 
-from zsad.maths import curves
-from zsad.tasks.metrics import CategoryMetrics, ImageMetrics, PixelMetrics
+from zsad.maths import curves, points
+from zsad.maths.pimo import aupimo
+from zsad.maths.region_f1 import region_f1
+from zsad.tasks.metric_states import BinnedPixelMetrics, ImageMetrics
+from zsad.tasks.metrics import CategoryMetrics
 from zsad.types import Batch, Prediction, Results
 
 CONF = Path(__file__).parents[2] / "conf" / "metrics"
@@ -44,8 +48,9 @@ def rows(prediction, batch, index):
     return Prediction(prediction.map[index], prediction.score[index]), Batch(**tensors, **strings)
 
 
-def measured(*parts, categories=("tile", "a.b"), image=None, pixel=None):
-    metrics = CategoryMetrics(categories, IMAGE if image is None else image, PIXEL if pixel is None else pixel)
+def measured(*parts, categories=("tile", "a.b"), image=None, pixel=None, **options):
+    image, pixel = IMAGE if image is None else image, PIXEL if pixel is None else pixel
+    metrics = CategoryMetrics(categories, image, pixel, **options)
     for prediction, batch in parts:
         metrics.update(prediction, batch)
     return metrics.compute()
@@ -141,11 +146,74 @@ def test_an_unknown_category_is_refused_with_the_known_ones():
         measured(made_up(6), categories=("tile", "screw"))
 
 
-def test_without_pixel_metrics_no_map_is_kept():
-    pixel = PixelMetrics({})
-    prediction, batch = made_up(4)
-    pixel.update(prediction.map, batch.mask, batch.has_mask)
-    assert pixel.normal == []
+def test_without_pixel_metrics_nothing_is_kept_of_the_maps():
+    metrics = CategoryMetrics(("tile",), IMAGE, {})
+    metrics.update(*made_up(4, categories=("tile",)))
+    assert len(metrics.pixel[0].bins) == len(metrics.maps[0].maps) == 0
+
+
+def test_the_memory_for_pixels_does_not_grow_with_the_images():
+    pixel = BinnedPixelMetrics(PIXEL, bins=64)
+    sizes = []
+    for seed in range(12):
+        prediction, batch = made_up(3, seed=seed)
+        pixel.update(prediction.map[1:2], batch.mask[1:2])
+        sizes.append(pixel.bins.numel())
+    assert max(sizes) <= 64 * 5
+    assert min(sizes) > 32 * 2
+
+
+def test_counted_and_sorted_pixels_give_the_same_numbers():
+    parts = [made_up(11, seed=seed) for seed in (0, 1)]
+    counted, exact = measured(*parts), measured(*parts, bins=None)
+    for category, row in exact.values.items():
+        assert counted.values[category] == pytest.approx(row, abs=1e-4)
+    assert counted.images == exact.images
+
+
+def test_intervals_hold_the_values_and_narrow_with_more_images():
+    widths = []
+    for count in (12, 120):
+        metrics = CategoryMetrics(
+            ("tile", "a.b"), IMAGE, {}, intervals={"image_auroc": points.roc_area}, replicates=200
+        )
+        metrics.update(*made_up(count))
+        results = metrics.compute()
+        for category, row in metrics.intervals.items():
+            low, high = row["image_auroc"]
+            assert low <= results.values[category]["image_auroc"] <= high
+        low, high = metrics.mean_intervals["image_auroc"]
+        assert low <= results.mean["image_auroc"] <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0]
+
+
+def test_a_category_without_normal_images_has_no_interval():
+    metrics = CategoryMetrics(("tile",), IMAGE, {}, intervals={"image_auroc": points.roc_area})
+    metrics.update(*rows(*made_up(4, categories=("tile",)), [1, 2]))
+    metrics.compute()
+    assert metrics.intervals == metrics.mean_intervals == {}
+
+
+def test_the_rankings_behind_the_metrics_stay_at_hand():
+    metrics = CategoryMetrics(("tile", "a.b"), IMAGE, PIXEL)
+    prediction, batch = made_up(11)
+    metrics.update(prediction, batch)
+    results = metrics.compute()
+    for category, (images, pixels) in metrics.rankings.items():
+        assert images.counts == results.images[category]
+        assert curves.auroc(pixels) == results.values[category]["pixel_auroc"]
+
+
+def test_metrics_over_whole_maps_stand_beside_the_others_and_say_why_they_are_missing():
+    prediction, batch = made_up(11)
+    own = torch.tensor([name == "tile" for name in batch.category])
+    maps = {"region_f1": partial(region_f1, steps=10)}
+    known = rows(prediction, batch, own.nonzero().flatten().tolist())
+    results = measured(known, maps=maps)
+    assert results.values["tile"]["region_f1"] == region_f1(prediction.map[own], batch.mask[own], steps=10)
+    assert math.isnan(results.values["a.b"]["region_f1"])
+    assert "too few regions" in results.reasons["a.b"]["region_f1"]
 
 
 def test_nothing_of_a_metric_goes_into_a_checkpoint():
@@ -176,41 +244,77 @@ def test_image_scores_keep_their_order_in_double_precision():
     assert images.compute().values["image_auroc"] == 1.0
 
 
-@pytest.mark.parametrize("stem", ["default", "image_only"])
-def test_every_line_of_the_configuration_names_a_function_over_rankings(stem):
+def names_and_functions(stem, kinds):
+    """The metrics of a configuration, those it takes over from the default one included."""
     conf = yaml.safe_load((CONF / f"{stem}.yaml").read_text())
-    built = {}
-    for kind in ("image", "pixel"):
-        for name, line in conf[kind].items():
-            assert name.startswith(f"{kind}_")
+    if "default" in conf.get("defaults", ()):
+        yield from names_and_functions("default", kinds)
+    for kind in kinds:
+        for name, line in conf.get(kind, {}).items():
+            module, _, function = line["_target_"].rpartition(".")
             arguments = {key: value for key, value in line.items() if not key.startswith("_")}
-            built[name] = partial(getattr(curves, line["_target_"].rpartition(".")[2]), **arguments)
+            yield name, partial(getattr(importlib.import_module(module), function), **arguments)
+
+
+@pytest.mark.parametrize("stem", [path.stem for path in sorted(CONF.glob("*.yaml"))])
+def test_every_line_of_the_configuration_names_a_metric(stem):
     prediction, batch = made_up(9)
     ranking = curves.rank_pixels(prediction.map, batch.mask)
-    assert all(0 <= metric(ranking) <= 1 for metric in built.values())
+    rankings = dict(names_and_functions(stem, ("image", "pixel")))
+    assert len(rankings) >= 3
+    assert all(0 <= metric(ranking) <= 1 for metric in rankings.values())
+    for metric in dict(names_and_functions(stem, ("maps",))).values():
+        value = metric(prediction.map[:2], batch.mask[:2])
+        assert math.isnan(value) or value >= 0
+    for name, formula in names_and_functions(stem, ("intervals",)):
+        assert float(formula(ranking.points)) == pytest.approx(rankings[name](ranking))
+
+
+EVERYTHING = {
+    "pixel": PIXEL
+    | {"pixel_ap": curves.average_precision, "pixel_f1max": curves.f1_max, "pixel_aupro_200": curves.aupro_200}
+    | {"pixel_ioumax": curves.iou_max, "pixel_fpr95": curves.fpr_at_tpr},
+    "maps": {"region_f1": partial(region_f1, steps=5), "aupimo": partial(aupimo, fpr_low=1e-2, fpr_high=1e-1)},
+    "intervals": {"image_auroc": points.roc_area, "image_f1max": points.f1_best},
+    "replicates": 50,
+    "bins": 64,  # far fewer than there are different scores, so that bits are given up
+}
+
+
+def everything(part):
+    metrics = CategoryMetrics(("tile", "a.b"), IMAGE, **EVERYTHING)
+    metrics.update(*part)
+    results = metrics.compute()
+    return {
+        "values": results.values,
+        "reasons": results.reasons,
+        "images": results.images,
+        "mean": results.mean,
+        "intervals": (metrics.intervals, metrics.mean_intervals),
+        "bins": {name: pixels.histogram.bins for name, (_, pixels) in metrics.rankings.items()},
+    }
 
 
 def one_process(rank, world, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     prediction, batch = made_up(11)
-    # Process 1 sees no image of "a.b", and none of its images has a mask.
-    mine = [i for i, name in enumerate(batch.category) if (name == "tile" and i % 4 == 0) == (rank == 1)]
-    prediction, part = rows(prediction, batch, mine)
-    torch.save(vars_of(measured((prediction, part))), folder / f"{rank}.pt")
+    # The last process sees no image of "a.b", and the others no fourth image of "tile".
+    alone = [i for i, name in enumerate(batch.category) if name == "tile" and i % 4 == 0]
+    others = [i for i in range(11) if i not in alone]
+    mine = alone if rank == world - 1 else others[rank :: world - 1]
+    torch.save(everything(rows(prediction, batch, mine)), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-def vars_of(results):
-    return {"values": results.values, "reasons": results.reasons, "images": results.images}
-
-
-def test_two_processes_report_what_one_process_reports(tmp_path):
-    port = 20_000 + os.getpid() % 20_000
-    multiprocessing.spawn(one_process, args=(2, port, tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert first == second
-    alone = measured(made_up(11))
-    assert first["images"] == alone.images
-    for category, row in alone.values.items():
-        assert first["values"][category] == pytest.approx(row, abs=1e-12)
+@pytest.mark.parametrize("world", [2, 3])
+def test_several_processes_report_what_one_reports_to_the_last_bit(world, tmp_path):
+    port = 20_000 + (os.getpid() + 7 * world) % 20_000
+    multiprocessing.spawn(one_process, args=(world, port, tmp_path), nprocs=world)
+    alone = everything(made_up(11))
+    bins = alone.pop("bins")
+    for rank in range(world):
+        joined = torch.load(tmp_path / f"{rank}.pt")
+        for category, table in joined.pop("bins").items():
+            assert torch.equal(table, bins[category])
+        assert joined == alone

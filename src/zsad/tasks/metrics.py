@@ -1,85 +1,31 @@
-"""Metrics per category: torchmetrics shells around ``zsad.maths.curves``.
-
-A state holds scores, nothing else: of images, or of pixels already parted into anomalous and normal ones. Every process
-holds the same states in the same order, so that a category which one process never saw is still gathered by all.
-"""
+"""Metrics per category: which are computed over what, and why some are undefined."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
-from zsad.maths.components import region_weights
-from zsad.maths.curves import Ranking, rank
+from zsad.maths import bootstrap
+from zsad.maths.bootstrap import Formula
+from zsad.maths.ranking import Ranking, SortedRanking
+from zsad.tasks.metric_states import (
+    BinnedPixelMetrics,
+    ImageMetrics,
+    MapMetric,
+    MapMetrics,
+    Measured,
+    RankingMetric,
+    SortedPixelMetrics,
+)
 from zsad.types import Batch, Prediction, Results
 
-RankingMetric = Callable[[Ranking], float]
-
-
-class Measured(NamedTuple):
-    """The values of the metrics, and how many items of each kind stand behind them."""
-
-    values: dict[str, float]
-    normal: int
-    anomalous: int
-
-
-class _RankingMetrics(Metric):
-    """Keep the scores of anomalous and of normal items until ``compute`` ranks them once for all metrics.
-
-    Args:
-        measures: The metrics by name. With none, nothing is kept.
-    """
-
-    full_state_update = False
-    anomalous: list[Tensor]
-    weight: list[Tensor]
-    normal: list[Tensor]
-
-    def __init__(self, measures: Mapping[str, RankingMetric]):
-        super().__init__(dist_sync_fn=_gather)
-        self.measures = dict(measures)
-        for state in ("anomalous", "weight", "normal"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
-
-    def compute(self) -> Measured:
-        """Rank what was kept, NaN for metrics that are undefined."""
-        ranking = rank(_joined(self.anomalous), _joined(self.normal), _joined(self.weight).double())
-        values = {name: measure(ranking) for name, measure in self.measures.items()}
-        return Measured(values, len(ranking.normal), len(ranking.anomalous))
-
-    def _keep(self, anomalous: Tensor, weight: Tensor, normal: Tensor) -> None:
-        self.anomalous.append(anomalous.cpu())
-        self.weight.append(weight.cpu())
-        self.normal.append(normal.cpu())
-
-
-class ImageMetrics(_RankingMetrics):
-    """Metrics over image scores."""
-
-    def update(self, score: Tensor, is_anomalous: Tensor) -> None:
-        """Add a batch: ``score`` (B,) and ``is_anomalous`` (B,) bool."""
-        score = score.detach().double()
-        anomalous = score[is_anomalous]
-        self._keep(anomalous, torch.ones_like(anomalous), score[~is_anomalous])
-
-
-class PixelMetrics(_RankingMetrics):
-    """Metrics over the pixels of anomaly maps. The regions of a mask are labelled here, once."""
-
-    def update(self, anomaly_map: Tensor, mask: Tensor, has_mask: Tensor) -> None:
-        """Add a batch: ``anomaly_map`` and ``mask`` (B, H, W); images without ``has_mask`` (B,) are left out."""
-        if not self.measures or not has_mask.any():
-            return
-        anomaly_map, mask = anomaly_map[has_mask].detach().float(), mask[has_mask]
-        weight = torch.cat([region_weights(one) for one in mask])
-        self._keep(anomaly_map[mask], weight, anomaly_map[~mask])
+Interval = tuple[float, float]
 
 
 class CategoryMetrics(nn.Module):
@@ -89,16 +35,39 @@ class CategoryMetrics(nn.Module):
         categories: All categories of the dataset, the same on every process.
         image: Metrics over image scores, by name; see ``conf/metrics``.
         pixel: Metrics over pixels, by name. With none, nothing is kept of the anomaly maps.
+        maps: Metrics over whole anomaly maps with their masks, by name. With any, all maps are kept in memory.
+        bins: Pixels are counted into at most so many bins, in constant memory; ``None`` keeps and sorts every score.
+        intervals: Formulas of ``zsad.maths.points`` for the image metrics that get a confidence interval, by name.
+        replicates: Resampled datasets behind an interval.
+        seed: Of the resampling.
+
+    Attributes:
+        rankings: After ``compute``, the rankings of images and of pixels behind each category's metrics.
+        intervals: After ``compute``, for each category the 95 % confidence interval of each metric that has one.
+        mean_intervals: The same for the means over the categories.
     """
 
     def __init__(
-        self, categories: Sequence[str], image: Mapping[str, RankingMetric], pixel: Mapping[str, RankingMetric]
+        self,
+        categories: Sequence[str],
+        image: Mapping[str, RankingMetric],
+        pixel: Mapping[str, RankingMetric],
+        maps: Mapping[str, MapMetric] | None = None,
+        bins: int | None = 2**16,
+        intervals: Mapping[str, Formula] | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
     ):
         super().__init__()
         self.categories = tuple(dict.fromkeys(categories))
         # Lists, since a category may have a name that a ModuleDict refuses ("a.b", "values").
         self.image = nn.ModuleList(ImageMetrics(image) for _ in self.categories)
-        self.pixel = nn.ModuleList(PixelMetrics(pixel) for _ in self.categories)
+        self.pixel = nn.ModuleList(_pixel_metrics(pixel, bins) for _ in self.categories)
+        self.maps = nn.ModuleList(MapMetrics(maps or {}) for _ in self.categories)
+        self.formulas, self.replicates, self.seed = dict(intervals or {}), replicates, seed
+        self.rankings: dict[str, tuple[Ranking, Ranking]] = {}
+        self.intervals: dict[str, dict[str, Interval]] = {}
+        self.mean_intervals: dict[str, Interval] = {}
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Add what was predicted for a batch.
@@ -106,11 +75,14 @@ class CategoryMetrics(nn.Module):
         Raises ValueError for NaN or infinite predictions, naming the image, and for unknown categories.
         """
         _check_finite(prediction, batch)
-        for category in dict.fromkeys(batch.category):
-            rows = torch.tensor([name == category for name in batch.category], device=prediction.score.device)
-            image, pixel = self._of(category)
-            image.update(prediction.score[rows], batch.is_anomalous[rows])
-            pixel.update(prediction.map[rows], batch.mask[rows], batch.has_mask[rows])
+        indices = [self._index(category) for category in batch.category]
+        for index in dict.fromkeys(indices):
+            rows = torch.tensor([one == index for one in indices], device=prediction.score.device)
+            cast("Any", self.image[index]).update(prediction.score[rows], batch.is_anomalous[rows])
+            rows = rows & batch.has_mask
+            for kept in (self.pixel[index], self.maps[index]):
+                if kept.measures and rows.any():
+                    cast("Any", kept).update(prediction.map[rows].detach().float(), batch.mask[rows])
 
     def compute(self) -> Results:
         """Return the values of all metrics, the same on every process."""
@@ -118,31 +90,60 @@ class CategoryMetrics(nn.Module):
         with warnings.catch_warnings():
             # This process may have seen no image of a category that others have seen.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
-            for category in self.categories:
-                image, pixel = (metrics.compute() for metrics in self._of(category))
-                results.values[category] = image.values | pixel.values
+            for index, category in enumerate(self.categories):
+                image, pixel, maps = (
+                    cast("Any", kept[index]).compute() for kept in (self.image, self.pixel, self.maps)
+                )
+                results.values[category] = image.values | pixel.values | maps
                 results.reasons[category] = _why_undefined(image, "image") | _why_undefined(pixel, "pixel")
-                results.images[category] = (image.normal, image.anomalous)
-        return results
+                results.reasons[category] |= {name: _NO_MAPS for name, value in maps.items() if math.isnan(value)}
+                results.images[category] = image.ranking.counts
+                self.rankings[category] = (image.ranking, pixel.ranking)
+        self._resample()
+        return replace(results, intervals=self.intervals, mean_intervals=self.mean_intervals)
 
     def reset(self) -> None:
         """Forget everything that was added."""
-        for category in self.categories:
-            for metrics in self._of(category):
-                metrics.reset()
+        for kept in (*self.image, *self.pixel, *self.maps):
+            cast("Any", kept).reset()
 
-    def _of(self, category: str) -> tuple[Any, Any]:
+    def _resample(self) -> None:
+        """Fill the intervals. Each category has a seed of its own, or their draws would move together."""
+        drawn: dict[str, dict[str, Tensor]] = {}
+        for index, (category, (ranking, _)) in enumerate(self.rankings.items()):
+            if isinstance(ranking, SortedRanking) and ranking.is_defined:
+                drawn[category] = {
+                    name: bootstrap.replicates(ranking, formula, self.replicates, self.seed + index)
+                    for name, formula in self.formulas.items()
+                }
+        self.intervals = {
+            category: {name: bootstrap.interval(values) for name, values in row.items()}
+            for category, row in drawn.items()
+        }
+        self.mean_intervals = {
+            name: bootstrap.interval(torch.stack([row[name] for row in drawn.values()]).mean(0))
+            for name in (self.formulas if drawn else ())
+        }
+
+    def _index(self, category: str) -> int:
         if category not in self.categories:
             raise ValueError(f"got an image of category {category!r}, expected one of: {', '.join(self.categories)}")
-        index = self.categories.index(category)
-        return self.image[index], self.pixel[index]
+        return self.categories.index(category)
+
+
+_NO_MAPS = "too few regions, normal images or different scores for a metric over whole maps"
+
+
+def _pixel_metrics(measures: Mapping[str, RankingMetric], bins: int | None) -> SortedPixelMetrics | BinnedPixelMetrics:
+    return SortedPixelMetrics(measures) if bins is None else BinnedPixelMetrics(measures, bins)
 
 
 def _why_undefined(measured: Measured, item: str) -> dict[str, str]:
-    if measured.normal == measured.anomalous == 0:
+    normal, anomalous = measured.ranking.counts
+    if normal == anomalous == 0:
         reason = f"no {item} with ground truth"
-    elif 0 in (measured.normal, measured.anomalous):
-        reason = f"no {'defective' if measured.normal else 'normal'} {item}"
+    elif 0 in (normal, anomalous):
+        reason = f"no {'defective' if normal else 'normal'} {item}"
     else:
         reason = "no two thresholds differ below the false-positive limit"
     return {name: reason for name, value in measured.values.items() if math.isnan(value)}
@@ -156,18 +157,3 @@ def _check_finite(prediction: Prediction, batch: Batch) -> None:
             f"the prediction for {path} contains NaN or infinite values, which cannot be ranked; "
             "with trainer.precision=16-* try trainer.precision=bf16-mixed or 32"
         )
-
-
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    """Return the state as one tensor; it is a list before the processes were joined, and a tensor after."""
-    return torch.cat([torch.empty(0), *state]) if isinstance(state, list) else state
-
-
-def _gather(state: Tensor, group: Any = None) -> list[Tensor]:
-    """Gather a state from all processes.
-
-    Unlike torchmetrics' own way it takes CPU tensors with any backend, and empty states of another type than the rest.
-    """
-    gathered: list[Any] = [None] * torch.distributed.get_world_size(group)
-    torch.distributed.all_gather_object(gathered, state.cpu(), group=group)
-    return gathered
