@@ -33,11 +33,13 @@ def main(config: DictConfig) -> None:
         if trainer.is_global_zero:
             known = task.provenance["trained_on"]
             log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known)
+            if known["drawn"]:
+                log.info("defects are drawn into %d %% of the normal images", 100 * known["drawn"])
         guards.clear_run_folder(config, "training", resume_from)
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 
 
 if __name__ == "__main__":
-    build.check_choices(sys.argv[1:])
+    sys.argv[1:] = build.read_arguments(sys.argv[1:])
     main()

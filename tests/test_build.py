@@ -24,11 +24,37 @@ OUTPUT = "paths.output_dir=/nowhere"
 )
 def test_a_misspelt_choice_is_answered_with_the_known_and_the_nearest(argument: str, answer: str) -> None:
     with pytest.raises(SystemExit, match=answer):
-        build.check_choices(["-m", argument])
+        build.read_arguments(["-m", argument])
 
 
 def test_right_choices_and_plain_numbers_pass() -> None:
-    build.check_choices(["dataset=visa,mvtec", "seed=1,2", "experiment=null", "model.method.sigma_px=2", "--help"])
+    given = ["-m", "seed=1,2", "experiment=null", "model.method.sigma_px=2", "--help"]
+    assert build.read_arguments(given) == given
+
+
+def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_an_experiment_says() -> None:
+    several = ["dataset=mvtec", "test_on=[mvtec,visa]"]
+    assert build.read_arguments(["dataset=[mvtec, visa]"]) == several
+    assert build.read_arguments(["dataset=mtd"]) == ["dataset=mtd", "test_on=null"]
+    with pytest.raises(SystemExit, match=r"no dataset=mvtex. Known: .*Did you mean dataset=mvtec"):
+        build.read_arguments(["dataset=[visa,mvtex]"])
+
+
+def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_else() -> None:
+    arguments = build.read_arguments(["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT])
+    config = build.compose("test", arguments)
+    configs = build.for_each_dataset(config)
+    assert list(configs) == ["mvtec", "visa"]
+    assert [one.dataset.mask_threshold for one in configs.values()] == [127, 0]
+    assert [one.dataset.max_images for one in configs.values()] == [7, 7]
+    assert [one.paths.output_dir for one in configs.values()] == ["/nowhere/mvtec", "/nowhere/visa"]
+    assert [one.callbacks.heatmaps.folder for one in configs.values()] == [
+        "/nowhere/mvtec/heatmaps",
+        "/nowhere/visa/heatmaps",
+    ]
+    assert config.name == "anomalyclip_mvtec+visa_from_nothing"
+    assert {one.name for one in configs.values()} == {config.name}
+    assert build.for_each_dataset(build.compose("test", ["dataset=visa", OUTPUT])).keys() == {"visa"}
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])

@@ -56,7 +56,28 @@ def run_name(path: str | None) -> str:
     return run if file.stem == "last" else f"{run}_{file.stem}"
 
 
+def shots_name(shots: int, seed: int) -> str:
+    """Name the references of a test, for its folder.
+
+    >>> shots_name(0, 111), shots_name(4, 111)
+    ('', '_4shot_seed111')
+    """
+    return f"_{shots}shot_seed{seed}" if shots else ""
+
+
+def tested_on(several: Sequence[str] | None, one: str) -> str:
+    """Name what a run is tested on, for its folder.
+
+    >>> tested_on(None, "visa"), tested_on(["mvtec", "btad"], "visa"), tested_on(["mvtec", "btad", "mpdd"], "visa")
+    ('visa', 'mvtec+btad', 'mvtec+2_more')
+    """
+    names = list(several or [one])
+    return "+".join(names if len(names) < 3 else [names[0], f"{len(names) - 1}_more"])
+
+
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+OmegaConf.register_new_resolver("tested_on", tested_on, replace=True)
+OmegaConf.register_new_resolver("shots_name", shots_name, replace=True)
 
 
 def choices(group: str) -> list[str]:
@@ -64,20 +85,39 @@ def choices(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_"))
 
 
-def check_choices(arguments: Sequence[str]) -> None:
-    """Stop at a misspelt choice of the command line, before anything slow is imported.
+def read_arguments(arguments: Sequence[str]) -> list[str]:
+    """Check the choices of a command line before anything slow is imported, and spell out ``dataset=[mvtec,btad]``.
+
+    Hydra would merge a list of datasets into one. Here it means: test on each of them (``test_on``), whatever an
+    experiment says; and one dataset means that one.
 
     Raises:
-        SystemExit: With the known names, the nearest one, and for a dataset the command that adds it.
+        SystemExit: At a misspelt choice, with the known names, the nearest one, and for a dataset the command that
+            adds it.
     """
+    spelled = []
     for argument in arguments:
         group, _, value = argument.lstrip("+~").partition("=")
-        if not value or not (CONF / group).is_dir() or value.startswith("["):
+        if not value or not (CONF / group).is_dir():
+            spelled.append(argument)
             continue
-        known = choices(group)
-        for name in value.split(","):
-            if name not in ("null", *known) and not (CONF / group / f"{name}.yaml").is_file():
-                raise SystemExit(_unknown_choice(group, name, known))
+        several = value.startswith("[")
+        names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+        _check_names(group, names)
+        if group == "dataset" and several:
+            spelled += [f"dataset={names[0]}", f"test_on=[{','.join(names)}]"]
+        elif group == "dataset":
+            spelled += [argument, "test_on=null"]
+        else:
+            spelled.append(argument)
+    return spelled
+
+
+def _check_names(group: str, names: Sequence[str]) -> None:
+    known = choices(group)
+    for name in names:
+        if name not in ("null", *known) and not (CONF / group / f"{name}.yaml").is_file():
+            raise SystemExit(_unknown_choice(group, name, known))
 
 
 def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -85,13 +125,42 @@ def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
     ``paths.output_dir`` has to be among the overrides: only a Hydra job has a folder of its own.
     """
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose(config_name, list(overrides), return_hydra_config=True)
+    config = _composed(config_name, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]  # as in a Hydra job, where it is not part of the configuration either
     return config
+
+
+def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
+    """Return the configuration of a test for each dataset of ``test_on``, which writes into a folder of its own.
+
+    Without ``test_on`` the one dataset is tested with the configuration as it is.
+
+    Raises:
+        SystemExit: If ``test_on`` names an unknown dataset.
+    """
+    if not config.test_on:
+        return {chosen()["dataset"]: config}
+    _check_names("dataset", config.test_on)
+    job = HydraConfig.get()
+    given = [one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")]
+    configs = {name: _composed(job.job.config_name, [*given, f"dataset={name}"]) for name in config.test_on}
+    for name, one in configs.items():
+        # Set, not composed: Hydra would parse the blanks and commas of a path.
+        one.paths.output_dir, one.name, one.test_on = f"{config.paths.output_dir}/{name}", config.name, None
+    return configs
+
+
+def _composed(config_name: str, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """Compose, and leave the Hydra of a running job as it was."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, list(overrides), return_hydra_config=with_hydra)
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def build(node: Any, **arguments: Any) -> Any:
@@ -148,7 +217,9 @@ def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:
     for key, value in learned.get("settings", {}).items():
         if key in own and own[key] == value:
             continue
-        if key in own and _is_plain(value) and _are_alike(own[key], value):
+        # Null: the image's own pixels, which a model with tiles needs and one without cannot use.
+        changes_kind = key == "image_size" and (value is None or own[key] is None)
+        if not changes_kind and key in own and _is_plain(value) and _are_alike(own[key], value):
             OmegaConf.update(config, key if key == "image_size" else f"model.method.{key}", value)
         else:
             refused.append(key)
@@ -218,6 +289,11 @@ def learns(config: DictConfig) -> bool:
     from zsad.tasks.prompt_tuning import PromptTuning
 
     return issubclass(get_class(config.model._target_), PromptTuning)
+
+
+def remembers(config: DictConfig) -> bool:
+    """Tell whether the chosen method takes reference images, before any weights are read."""
+    return hasattr(get_class(config.model.method._target_), "remember")
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from omegaconf import DictConfig
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
 from zsad import build
 
@@ -19,6 +21,11 @@ app = typer.Typer(
 
 # Datasets that are generated, not downloaded, and the worlds that they consist of.
 GENERATED = {"synthetic": ("a", "b")}
+ROOT_HELP = (
+    "The download: a folder, an archive, or a folder of archives. For 'synthetic': where to write. "
+    "By default $ZSAD_DATASETS/NAME or datasets/NAME."
+)
+WIDE = 1000  # columns of a table that no terminal shows
 Checkpoint = Annotated[
     Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
 ]
@@ -28,42 +35,79 @@ Override = Annotated[list[str] | None, typer.Option("--set", help="Any key.path=
 DataJson = Annotated[Path, typer.Option(help="Folder of the dataset indexes.")]
 
 
+class BadImage(StrEnum):
+    """What to do about a file that is there and cannot be used."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="Name of the dataset from now on: dataset=NAME.")],
-    root: Annotated[Path, typer.Argument(help="The unpacked download. For 'synthetic': where to write the images.")],
+    name: Annotated[str, typer.Argument(help="A dataset that `zsad datasets` lists, a name of yours, or folder.")],
+    root: Annotated[Path | None, typer.Argument(help=ROOT_HELP)] = None,
     layout: Annotated[str | None, typer.Option(help="How ROOT is laid out; by default as NAME's download.")] = None,
+    called: Annotated[str | None, typer.Option("--name", help="Another name: dataset=NAME from now on.")] = None,
+    table: Annotated[Path | None, typer.Option(help="CSV with image,label[,mask,category,defect,phase].")] = None,
     normal: Annotated[list[str] | None, typer.Option(help="Other names of the folder of normal images.")] = None,
     mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
+    mask_threshold: Annotated[int | None, typer.Option(min=0, max=254, help="Defective above this value.")] = None,
     allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
+    on_bad_image: Annotated[BadImage, typer.Option(help="About files that cannot be used.")] = BadImage.REFUSE,
+    checksum: Annotated[bool, typer.Option(help="Compare archives with published checksums.")] = True,
     data_json: DataJson = Path("data_json"),
     conf: Annotated[Path, typer.Option(help="Where dataset configurations are.")] = build.CONF / "dataset",
 ) -> None:
     """Write the index of a download, checking every file. The download itself is not altered.
 
-    ``zsad prepare synthetic ROOT`` first generates two sets of images, synthetic_a to learn from and synthetic_b to
-    test on, for which nothing has to be downloaded.
+    ``zsad prepare folder ROOT --name NAME`` takes images of your own, sorted into good/ and bad/, with masks in masks/,
+    or listed in a ``--table``. ``zsad prepare synthetic`` first generates two sets of images, synthetic_a to learn from
+    and synthetic_b to test on, for which nothing has to be downloaded.
     """
     from zsad.data.prepare import prepare as write_index
     from zsad.data.synthetic import write_synthetic
 
     with build.clear_errors():
         worlds = {f"{name}_{world}": world for world in GENERATED.get(name, ())}
-        generated = {each: (write_synthetic(root / each, world=world), "mvtec") for each, world in worlds.items()}
-        for dataset, (folder, its_layout) in (generated or {name: (root, layout)}).items():
-            with _progress(f"reading {dataset}") as progress:
+        place = root or Path("datasets") / name
+        generated = {each: (write_synthetic(place / each, world=world), "mvtec") for each, world in worlds.items()}
+        layout = layout or (name if called else None)
+        for dataset, (folder, its_layout) in (generated or {called or name: (root, layout)}).items():
+            with _progress({"unpacking": _megabytes, f"reading {dataset}": _images}) as (unpacking, progress):
                 prepared = write_index(
                     dataset,
                     folder,
                     its_layout,
                     data_json=data_json,
                     conf=conf,
+                    progress=progress,
+                    unpacking=unpacking,
                     normal=normal or (),
                     mask_suffix=mask_suffix,
+                    mask_threshold=mask_threshold,
+                    table=table,
                     allow_missing_masks=allow_missing_masks,
-                    progress=progress,
+                    skip_bad_images=on_bad_image is BadImage.SKIP,
+                    compare_checksum=checksum,
                 )
             typer.echo(prepared)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="One of them: where to get it, and what must lie where.")] = None,
+    group: Annotated[str | None, typer.Option(help="industrial, medical, synthetic or own.")] = None,
+    data_json: DataJson = Path("data_json"),
+) -> None:
+    """List the datasets that can be prepared, with size, licence and page, and what of them is on this machine."""
+    from zsad.data import catalogue
+
+    with build.clear_errors():
+        if name is None:
+            text = catalogue.table(catalogue.rows(data_json, group), shutil.get_terminal_size((WIDE, 0)).columns)
+        else:
+            text = catalogue.details(name, data_json)
+    typer.echo(text)
 
 
 @app.command()
@@ -75,7 +119,7 @@ def verify(
     """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
     from zsad.data.verify import verify as check
 
-    with build.clear_errors(), _progress(f"decoding {name}") as progress:
+    with build.clear_errors(), _progress({f"decoding {name}": _images}) as (progress,):
         threshold = build.mask_threshold(name)
         report = check(name, root, data_json=data_json, mask_threshold=threshold, progress=progress)
     typer.echo(report)
@@ -125,6 +169,50 @@ def export(
     typer.echo(file)
 
 
+@app.command()
+def average(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of tests that differ by their seed alone.")],
+    out: Annotated[Path, typer.Option(help="Where average.csv and average.md go.")] = Path("runs/average"),
+) -> None:
+    """Join the tables of tests that repeat one another: mean ± deviation of every number."""
+    from rich.console import Console
+
+    from zsad.reports import average as averages
+
+    with build.clear_errors():
+        result = averages.average(runs)
+        title = f"mean of {len(runs)} runs"
+        written = averages.write_average(result, out, title)
+    Console().print(averages.screen_table(result, title))
+    typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+@app.command()
+def submission(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Where 0shot/… goes.")] = Path("runs/submission"),
+    dataset: Annotated[str, typer.Option(help="A prepared dataset with images without labels.")] = "visa_challenge",
+    size_px: Annotated[int, typer.Option(min=1, help="Side of the written maps.")] = 400,
+    model: Model = None,
+    backbone: Backbone = None,
+    override: Override = None,
+    data_json: DataJson = Path("data_json"),
+) -> None:
+    """Write the files of the VisA challenge: scores and maps of images whose labels are not published."""
+    from zsad import prediction
+    from zsad.reports.submission import SubmissionWriter
+
+    with build.clear_errors():
+        samples = prediction.unlabelled(dataset, data_json)
+        config, _ = _as_learned(checkpoint, model, backbone, override or [])
+        config.paths.output_dir = str(out)  # a few heat maps and scores.csv lie beside it
+        task, trainer = build.build(config.model), build.build_trainer(config)
+        task.load_prompts(checkpoint)
+        trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))  # type: ignore[attr-defined]
+        trainer.predict(task, prediction.batches(samples, config.image_size), return_predictions=False)
+    typer.echo(f"{len(samples)} images of {len({sample.category for sample in samples})} classes: {out}/0shot/0")
+
+
 def _as_learned(
     checkpoint: Path, model: str | None, backbone: str | None, overrides: list[str]
 ) -> tuple[DictConfig, dict[str, Any]]:
@@ -145,9 +233,27 @@ def _as_learned(
     return config, learned
 
 
+Amount = Callable[[int, int], str]
+
+
+def _images(done: int, total: int) -> str:
+    return f"{done:,}/{total:,}"
+
+
+def _megabytes(done: int, total: int) -> str:
+    return f"{done / 1e6:,.0f}/{total / 1e6:,.0f} MB"
+
+
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as bar:
-        row = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(row, completed=done, total=total)
+def _progress(bars: dict[str, Amount]) -> Iterator[list[Callable[[int, int], None]]]:
+    """Yield for each bar the function that moves it; a bar shows from its first move on."""
+    columns = (*Progress.get_default_columns()[:2], TextColumn("{task.fields[amount]}"), TimeRemainingColumn())
+    with Progress(*columns) as display:
+
+        def mover(what: str, amount: Amount) -> Callable[[int, int], None]:
+            row = display.add_task(what, total=None, visible=False, amount="")
+            return lambda done, total: display.update(
+                row, completed=done, total=total, visible=True, amount=amount(done, total)
+            )
+
+        yield [mover(what, amount) for what, amount in bars.items()]

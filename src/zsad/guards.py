@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsad.build import choices, chosen, learns
+from zsad.build import choices, chosen, learns, remembers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -19,7 +19,8 @@ def require_trainable(config: DictConfig) -> None:
     """Check that a model learns at all, before any weights are read.
 
     Raises:
-        ValueError: If it is training-free (the message is the command that tests it), or would learn in half precision.
+        ValueError: If it is training-free (the message is the command that tests it), would learn in half precision,
+            or is to be shown references.
     """
     if not learns(config):
         model, dataset = chosen()["model"], chosen()["dataset"]
@@ -28,6 +29,10 @@ def require_trainable(config: DictConfig) -> None:
         raise ValueError(
             f"trainer.precision={config.trainer.precision} would keep the learned prompts in half precision, "
             "where steps of 1e-3 are lost; train with trainer=bf16 (bf16-mixed). Testing takes either"
+        )
+    if config.k_shot:
+        raise ValueError(
+            f"k_shot={config.k_shot} shows references to a method that is tested: leave it out in training"
         )
 
 
@@ -55,6 +60,19 @@ def require_prompts(config: DictConfig) -> None:
                 f"{config.ckpt_path} was learned with backbone={learned['backbone']}, this run has "
                 f"backbone={backbone}: add backbone={learned['backbone']}"
             )
+
+
+def require_references(config: DictConfig) -> None:
+    """Check that a method which is to be shown reference images can take them, before any weights are read.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if config.k_shot and not remembers(config):
+        raise ValueError(
+            f"model={chosen()['model']} takes no reference images: leave k_shot={config.k_shot} out, or choose a "
+            "few-shot method: model=winclip"
+        )
 
 
 def resume_path(config: DictConfig) -> str | None:
@@ -98,7 +116,7 @@ def clear_run_folder(config: DictConfig, kind: str, resume_from: str | None = No
     goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(
         Path.resolve, _leftovers(config, kind)
     )
-    if config.overwrite and not goes_on_here and _is_first_process():
+    if config.overwrite and not goes_on_here and is_first_process():
         for leftover in _leftovers(config, kind):
             leftover.unlink()
 
@@ -108,14 +126,14 @@ def _leftovers(config: DictConfig, kind: str) -> list[Path]:
 
 
 def _refuse_used_folder(config: DictConfig, kind: str, way_on: str = "") -> None:
-    if _leftovers(config, kind) and not config.overwrite and _is_first_process():
+    if _leftovers(config, kind) and not config.overwrite and is_first_process():
         raise ValueError(
             f"{_shown(config.paths.output_dir)} already holds a {kind}.{way_on} To keep both: name=another_name. "
             "To begin anew: overwrite=true"
         )
 
 
-def _is_first_process() -> bool:
+def is_first_process() -> bool:
     """Tell whether this process decides for its run; the others start while the first one already writes."""
     return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK"))
 

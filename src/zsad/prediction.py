@@ -9,6 +9,9 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from zsad.data.images import ImageDataset, collate
+from zsad.data.index import read_unlabelled
+from zsad.data.layouts import LAYOUTS
+from zsad.data.roots import find_index, find_root
 from zsad.data.sources import IMAGE_SUFFIXES, natural_key
 from zsad.tasks.checkpoint import find_checkpoint, read_learned
 from zsad.types import Batch, Sample
@@ -44,8 +47,26 @@ def read_provenance(checkpoint: Path) -> dict[str, Any]:
 
 def loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
     """Return batches of one image whose truth is unknown."""
-    samples = [Sample(path, None, category, UNLABELLED, is_anomalous=True) for path in files]
+    return batches([_sample(path, category) for path in files], image_size)
+
+
+def unlabelled(name: str, data_json: Path) -> list[Sample]:
+    """Return the images of a prepared dataset's test phase whose labels are not published.
+
+    Raises:
+        FileNotFoundError, ValueError: If it is not prepared, or has no such images.
+    """
+    images = read_unlabelled(find_index(name, data_json, LAYOUTS), find_root(name, None, data_json), "test")
+    return [_sample(path, category) for category, paths in images.items() for path in paths]
+
+
+def batches(samples: Sequence[Sample], image_size: int | None) -> DataLoader[Batch]:
+    """Return batches of one image."""
     return DataLoader(ImageDataset(samples, image_size), batch_size=1, collate_fn=collate)
+
+
+def _sample(path: Path, category: str) -> Sample:
+    return Sample(path, None, category, UNLABELLED, is_anomalous=True)
 
 
 def _images_below(folder: Path) -> list[Path]:

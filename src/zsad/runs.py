@@ -14,10 +14,15 @@ from torch import nn
 
 from zsad import __version__
 from zsad.backbones.weights import fingerprint
+from zsad.data.fingerprints import Fingerprints, Overlap, fingerprints, overlap
+from zsad.data.layouts import LAYOUTS
+from zsad.guards import is_first_process
+from zsad.reports import published
 from zsad.reports.run_card import Stopwatch, run_card, write_run_card
-from zsad.reports.tables import screen_table, write_tables
+from zsad.reports.tables import Rows, join, screen_table, write_tables
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
+from zsad.types import Results
 
 log = logging.getLogger("zsad")
 
@@ -43,12 +48,14 @@ def provenance(
         "weights": weights(task.method),
         "settings": dict(settings),
         "seed": seed,
+        "seen": fingerprints(samples).to_state() if is_first_process() else None,  # who writes the checkpoint reads
         "trained_on": {
             "dataset": data.name,
             "phase": data.train_phase,
             "categories": sorted({sample.category for sample in samples}),
             "images": len(samples),
             "anomalous": sum(sample.is_anomalous for sample in samples),
+            "drawn": data.drawn_defects.share if data.drawn_defects else 0.0,  # of the others, given a defect
         },
     }
 
@@ -62,7 +69,12 @@ def weights(method: nn.Module) -> dict[str, str]:
 
 
 def remarks(
-    learned: Mapping[str, Any], *, dataset: str, weights: Mapping[str, str], settings: Mapping[str, Any]
+    learned: Mapping[str, Any],
+    *,
+    dataset: str,
+    weights: Mapping[str, str],
+    settings: Mapping[str, Any],
+    shared: Overlap | None = None,
 ) -> list[str]:
     """Return what a reader of test results has to know: not zero-shot, other weights, other settings.
 
@@ -71,9 +83,10 @@ def remarks(
         dataset: The tested dataset.
         weights: Fingerprints of the networks of this run.
         settings: The numbers of the method of this run.
+        shared: What is tested and was learned from; ``None`` where that is unknown.
     """
-    notes = []
-    if learned.get("trained_on", {}).get("dataset") == dataset:
+    notes = [] if shared is None else shared.sentences()
+    if shared is None and learned.get("trained_on", {}).get("dataset") == dataset:
         notes.append(f"not zero-shot: the prompts were learned on {dataset} and tested on {dataset}")
     if learned.get("weights", weights) != weights:
         notes.append(f"other weights: the prompts were learned on {learned['weights']}, tested on {dict(weights)}")
@@ -81,6 +94,59 @@ def remarks(
         if key in settings and settings[key] != value:
             notes.append(f"other settings: learned with {key}={value}, tested with {key}={settings[key]}")
     return notes
+
+
+def inspect(
+    task: ZeroShotEvaluation, data: Any, *, learned: Mapping[str, Any] | None, settings: Mapping[str, Any]
+) -> list[str]:
+    """Say before a test what a reader of its results has to know, and return it. The first process reads the images.
+
+    Args:
+        task: What is tested.
+        data: What it is tested on, set up.
+        learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
+        settings: The numbers of the method.
+    """
+    if not is_first_process():
+        return []
+    shared, notes = None, [data.references.remark] if data.shots else []
+    if learned and learned.get("seen"):
+        shared = overlap(Fingerprints.from_state(learned["seen"]), fingerprints(data.test_samples))
+    elif learned is not None:
+        notes.append("unknown whether zero-shot: the checkpoint does not say which images it was learned from")
+    used = weights(task.method)
+    notes += remarks(learned or {}, dataset=data.name, weights=used, settings=settings, shared=shared)
+    for note in notes:
+        log.warning("note: %s", note)
+    return notes
+
+
+def set_up(data: Mapping[str, Any], skip_missing: bool = False) -> dict[str, Any]:
+    """Read the indexes of all datasets of a test, so that a mistake shows before any weights are read.
+
+    Args:
+        data: The data modules by name.
+        skip_missing: Leave out, and say so, what is not prepared on this machine.
+
+    Raises:
+        FileNotFoundError: If some are not there; the message names all of them.
+    """
+    missing = {}
+    for name, one in data.items():
+        try:
+            one.setup("test")
+        except FileNotFoundError as error:
+            missing[name] = error
+    if missing and len(data) == 1:
+        raise next(iter(missing.values()))
+    if missing and (not skip_missing or len(missing) == len(data)):
+        reasons = "\n".join(f"  {name}: {error}" for name, error in missing.items())
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(data)} datasets are not here:\n{reasons}\nTo test on the others: skip_missing=true"
+        )
+    if missing:
+        log.warning("left out, not prepared here: %s", ", ".join(missing))
+    return {name: one for name, one in data.items() if name not in missing}
 
 
 def write_training(task: PromptTuning, trainer: Trainer, folder: Path, *, config: Mapping[str, Any]) -> None:
@@ -100,19 +166,65 @@ def write_test(
     folder: Path,
     *,
     config: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    learned: Mapping[str, Any],
+    trained_on: Any,
+    notes: Sequence[str],
 ) -> None:
     """Show the table of a finished test and leave it as CSV and Markdown, with the run card."""
     if not trainer.is_global_zero or task.results is None:
         return
-    dataset, used = config["dataset"]["name"], weights(task.method)
-    notes = remarks(learned, dataset=dataset, weights=used, settings=settings)
-    _write_card(trainer, folder, config=config, weights=used, trained_on=learned.get("trained_on"), notes=notes)
-    title = f"{type(task.method).__name__} on {dataset}"
+    _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
+    title = f"{type(task.method).__name__} on {config['dataset']['name']}"
     write_tables(task.results, folder, title, notes)
     Console().print(screen_table(task.results, title, notes))
     log.info("written: %s (results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
+
+
+def write_published(
+    results: Mapping[str, Results], folder: Path, *, config: Mapping[str, Any], chosen: Mapping[str, str], learned: Any
+) -> None:
+    """Show what has been published for a method beside what was measured, where there is anything.
+
+    Args:
+        results: What was measured on each dataset.
+        folder: Where ``published.csv`` and ``published.md`` go.
+        config: The configuration of the test.
+        chosen: The names of the chosen model and backbone.
+        learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
+    """
+    few = config["dataset"]["max_images"]
+    rows = published.beside(
+        results,
+        published.read_published(),
+        method=chosen["model"],
+        backbone=chosen["backbone"],
+        trained_on=_source(learned),
+        shots=config["k_shot"],
+        unlike=[] if few is None else [f"tested on {few} images here"],
+    )
+    if any(row.published for row in rows):
+        title = f"{chosen['model']}: published and measured"
+        published.write_comparison(rows, folder, title)
+        Console().print(published.screen_table([row for row in rows if row.published], title))
+
+
+def _source(learned: Mapping[str, Any] | None) -> str:
+    """Name what was learned from, as the published numbers do."""
+    if learned is None:
+        return ""
+    known = learned.get("trained_on")
+    if not known:
+        return published.NOT_STATED
+    return known["dataset"] if known["phase"] == "test" else f"{known['dataset']} ({known['phase']})"
+
+
+def write_summary(results: Mapping[str, Results], folder: Path, notes: Mapping[str, Sequence[str]]) -> None:
+    """Show the one table of a test on several datasets, with a mean for each group; leave it as CSV and Markdown."""
+    groups = {name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in results}
+    joined, rows, title = join(results), Rows("dataset", groups), f"{len(results)} datasets"
+    said = [f"{name}: {note}" for name in results for note in notes[name]]
+    write_tables(joined, folder, title, said, rows)
+    Console().print(screen_table(joined, title, said, rows))
+    log.info("written: %s (results.csv, results.md)", shown(folder))
 
 
 def shown(path: str | Path) -> str:

@@ -89,6 +89,7 @@ def test_training_leaves_checkpoints_a_log_and_a_run_card(trained: Path) -> None
         "categories": sorted(card["trained_on"]["categories"]),
         "images": 32,
         "anomalous": 16,
+        "drawn": 0.0,
     }
     rows = list(csv.DictReader((trained / "log" / "version_0" / "metrics.csv").open()))
     assert float(rows[-1]["train/total"]) > 0
@@ -110,7 +111,43 @@ def test_testing_leaves_a_table_heat_maps_a_sheet_per_category_and_a_run_card(te
 
 def test_testing_on_what_was_learned_from_says_not_zero_shot(run: Run, trained: Path) -> None:
     folder = run("test", "dataset=synthetic_a", f"ckpt_path={trained}", "dataset.max_images=4")
-    assert "not zero-shot: the prompts were learned on synthetic_a" in (folder / "results.md").read_text()
+    assert "not zero-shot: 4 of 4 tested images were learned from" in (folder / "results.md").read_text()
+
+
+def test_copies_of_learned_images_are_found_in_another_dataset(
+    run: Run, trained: Path, place: Path, tmp_path: Path
+) -> None:
+    index = tmp_path / "renamed.json"
+    index.write_text((place / "data_json" / "synthetic_a.json").read_text().replace('"cable"', '"cord"'))
+    copied = shutil.copytree(place / "synthetic_a", tmp_path / "images")
+    for path in (copied / "cable").rglob("*.png"):  # saved anew, which changes every byte of the file
+        Image.open(path).save(path, compress_level=1)
+    given = ("dataset=synthetic_b", f"dataset.index={index}", f"dataset.root={copied}", "dataset.categories=[cord]")
+    remarks = (run("test", f"ckpt_path={trained}", *given) / "results.md").read_text()
+    assert "not zero-shot: 4 of 4 tested images look like copies of images that were learned from" in remarks
+
+
+def test_several_datasets_are_tested_in_one_run_with_one_table(run: Run, trained: Path) -> None:
+    folder = run("test", "dataset=[synthetic_b,synthetic_a]", f"ckpt_path={trained}", "dataset.max_images=16")
+    rows = {row["dataset"]: row for row in csv.DictReader((folder / "results.csv").open())}
+    assert list(rows) == ["synthetic_a", "synthetic_b", "mean"]
+    for name in ("synthetic_a", "synthetic_b"):
+        own = list(csv.DictReader((folder / name / "results.csv").open()))[-1]
+        assert own["image_ap"] == rows[name]["image_ap"]
+        assert (folder / name / "run_card.json").is_file()
+    mean = sum(float(rows[name]["image_ap"]) for name in ("synthetic_a", "synthetic_b")) / 2
+    assert float(rows["mean"]["image_ap"]) == pytest.approx(mean, abs=1e-4)
+    assert "synthetic_a: not zero-shot" in rows["mean"]["remarks"]
+
+
+def test_all_missing_datasets_are_named_and_can_be_left_out(
+    run: Run, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("dataset=[btad,synthetic_b,mpdd]", f"ckpt_path={trained}", "dataset.max_images=16")
+    with pytest.raises(SystemExit, match=r"2 of 3 datasets are not here(.|\n)*btad(.|\n)*mpdd(.|\n)*skip_missing=true"):
+        run("test", *given)
+    folder = run("test", *given, "skip_missing=true")
+    assert [row["dataset"] for row in csv.DictReader((folder / "results.csv").open())] == ["synthetic_b", "mean"]
 
 
 def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(trained: Path, place: Path, tmp_path: Path) -> None:

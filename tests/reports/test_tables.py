@@ -1,13 +1,14 @@
 """Tables say what the results say, in the order and the units that people expect."""
 
 import csv
+import dataclasses
 import io
 import math
 
 import pytest
 from rich.console import Console
 
-from zsad.reports.tables import csv_table, markdown_table, screen_table, write_tables
+from zsad.reports.tables import Rows, csv_table, join, markdown_table, screen_table, write_tables
 from zsad.types import Results
 
 KINDS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
@@ -78,3 +79,52 @@ def test_files_are_whole_and_leave_nothing_beside_them(results, tmp_path):
     assert sorted((tmp_path / "run").iterdir()) == sorted(paths)
     assert paths[0].read_text() == csv_table(results, [NOTE])
     assert paths[1].read_text() == markdown_table(results, "title", [NOTE])
+
+
+def results_of(*rows: tuple[str, float]) -> Results:
+    values = {name: {"image_auroc": value, "pixel_auroc": math.nan} for name, value in rows}
+    reasons = {name: {"pixel_auroc": "no masks"} for name in values}
+    return Results(values, reasons, dict.fromkeys(values, (3, 2)))
+
+
+def test_intervals_stand_below_the_table_and_in_a_file_of_their_own(tmp_path) -> None:
+    plain = results_of(("nut", 0.9), ("bolt", 0.7))
+    ends = {"nut": {"image_auroc": (0.8, 0.95)}, "bolt": {"image_auroc": (0.5, 0.81234)}}
+    results = dataclasses.replace(plain, intervals=ends, mean_intervals={"image_auroc": (0.7, 0.85)})
+    _, markdown = write_tables(results, tmp_path, "two")
+    assert "95 % intervals of the means, by resampling the images: image AUROC 70.0–85.0." in markdown.read_text()
+    assert (tmp_path / "intervals.csv").read_text().splitlines()[1:] == [
+        "bolt,image_auroc,50.0000,81.2340",
+        "nut,image_auroc,80.0000,95.0000",
+        "mean,image_auroc,70.0000,85.0000",
+    ]
+
+
+def test_datasets_are_rows_with_a_mean_for_each_group_and_one_for_all() -> None:
+    joined = join(
+        {
+            "mvtec": results_of(("bottle", 0.9), ("cable", 0.7)),
+            "headct": results_of(("brain", 0.4)),
+            "btad": results_of(("01", 0.6)),
+        }
+    )
+    rows = Rows("dataset", {"mvtec": "industrial", "btad": "industrial", "headct": "medical"})
+    found = list(csv.reader(csv_table(joined, ["a note"], rows).splitlines()))
+    assert [row[:4] for row in found] == [
+        ["dataset", "normal", "defective", "image_auroc"],
+        ["btad", "3", "2", "60.0000"],
+        ["mvtec", "6", "4", "80.0000"],
+        ["headct", "3", "2", "40.0000"],
+        ["mean of industrial", "9", "6", "70.0000"],
+        ["mean of medical", "3", "2", "40.0000"],
+        ["mean", "12", "8", "60.0000"],
+    ]
+    assert found[-1][-1] == "a note"
+    assert "pixel_auroc: no masks" in found[1][-1]
+    assert "**mean of medical**" in markdown_table(joined, "all", (), rows)
+
+
+def test_one_group_has_no_mean_beside_that_of_all_rows() -> None:
+    joined = join({"mvtec": results_of(("bottle", 0.9)), "btad": results_of(("01", 0.6))})
+    text = csv_table(joined, (), Rows("dataset", {"mvtec": "industrial", "btad": "industrial"}))
+    assert [line.split(",")[0] for line in text.splitlines()] == ["dataset", "btad", "mvtec", "mean"]
