@@ -145,7 +145,7 @@ def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
     _check_names("dataset", config.test_on)
     job = HydraConfig.get()
     given = [one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")]
-    configs = {name: _composed(job.job.config_name, [*given, f"dataset={name}"]) for name in config.test_on}
+    configs = {name: _composed(str(job.job.config_name), [*given, f"dataset={name}"]) for name in config.test_on}
     for name, one in configs.items():
         # Set, not composed: Hydra would parse the blanks and commas of a path.
         one.paths.output_dir, one.name, one.test_on = f"{config.paths.output_dir}/{name}", config.name, None
@@ -179,6 +179,11 @@ def build_trainer(config: DictConfig) -> Trainer:
         warnings.filterwarnings("ignore", message=message)
     logger = build(config.logger) if config.logger else False
     return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
+
+
+def quiet_trainer(config: DictConfig) -> Trainer:
+    """Build the trainer alone: it writes nothing and shows nothing."""
+    return build(config.trainer, callbacks=[], logger=False, enable_progress_bar=False, enable_checkpointing=False)
 
 
 def seed_everything(config: DictConfig) -> None:

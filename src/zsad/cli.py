@@ -27,7 +27,10 @@ ROOT_HELP = (
 )
 WIDE = 1000  # columns of a table that no terminal shows
 Checkpoint = Annotated[
-    Path, typer.Argument(help="A run folder, a .ckpt, exported .safetensors, or a published epoch_N.pth.")
+    Path,
+    typer.Argument(
+        help="A run folder, a .ckpt, exported .safetensors, a published epoch_N.pth; or a model that learns nothing."
+    ),
 ]
 Model = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
 Backbone = Annotated[str | None, typer.Option(help="By default the one the checkpoint was learned with.")]
@@ -135,19 +138,63 @@ def predict(
     model: Model = None,
     backbone: Backbone = None,
     category: Annotated[str, typer.Option(help="What is in the images, for methods that want to know.")] = "object",
+    thresholds: Annotated[Path | None, typer.Option(help="A calibrated run; by default CHECKPOINT's own.")] = None,
     override: Override = None,
 ) -> None:
-    """Draw a heat map of every image and write their scores, for pictures without a dataset."""
-    from zsad import prediction
+    """Draw a heat map of every image and write their scores, for pictures without a dataset.
+
+    With thresholds (``zsad calibrate``, or a test) it also says defective or good, and draws contours.
+    """
+    from zsad import prediction, verdicts
+    from zsad.reports.calibration import made_with
 
     with build.clear_errors():
         files = prediction.find_images(images)
         config, _ = _as_learned(checkpoint, model, backbone, override or [])
         config.paths.output_dir = str(out)  # set, not composed: Hydra would parse the blanks and commas of a path
-        task, trainer = build.build(config.model), build.build_trainer(config)
-        task.load_prompts(checkpoint)
+        task = _built(config, checkpoint)
+        made = made_with(task.method, config.image_size, references=0)
+        chosen, notes = verdicts.find_thresholds(checkpoint, thresholds, made)
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
+        if chosen:
+            config.callbacks.scores.threshold = chosen.image and chosen.image.value
+            config.callbacks.heatmaps.threshold = chosen.pixel and chosen.pixel.value
+        trainer = build.build_trainer(config)
         trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
-    typer.echo(f"{len(files)} images: {out}/heatmaps, {out}/scores.csv")
+    typer.echo(f"{verdicts.summary(trainer, len(files), chosen)}: {out}/heatmaps, {out}/scores.csv")
+
+
+@app.command()
+def calibrate(
+    checkpoint: Checkpoint,
+    dataset: Annotated[str, typer.Argument(help="A prepared dataset of what will be inspected.")],
+    rule: Annotated[str, typer.Option(help="f1_max, fpr=0.05 (share of the good ones), normal_only.")] = "f1_max",
+    pixel_rule: Annotated[str | None, typer.Option(help="Another rule for the contours.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the thresholds go; by default to CHECKPOINT.")] = None,
+    model: Model = None,
+    backbone: Backbone = None,
+    override: Override = None,
+    data_json: DataJson = Path("data_json"),
+) -> None:
+    """Choose from which score on `zsad predict` calls an image, and a pixel, defective; and keep it with the run."""
+    from zsad import verdicts
+    from zsad.reports.thresholds import FILE, OPTIMISTIC
+
+    with build.clear_errors():
+        choice = build.read_arguments([f"dataset={dataset}"])
+        config, _ = _as_learned(checkpoint, model, backbone, [*choice, *(override or [])])
+        config.paths.data_json = str(data_json)
+        file = out or verdicts.thresholds_file(checkpoint) or Path("runs/calibrate") / f"{checkpoint}_{dataset}" / FILE
+        rules = {"image_rule": rule, "pixel_rule": pixel_rule or rule}
+        config.callbacks.thresholds.update({"file": str(file), **rules})
+        config.callbacks = {name: config.callbacks[name] for name in ("progress", "thresholds")}
+        data = build.build(config.dataset)
+        data.setup("test")
+        verdicts.prepare_calibration(data, list(rules.values()))
+        task, trainer = _built(config, checkpoint), build.build_trainer(config)
+        trainer.test(task, data, verbose=False)
+    typer.echo("\n".join([*verdicts.chosen(trainer).sentences(), OPTIMISTIC, f"written: {file}"]))
 
 
 @app.command()
@@ -163,9 +210,9 @@ def export(
 
     with build.clear_errors():
         config, learned = _as_learned(checkpoint, model, backbone, override or [])
-        task = build.build(config.model)
-        task.load_prompts(checkpoint)
-        save_prompts(file, task.method, learned)
+        if not build.learns(config):
+            raise ValueError(f"{checkpoint} learns nothing, so there is nothing to export")
+        save_prompts(file, _built(config, checkpoint).method, learned)
     typer.echo(file)
 
 
@@ -206,11 +253,29 @@ def submission(
         samples = prediction.unlabelled(dataset, data_json)
         config, _ = _as_learned(checkpoint, model, backbone, override or [])
         config.paths.output_dir = str(out)  # a few heat maps and scores.csv lie beside it
-        task, trainer = build.build(config.model), build.build_trainer(config)
-        task.load_prompts(checkpoint)
+        task, trainer = _built(config, checkpoint), build.build_trainer(config)
         trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))  # type: ignore[attr-defined]
         trainer.predict(task, prediction.batches(samples, config.image_size), return_predictions=False)
     typer.echo(f"{len(samples)} images of {len({sample.category for sample in samples})} classes: {out}/0shot/0")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished tests.")],
+    out: Annotated[Path, typer.Option(help="Where compare.md, .tex, .csv and .html go.")] = Path("runs/compare"),
+    by_category: Annotated[bool, typer.Option(help="Also a table per metric, with a row for each category.")] = False,
+) -> None:
+    """Put finished tests side by side, dataset by dataset; only what tested the same images shares a table."""
+    from rich.console import Console
+
+    from zsad.reports import compare as side_by_side
+
+    with build.clear_errors():
+        written = side_by_side.write_compared(runs, out, by_category)
+        tables = side_by_side.screen_tables(side_by_side.compare(runs))
+    for table in tables:
+        Console().print(table)
+    typer.echo(f"written: {', '.join(map(str, written))}")
 
 
 def _as_learned(
@@ -218,10 +283,13 @@ def _as_learned(
 ) -> tuple[DictConfig, dict[str, Any]]:
     """Return the configuration that a checkpoint was learned with, and what it says about itself.
 
-    What the user says wins over the checkpoint, and the checkpoint over the defaults.
+    What the user says wins over the checkpoint, and the checkpoint over the defaults. For a model that learns nothing
+    its name stands in the place of a checkpoint.
     """
     from zsad.prediction import read_provenance
 
+    if not checkpoint.exists() and str(checkpoint) in build.choices("model"):
+        return _untrained(model or str(checkpoint), backbone, overrides), {}
     learned = read_provenance(checkpoint)
     chosen = build.known_choices(learned, model=model, backbone=backbone)
     config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
@@ -231,6 +299,26 @@ def _as_learned(
     if refused:
         typer.echo(f"note: left as configured, though learned otherwise: {', '.join(refused)}", err=True)
     return config, learned
+
+
+def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictConfig:
+    """Return the configuration of a model that learns nothing."""
+    chosen = [f"model={name}", *([f"backbone={backbone}"] if backbone else [])]
+    config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
+    if build.learns(config):
+        raise ValueError(
+            f"{name} is a model that learns: give what it has learned, runs/train/NAME, instead of its name; or first "
+            f"run: python train.py model={name} dataset=visa"
+        )
+    return config
+
+
+def _built(config: DictConfig, checkpoint: Path) -> Any:
+    """Build the task, with what was learned if anything is."""
+    task = build.build(config.model)
+    if build.learns(config):
+        task.load_prompts(checkpoint)
+    return task
 
 
 Amount = Callable[[int, int], str]

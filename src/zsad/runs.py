@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from zsad.data.fingerprints import Fingerprints, Overlap, fingerprints, overlap
 from zsad.data.layouts import LAYOUTS
 from zsad.guards import is_first_process
 from zsad.reports import published
+from zsad.reports.calibration import ThresholdWriter
+from zsad.reports.heatmaps import HeatmapWriter
+from zsad.reports.lines import curves
+from zsad.reports.page import RobustnessTable, RunPage, write_page
 from zsad.reports.run_card import Stopwatch, run_card, write_run_card
+from zsad.reports.scores import ScoreWriter
 from zsad.reports.tables import Rows, join, screen_table, write_tables
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
@@ -109,6 +115,7 @@ def inspect(
     """
     if not is_first_process():
         return []
+    log.info("testing on %s: images %d, categories %d", data.name, len(data.test_samples), len(data.categories))
     shared, notes = None, [data.references.remark] if data.shots else []
     if learned and learned.get("seen"):
         shared = overlap(Fingerprints.from_state(learned["seen"]), fingerprints(data.test_samples))
@@ -166,33 +173,45 @@ def write_test(
     folder: Path,
     *,
     config: Mapping[str, Any],
-    trained_on: Any,
+    chosen: Mapping[str, str],
+    learned: Mapping[str, Any] | None,
     notes: Sequence[str],
-) -> None:
-    """Show the table of a finished test and leave it as CSV and Markdown, with the run card."""
-    if not trainer.is_global_zero or task.results is None:
-        return
-    _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
-    title = f"{type(task.method).__name__} on {config['dataset']['name']}"
-    write_tables(task.results, folder, title, notes)
-    Console().print(screen_table(task.results, title, notes))
-    log.info("written: %s (results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
-
-
-def write_published(
-    results: Mapping[str, Results], folder: Path, *, config: Mapping[str, Any], chosen: Mapping[str, str], learned: Any
-) -> None:
-    """Show what has been published for a method beside what was measured, where there is anything.
+    robustness: RobustnessTable | None = None,
+) -> list[published.Comparison]:
+    """Show the table of a finished test; leave it as CSV and Markdown, with the run card and the report.
 
     Args:
-        results: What was measured on each dataset.
-        folder: Where ``published.csv`` and ``published.md`` go.
+        task: What was tested.
+        trainer: What tested it.
+        folder: Where to write.
         config: The configuration of the test.
         chosen: The names of the chosen model and backbone.
         learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
+        notes: What a reader has to know.
+        robustness: How results change with the images and the words.
+
+    Returns what has been published for the method beside what was measured.
     """
+    if not trainer.is_global_zero or task.results is None:
+        return []
+    dataset, trained_on = config["dataset"]["name"], (learned or {}).get("trained_on")
+    card = _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
+    beside = _published_beside({dataset: task.results}, config=config, chosen=chosen, learned=learned)
+    title = f"{type(task.method).__name__} on {dataset}"
+    write_tables(task.results, folder, title, notes)
+    report = RunPage(title, task.results, notes=notes, card=card, published=beside, robustness=robustness)
+    write_page(_page(task, trainer, report), folder)
+    Console().print(screen_table(task.results, title, notes))
+    log.info("written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
+    return beside
+
+
+def _published_beside(
+    results: Mapping[str, Results], *, config: Mapping[str, Any], chosen: Mapping[str, str], learned: Any
+) -> list[published.Comparison]:
+    """Put what has been published for a method beside what was measured."""
     few = config["dataset"]["max_images"]
-    rows = published.beside(
+    return published.beside(
         results,
         published.read_published(),
         method=chosen["model"],
@@ -201,10 +220,32 @@ def write_published(
         shots=config["k_shot"],
         unlike=[] if few is None else [f"tested on {few} images here"],
     )
+
+
+def write_published(rows: Sequence[published.Comparison], folder: Path, model: str) -> None:
+    """Show published numbers beside measured ones, if there are any; leave ``published.csv`` and ``published.md``."""
     if any(row.published for row in rows):
-        title = f"{chosen['model']}: published and measured"
+        title = f"{model}: published and measured"
         published.write_comparison(rows, folder, title)
         Console().print(published.screen_table([row for row in rows if row.published], title))
+
+
+def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
+    """Add to a report what the metrics and the callbacks of a test know."""
+    metrics, callbacks = task.metrics, {type(one): one for one in trainer.callbacks}
+    page = replace(
+        page,
+        intervals=metrics.intervals,
+        mean_intervals=metrics.mean_intervals,
+        curves={name: curves(*rankings) for name, rankings in metrics.rankings.items()},
+    )
+    if drawn := callbacks.get(HeatmapWriter):
+        page = replace(page, heatmaps=drawn.files, sheets={name: drawn.sheet(name) for name in page.results.values})
+    if scored := callbacks.get(ScoreWriter):
+        page = replace(page, scores=scored.tested)
+    if (chosen := callbacks.get(ThresholdWriter)) and chosen.chosen and chosen.chosen.image:
+        page = replace(page, threshold=chosen.chosen.image.value)
+    return page
 
 
 def _source(learned: Mapping[str, Any] | None) -> str:
@@ -223,8 +264,9 @@ def write_summary(results: Mapping[str, Results], folder: Path, notes: Mapping[s
     joined, rows, title = join(results), Rows("dataset", groups), f"{len(results)} datasets"
     said = [f"{name}: {note}" for name in results for note in notes[name]]
     write_tables(joined, folder, title, said, rows)
+    write_page(RunPage(title, joined, rows, said, links={name: f"{name}/report.html" for name in results}), folder)
     Console().print(screen_table(joined, title, said, rows))
-    log.info("written: %s (results.csv, results.md)", shown(folder))
+    log.info("written: %s (report.html, results.csv, results.md)", shown(folder))
 
 
 def shown(path: str | Path) -> str:
@@ -240,7 +282,7 @@ def _write_card(
     weights: Mapping[str, str],
     trained_on: Any,
     notes: Sequence[str],
-) -> None:
+) -> dict[str, Any]:
     card = run_card(
         config=config,
         seed=config["seed"],
@@ -253,3 +295,4 @@ def _write_card(
         notes=notes,
     )
     write_run_card(card, folder)
+    return card

@@ -31,9 +31,11 @@ def published():
     return read_published()
 
 
-def measured(categories, **metrics):
+def measured(categories, images=1725, **metrics):
+    """Return results of so many categories and, in all, so many images: by default those of MVTec AD."""
     names = [f"c{i}" for i in range(categories)]
-    return Results({name: dict(metrics) for name in names}, {name: {} for name in names}, dict.fromkeys(names, (1, 1)))
+    counts = dict.fromkeys(names, (1, 1)) | {"c0": (1, images - 2 * categories + 1)}
+    return Results({name: dict(metrics) for name in names}, {name: {} for name in names}, counts)
 
 
 def compared(published, results, **run):
@@ -72,8 +74,19 @@ def test_unlike_runs_have_a_remark_and_no_difference(published, run, categories,
     assert all(line.split(",")[5] == "" for line in csv_table(rows).splitlines()[1:])
 
 
+def test_half_a_download_has_no_difference(published):
+    rows = compared(published, {"mvtec": measured(15, images=1400, image_auroc=0.92)})
+    assert {row.remark for row in rows} == {"1725 images there, 1400 here"}
+    assert all(math.isnan(row.difference) for row in rows)
+
+
+def test_where_the_number_of_images_is_not_known_it_makes_no_difference(published):
+    rows = compared(published, {"ksdd_strips": measured(1, images=7, image_auroc=0.8)}, trained_on="mvtec")
+    assert [row.remark for row in rows] == [""]
+
+
 def test_a_backbone_that_is_not_stated_is_like_no_other(published):
-    rows = compared(published, {"mpdd": measured(6, image_auroc=0.6)}, method="winclip", backbone="?", trained_on="")
+    rows = compared(published, {"mpdd": measured(6, 458, image_auroc=0.6)}, method="winclip", backbone="?", trained_on="")
     assert [row.remark for row in rows] == ["backbone (not stated) there, (not stated) here"]
 
 
@@ -100,7 +113,7 @@ def test_an_undefined_measurement_has_no_difference(published):
 
 def test_single_categories_are_compared_when_asked_for(published):
     results = measured(15, pixel_auroc=0.9)
-    results.values["grid"] = results.values.pop("c0")
+    results.values["grid"], results.images["grid"] = results.values.pop("c0"), (21, 57)
     plain = compared(published, {"mvtec": results})
     rows = compared(published, {"mvtec": results}, by_category=True)
     assert {row.category for row in plain} == {"mean"}
@@ -161,6 +174,13 @@ def test_metrics_and_backbones_have_the_names_of_the_configuration(published):
     assert {row.backbone for row in published} <= backbones
 
 
+@pytest.mark.parametrize(("dataset", "images"), [("mvtec", 467 + 1258), ("visa", 962 + 1200)])
+def test_the_images_of_the_categories_are_those_of_the_mean(published, dataset, images):
+    here = [row for row in published if row.tested_on == dataset]
+    assert {row.images for row in here if not row.category} == {images}
+    assert sum({row.category: row.images for row in here if row.category}.values()) == images
+
+
 def test_learning_methods_never_learned_from_what_they_were_tested_on(published):
     assert all(row.trained_on != row.tested_on for row in published)
 
@@ -174,9 +194,9 @@ def test_the_table_agrees_with_itself(published):
         assert sum(values) / len(values) == pytest.approx(mean.value, abs=0.11)
 
 
-@pytest.mark.parametrize("row", ["anomalyclip,x", "a,b,c,d,,1,0,image_auroc,high,s,n", "a,b,c,d,,1,0,m,1,s,n,more"])
+@pytest.mark.parametrize("row", ["anomalyclip,x", "a,b,c,d,,1,9,0,image_auroc,high,s,n", "a,b,c,d,,1,9,0,m,1,s,n,more"])
 def test_a_broken_row_is_told_with_its_line(tmp_path, row):
-    heading = "method,backbone,trained_on,tested_on,category,categories,shots,metric,value,source,note"
+    heading = "method,backbone,trained_on,tested_on,category,categories,images,shots,metric,value,source,note"
     file = tmp_path / "published.csv"
     file.write_text(f"{heading}\n{row}\n")
     with pytest.raises(ValueError, match=r"published\.csv, line 2: .*expected columns method, backbone"):

@@ -189,5 +189,5 @@ def _hits(ranking: Ranking, threshold: float) -> float:
     return float(reached[-1]) if len(reached) else 0.0
 
 
-def _share(part: float, whole: float) -> float:
+def _share(part: float, whole: float | int) -> float:
     return part / whole if whole else math.nan

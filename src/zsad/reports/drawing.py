@@ -22,6 +22,7 @@ Range = tuple[float, float]
 BACKGROUND = (255, 255, 255)
 INK = (32, 32, 32)
 TRUTH = (255, 255, 255)
+CALLED = (255, 0, 255)  # a colour that the maps do not have
 GOOD, DEFECTIVE = (38, 139, 80), (196, 52, 45)
 OPACITY = (0.25, 0.7)  # of the lowest and of the highest value: what looks normal stays visible
 MARGIN_PX = 8
@@ -65,12 +66,15 @@ def outline(picture: Picture, mask: Tensor) -> Picture:
     height, width = picture.shape[:2]
     line = max(1, round(max(width, height) / 300))
     filled = _covered(mask.cpu().numpy().astype(np.uint8), (width, height))
-    around = cv2.dilate(filled, np.ones((2 * line + 7, 2 * line + 7), np.uint8))
-    contours, _ = cv2.findContours(around, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    drawn = picture.copy()
-    cv2.drawContours(drawn, contours, -1, (0, 0, 0), line + 2, cv2.LINE_AA)
-    cv2.drawContours(drawn, contours, -1, TRUTH, line, cv2.LINE_AA)
-    return drawn
+    around = cv2.dilate(filled, np.ones((2 * line + 7, 2 * line + 7), np.uint8)).astype(np.uint8)
+    return _lined(picture, around, TRUTH, line)
+
+
+def contour(picture: Picture, anomaly_map: Tensor, threshold: float) -> Picture:
+    """Draw the contours of the regions of a map (H, W) from a threshold on, onto a copy of a picture."""
+    height, width = picture.shape[:2]
+    called = (anomaly_map.detach().float().cpu() >= threshold).byte().numpy()
+    return _lined(picture, _covered(called, (width, height)), CALLED, max(1, round(max(width, height) / 300)))
 
 
 def overlay(
@@ -81,6 +85,7 @@ def overlay(
     size: Size | None = None,
     value_range: Range | None = (0.0, 1.0),
     caption: str = "",
+    threshold: float | None = None,
 ) -> Picture:
     """Draw image, ground truth and anomaly map side by side, with a colour bar and a caption.
 
@@ -91,12 +96,16 @@ def overlay(
         size: Of one panel; by default that of the map.
         value_range: The values at the two ends of the colours, ``None`` for the map's own.
         caption: A line below.
+        threshold: Regions of the map from this value on get a contour.
     """
     picture = to_picture(image, size or (anomaly_map.shape[1], anomaly_map.shape[0]))
     heated = heat(picture, anomaly_map, value_range)
-    panels = [("image", picture), ("anomaly map", heated)]
+    title = "anomaly map" if threshold is None else f"anomaly map, contours at {threshold:.3g}"
+    if threshold is not None:
+        heated = contour(heated, anomaly_map, threshold)
+    panels = [("image", picture), (title, heated)]
     if mask is not None:
-        panels = [("image", picture), ("ground truth", outline(picture, mask)), ("anomaly map", outline(heated, mask))]
+        panels = [("image", picture), ("ground truth", outline(picture, mask)), (title, outline(heated, mask))]
     low, high = value_range or (float(anomaly_map.min()), float(anomaly_map.max()))
     bar = _colour_bar(picture.shape[0], f"{low:.2g}", f"{high:.2g}")
     cells = [*(_titled(title, panel) for title, panel in panels), _titled("", bar)]
@@ -120,6 +129,15 @@ def _blended(level: NDArray[np.floating], grey: Picture) -> Picture:
     colours = cv2.applyColorMap(np.round(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * level)[..., None]
     return np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+
+
+def _lined(picture: Picture, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int) -> Picture:
+    """Draw the contours of a mask of the picture's size, with a dark rim."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = picture.copy()
+    cv2.drawContours(drawn, contours, -1, (0, 0, 0), line + 2, cv2.LINE_AA)
+    cv2.drawContours(drawn, contours, -1, colour, line, cv2.LINE_AA)
+    return drawn
 
 
 def _covered(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -41,6 +41,7 @@ class HeatmapWriter(Callback):
             each map by its own minimum and maximum.
         keep_aspect: Draw in the proportions of the image file, not in those of the network's input.
         sheet_columns: Images in one row of a contact sheet; 0 for no sheets.
+        threshold: Regions of a map from this value on get a contour.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class HeatmapWriter(Callback):
         value_range: Sequence[float] | None = (0.0, 1.0),
         keep_aspect: bool = True,
         sheet_columns: int = 6,
+        threshold: float | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.max_per_category = max_per_category
         self.value_range: Range | None = None if value_range is None else (value_range[0], value_range[1])
         self.keep_aspect = keep_aspect
         self.sheet_columns = sheet_columns
+        self.threshold = threshold
         self._start()
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -94,8 +97,17 @@ class HeatmapWriter(Callback):
         if trainer.is_global_zero:
             for category, shortlist in shortlists.items():
                 sheet = contact_sheet(f"{category}: image scores (logit margin)", shortlist.rows())
-                save_picture(sheet, self.folder / f"{_folder_name(category)}.png")
+                save_picture(sheet, self.sheet(category))
         self._shortlists = {}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The heat map of each image that was chosen to have one."""
+        return {source: path for path, source in self._owner.items()}
+
+    def sheet(self, category: str) -> Path:
+        """Return where the contact sheet of a category is."""
+        return self.folder / f"{_folder_name(category)}.png"
 
     def _start(self) -> None:
         self._chosen: set[str] | None = None  # paths; None: not known beforehand
@@ -132,7 +144,13 @@ class HeatmapWriter(Callback):
         size = fit(self._size(shot), max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape))
         caption = f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
         drawn = overlay(
-            shot.image, shot.anomaly_map, shot.mask, size=size, value_range=self.value_range, caption=caption
+            shot.image,
+            shot.anomaly_map,
+            shot.mask,
+            size=size,
+            value_range=self.value_range,
+            caption=caption,
+            threshold=self.threshold,
         )
         save_picture(drawn, self._free_path(folder, Path(shot.path)))
 

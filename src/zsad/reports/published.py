@@ -37,6 +37,7 @@ class Published:
         tested_on: The tested dataset.
         category: The tested category; empty for the mean of a dataset.
         categories: How many categories the value is a mean of.
+        images: How many images were tested; 0 where it is not known.
         shots: Normal images of the tested category that the method was shown; 0 for zero-shot.
         metric: Its name, as in ``results.csv``.
         value: Percent.
@@ -50,6 +51,7 @@ class Published:
     tested_on: str
     category: str
     categories: int
+    images: int
     shots: int
     metric: str
     value: float
@@ -133,12 +135,13 @@ def beside(
     rows: list[Comparison] = []
     for dataset, measured in results.items():
         for category, metric, value in _measured(measured, by_category):
-            count = 1 if category else len(measured.values)
+            tested = [measured.images[category]] if category else list(measured.images.values())
+            counts = len(tested), sum(map(sum, tested))
             here = [
                 each for each in known if (each.tested_on, each.category, each.metric) == (dataset, category, metric)
             ]
             shown = (dataset, category or MEAN, metric, 100 * value)
-            rows += [Comparison(*shown, each, (*_unlike(each, backbone, trained_on, count), *unlike)) for each in here]
+            rows += [Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike)) for each in here]
             if not (here or category):
                 rows.append(Comparison(*shown, None))
     return rows
@@ -189,7 +192,8 @@ def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tu
 
 
 def _read(row: dict[str, Any]) -> Published:
-    numbers = {"categories": int(row["categories"]), "shots": int(row["shots"]), "value": float(row["value"])}
+    counts = {name: int(row[name] or 0) for name in ("categories", "images", "shots")}
+    numbers = {**counts, "value": float(row["value"])}
     return Published(**{**row, **numbers})
 
 
@@ -199,7 +203,7 @@ def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, f
     return ((category, metric, value) for category, row in groups.items() for metric, value in row.items())
 
 
-def _unlike(published: Published, backbone: str, trained_on: str, categories: int) -> Iterator[str]:
+def _unlike(published: Published, backbone: str, trained_on: str, categories: int, images: int) -> Iterator[str]:
     """Yield in what a run differs from the published one, as far as either says it."""
     if NOT_STATED in (published.backbone, backbone) or published.backbone != backbone:
         yield f"backbone {_said(published.backbone)} there, {_said(backbone)} here"
@@ -207,6 +211,8 @@ def _unlike(published: Published, backbone: str, trained_on: str, categories: in
         yield f"learned from {_said(published.trained_on)} there, {_said(trained_on)} here"
     if published.categories != categories:
         yield f"mean of {published.categories} categories there, {categories} here"
+    if published.images not in (0, images):
+        yield f"{published.images} images there, {images} here"
 
 
 def _said(name: str) -> str:
