@@ -13,7 +13,18 @@ from omegaconf import OmegaConf
 
 from zsad import build
 
-GROUPS = ("dataset", "augmentation", "backbone", "model", "metrics", "trainer", "callbacks", "logger", "experiment")
+GROUPS = (
+    "dataset",
+    "augmentation",
+    "backbone",
+    "model",
+    "metrics",
+    "robustness",
+    "trainer",
+    "callbacks",
+    "logger",
+    "experiment",
+)
 CHOICES = [(group, name) for group in GROUPS for name in build.choices(group)]
 OUTPUT = "paths.output_dir=/nowhere"
 

@@ -11,8 +11,11 @@ from zsad.build import choices, chosen, learns, remembers
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# What the folder of a run holds once there is something to lose in it.
-_LEFTOVERS = {"training": "checkpoints/*.ckpt", "test": "results.*"}
+# What the folder of a run holds once there is something to lose in it, and what would outlive a run begun anew.
+_LEFTOVERS = {
+    "training": ("checkpoints/*.ckpt",),
+    "test": ("results.*", "intervals.csv", "robustness.*", "published.*", "thresholds.json", "report.html"),
+}
 
 
 def require_trainable(config: DictConfig) -> None:
@@ -20,7 +23,7 @@ def require_trainable(config: DictConfig) -> None:
 
     Raises:
         ValueError: If it is training-free (the message is the command that tests it), would learn in half precision,
-            or is to be shown references.
+            is to be shown references, or is to be tried on changed images.
     """
     if not learns(config):
         model, dataset = chosen()["model"], chosen()["dataset"]
@@ -34,6 +37,8 @@ def require_trainable(config: DictConfig) -> None:
         raise ValueError(
             f"k_shot={config.k_shot} shows references to a method that is tested: leave it out in training"
         )
+    if config.robustness:
+        raise ValueError("robustness changes what is tested: leave it out in training")
 
 
 def require_prompts(config: DictConfig) -> None:
@@ -122,7 +127,8 @@ def clear_run_folder(config: DictConfig, kind: str, resume_from: str | None = No
 
 
 def _leftovers(config: DictConfig, kind: str) -> list[Path]:
-    return sorted(Path(config.paths.output_dir).glob(_LEFTOVERS[kind]))
+    folder = Path(config.paths.output_dir)
+    return sorted(file for pattern in _LEFTOVERS[kind] for file in folder.glob(pattern))
 
 
 def _refuse_used_folder(config: DictConfig, kind: str, way_on: str = "") -> None:

@@ -149,6 +149,34 @@ def test_a_download_cut_short_leaves_nothing_and_is_told(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.xz", "a.tar.bz2"])
+def test_a_download_with_a_wrong_bit_leaves_nothing_and_is_told(tmp_path, name):
+    noise = {f"{i}.bin": hashlib.sha512(bytes([i])).digest() * 9 for i in range(200)}
+    archive = packed(tmp_path / name, noise)
+    damaged = bytearray(archive.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    archive.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
+        unpack([archive], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, pack):
+    files = {f"good/{'x' * 251}.png": b"x", "bad/" + "ä" * 127: b"y"}
+    archive = pack(tmp_path / ("a.zip" if pack is zipped else "a.tar"), files)
+    assert contents(unpack([archive], tmp_path / "out")) == files
+
+
+@pytest.mark.parametrize(
+    "files", [{"good/" + "x" * 300: b"x"}, {"good": b"x", "good/0.png": b"y"}, {"good/0.png": b"y", "good": b"x"}]
+)
+def test_names_that_no_disk_can_hold_are_told(tmp_path, files):
+    with pytest.raises(ValueError, match=r"a\.tar cannot be unpacked here .*unpack it by hand"):
+        unpack([tarred(tmp_path / "a.tar", files)], tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+
+
 def test_an_interrupted_call_leaves_no_folder_and_is_taken_up_again(tmp_path):
     archive = zipped(tmp_path / "a.zip", {f"{i}.png": bytes([i]) * 100 for i in range(9)})
     calls = 0

@@ -219,6 +219,16 @@ def test_tables_are_read_as_programs_write_them(run, tree, text):
     }
 
 
+def test_tables_of_spreadsheets_are_read_or_told(run, tree):
+    table = tree("good ü.png", "b.png") / "labels.csv"
+    text = "image,label\ngood ü.png,good\nb.png,bad\n"
+    table.write_bytes(text.encode("utf-16"))
+    assert set(run(table=table)) == {("test", "mine", "good ü.png"), ("test", "mine", "b.png")}
+    table.write_bytes(text.encode("cp1252"))
+    with pytest.raises(ValueError, match=r"labels\.csv is not in UTF-8 \(byte 17\): save it again as CSV in UTF-8"):
+        run(table=table)
+
+
 def test_a_table_without_the_columns_or_with_strange_labels_is_told(run, tree, tmp_path):
     tree("a.png")
     (tmp_path / "t.csv").write_text("name,label\na.png,0\n")

@@ -269,6 +269,30 @@ def test_bad_images_can_be_skipped_and_are_written_down(run, half_broken_tree, t
     assert not images & {"metal_nut/test/crack/001.png", "tile/test/good/000.png", "tile/train/good/001.png"}
 
 
+def test_what_is_skipped_needs_no_mask(run, half_broken_tree):
+    image = half_broken_tree / "metal_nut/test/crack/000.png"
+    image.write_bytes(b"")
+    (half_broken_tree / "metal_nut/ground_truth/crack/000_mask.png").unlink()
+    assert ("test", "metal_nut", 2, 0, 0) in run("tiles", half_broken_tree, "mvtec", skip_bad_images=True).counts
+    with pytest.raises(ValueError, match="1 x no mask"):
+        run("tiles", half_broken_tree, "mvtec")
+
+
+def test_images_whose_label_cannot_be_told_are_named_with_all_others_and_can_be_skipped(run, save, save_mask, tmp_path):
+    """KolektorSDD2 says by the pixels of a mask whether an image is defective."""
+    root = tmp_path / "raw"
+    for number in range(5):
+        save(root / f"test/2000{number}.png")
+        save_mask(root / f"test/2000{number}_GT.png", value=255 * (number % 2))
+    (root / "test/20001_GT.png").write_bytes(b"no image")
+    (root / "test/20002_GT.png").unlink()
+    (root / "test/20003.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 x label unknown, 1 x unreadable(.|\n)*20002\.png \(its mask is missing\)"):
+        run("ksdd2", root)
+    made = run("ksdd2", root, skip_bad_images=True)
+    assert made.counts == [("test", "surface", 2, 0, 0)]
+
+
 def test_the_list_of_an_earlier_call_does_not_stay(run, half_broken_tree, mvtec_tree, save, save_mask, tmp_path):
     run("tiles", half_broken_tree, "mvtec", skip_bad_images=True)
     for name in ("test/good/000.png", "train/good/001.png"):
@@ -309,8 +333,17 @@ def test_masks_that_would_read_as_empty_are_remarked_on(run, mvtec_tree, save_ma
     assert OmegaConf.load(made.dataset_yaml).mask_threshold == 0
 
 
-def test_a_threshold_that_a_kept_configuration_contradicts_is_remarked_on(run, mvtec_tree):
+def test_another_threshold_goes_into_a_configuration_that_nobody_has_touched(run, mvtec_tree):
     run("tiles", mvtec_tree, "mvtec")
-    remark = "is there and was kept: the mask_threshold in it counts, not 100"
+    made = run("tiles", mvtec_tree, "mvtec", mask_threshold=0)
+    assert OmegaConf.load(made.dataset_yaml).mask_threshold == 0
+    again = run("tiles", mvtec_tree, "mvtec")  # without a wish it stays
+    assert OmegaConf.load(again.dataset_yaml).mask_threshold == 0
+
+
+def test_a_threshold_that_a_kept_configuration_contradicts_is_remarked_on(run, mvtec_tree):
+    yaml = run("tiles", mvtec_tree, "mvtec").dataset_yaml
+    yaml.write_text(f"# mine\n{yaml.read_text()}")
+    remark = "is there and was kept: the mask_threshold in it counts, not 100; change it there"
     assert remark in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=100).notes)
     assert remark not in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=127).notes)

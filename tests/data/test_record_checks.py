@@ -48,3 +48,15 @@ def test_an_image_that_is_also_a_mask_is_told():
 def test_a_threshold_above_all_values_is_said(tmp_path: Path, save_mask, value, threshold, is_said):
     save_mask(tmp_path / "m.png", value=value)
     assert bool(list(threshold_remarks([record("a.png", "m.png")], tmp_path, threshold))) is is_said
+
+
+def test_a_mask_that_turns_out_to_be_damaged_is_said_beside_the_rest(tmp_path: Path, save_mask):
+    for name in ("m.png", "n.png"):
+        save_mask(tmp_path / name, value=1)
+    damaged = bytearray((tmp_path / "m.png").read_bytes())
+    damaged[damaged.index(b"IDAT") + 5] ^= 0xFF  # first and last bytes stay sound
+    (tmp_path / "m.png").write_bytes(damaged)
+    records = [record("a.png", "m.png"), record("b.png", "n.png")]
+    first, second = threshold_remarks(records, tmp_path, 127)
+    assert f"cannot read {tmp_path / 'm.png'}" in first
+    assert "the largest value is 1" in second

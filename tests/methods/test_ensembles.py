@@ -62,6 +62,13 @@ def test_an_empty_list_names_itself(empty: str) -> None:
         PromptEnsemble(**lists)
 
 
+@pytest.mark.parametrize("single", ["normal", "anomalous", "templates"])
+def test_a_text_instead_of_a_list_is_not_taken_letter_by_letter(single: str) -> None:
+    lists = {"normal": ["{}"], "anomalous": ["bad {}"], "templates": ["a {}."], single: "{}"}
+    with pytest.raises(ValueError, match=rf"{single}='{{}}': expected a list of texts, such as \['{{}}'\]"):
+        PromptEnsemble(**lists)
+
+
 def test_a_template_that_would_make_both_states_the_same_sentence_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'a photo' has no \{\}: both states would become the same sentence"):
         PromptEnsemble(["{}"], ["bad {}"], ["a {}.", "a photo"])

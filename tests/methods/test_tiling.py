@@ -200,6 +200,7 @@ def test_fusions_agree_where_whole_view_and_tiles_agree() -> None:
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
+        ({"tile_px": 0}, r"tiling.tile_px=0: expected pixels, 1 or more"),
         ({"overlap": 1.0}, r"tiling.overlap=1.0: expected a share"),
         ({"scales": [1.0, 0.0]}, r"tiling.scales=\[1.0, 0.0\]: expected numbers above 0"),
         ({"scales": []}, r"tiling.scales=\[\]: expected numbers above 0"),
@@ -253,10 +254,26 @@ def test_without_learning_too_an_image_of_the_towers_size_is_seen_as_a_whole(tin
     assert torch.equal(tiled.score, plain.score)
 
 
+def test_a_strip_narrower_than_the_windows_is_seen_as_its_mirrored_continuation(tiny_backbone: CLIP) -> None:
+    strip = random_image(14, 100)
+    folded = torch.cat([strip, strip.flip(-2), strip], dim=-2)  # three patches high, as the largest window
+    method = WinCLIP(tiny_backbone, PROMPTS, tiling=TILES_ALONE())
+    narrow, wide = (method(image, ["nut"]).map for image in (strip, folded))
+    assert narrow.shape == (1, 14, 100)
+    torch.testing.assert_close(narrow[0, 6], wide[0, 6], atol=1e-5, rtol=0)
+
+
 def test_references_of_whole_images_are_not_compared_with_tiles(tiny_backbone: CLIP) -> None:
     method = WinCLIP(tiny_backbone, PROMPTS, tiling=Tiling())
     with pytest.raises(ValueError, match=r"tiling=none or k_shot=0"):
         method.remember("nut", list(random_image(56, 56)))
+
+
+def test_images_in_half_precision_have_nearly_the_same_map(method: AnomalyCLIP) -> None:
+    image = random_image(130, 100)
+    full = method(image, ["x"]).map
+    half = method.to(torch.bfloat16)(image.to(torch.bfloat16), ["x"]).map
+    torch.testing.assert_close(half, full, atol=0.05, rtol=0)
 
 
 def test_an_image_of_the_towers_size_is_seen_as_without_tiling(method: AnomalyCLIP) -> None:
@@ -285,7 +302,7 @@ def test_the_whole_view_stays_within_the_range_of_colours() -> None:
 
 @pytest.mark.parametrize(
     "chosen",
-    [["model=dhrclip_plus"], ["tiling=native"], ["model=clip", "tiling=native"]],
+    [["model=dhrclip_plus"], ["tiling=native"], ["model=clip", "tiling=native"], ["model=winclip", "tiling=native"]],
 )
 def test_pictures_of_any_size_have_a_map_of_their_own_size(chosen: list[str], tmp_path: Path) -> None:
     options = ["backbone=pocket", "backbone.input_size=64", "paths.output_dir=/nowhere"]

@@ -31,7 +31,8 @@ def _is_anomalyclip(archive: Any) -> bool:
 
 def _is_clip_baseline(archive: Any) -> bool:
     family = re.compile(r"clip(_ac\w*)?\.[^.]+\.(text_features|image_score|map|pixel_map)")
-    return "grid" in _config(archive) and any(family.fullmatch(key) for key in archive.files)
+    holds = any(family.fullmatch(key) for key in archive.files) or {"tokens", "images"} <= set(archive.files)
+    return "grid" in _config(archive) and holds
 
 
 def _is_winclip(archive: Any) -> bool:
@@ -106,10 +107,10 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-# Fixture name -> the keys of a .json that holds such a case.
+# Fixture name -> the keys of a .json that holds such a case, or a part of one.
 JSON_KINDS = {
-    "tokenization": {"context_length", "cases"},
-    "baseline_texts": {"single", "states", "templates"},
+    "tokenization": [{"context_length", "cases"}],
+    "baseline_texts": [{"single"}, {"states", "templates"}],
 }
 FIXTURES = {*KINDS, *JSON_KINDS, "winclip_texts"}
 
@@ -118,7 +119,7 @@ def _json_kinds(path: Path) -> set[str]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return set()
-    kinds = {kind for kind, keys in JSON_KINDS.items() if keys <= content.keys()}
+    kinds = {kind for kind, forms in JSON_KINDS.items() if any(keys <= content.keys() for keys in forms)}
     return kinds | ({"winclip_texts"} if _has_sentences(content) else set())
 
 

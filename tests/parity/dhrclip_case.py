@@ -204,8 +204,9 @@ def _canvas(*tiles: Tensor) -> Tensor:
 def _read_pictures(path: Path, canvas: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     canvases, masks = {}, {}
     with np.load(path) as archive:
-        labelled = [key for key in archive.files if re.fullmatch(r"img\d+_label", key)]
-        for picture in (key.removesuffix("_label") for key in labelled):
+        # A source alone may be one of the pictures of another kind of file, which are not resized to one canvas.
+        shown = [re.fullmatch(r"(img\d+)_(label|resized_T\d+)", key) for key in archive.files]
+        for picture in dict.fromkeys(match[1] for match in shown if match is not None):
             number = int(picture.removeprefix("img"))
             if f"{picture}_mask_source" in archive.files:
                 masks[number] = resize_mask(Image.fromarray(archive[f"{picture}_mask_source"]), canvas)[None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class Case:
 
     def categories(self, method: str, *needed: str) -> list[str]:
         """Return the categories of which the file holds one of these; skip the test where there are none."""
-        found = [c for c in self.config["classes"] if any(f"{method}.{c}.{name}" in self.golden for name in needed)]
+        pattern = re.compile(rf"{method}\.(.+)\.({'|'.join(needed)})")
+        found = sorted({match[1] for key in self.golden if (match := pattern.fullmatch(key))})
         if not found:
             pytest.skip(f"the file holds no {method}.CATEGORY.{' or '.join(needed)}")
         return found
@@ -98,15 +100,23 @@ def assert_close(ours: Tensor, reference: Tensor, name: str) -> None:
     assert float(difference) <= BOUND * float(reference.double().abs().max()), name
 
 
-def test_sentences_are_those_of_the_reference(baseline_texts: dict[str, list[str]]) -> None:
-    for name in ("bottle", "metal_nut"):
-        single = [text.format(name) for text in baseline_texts["single"]]
-        assert [texts[0] for texts in ensemble("clip").sentences(name)] == single
-        around = [
-            [template.format(state.format(name)) for template in baseline_texts["templates"]]
-            for state in baseline_texts["states"]
-        ]
-        assert list(ensemble("clip_ac").sentences(name)) == around
+@pytest.mark.parametrize("name", ["bottle", "metal_nut"])
+def test_single_sentences_are_those_of_the_reference(baseline_texts: dict[str, list[str]], name: str) -> None:
+    if "single" not in baseline_texts:
+        pytest.skip("the file holds no single sentences")
+    expected = [text.format(name) for text in baseline_texts["single"]]
+    assert [texts[0] for texts in ensemble("clip").sentences(name)] == expected
+
+
+@pytest.mark.parametrize("name", ["bottle", "metal_nut"])
+def test_sentences_of_the_ensemble_are_those_of_the_reference(baseline_texts: dict[str, list[str]], name: str) -> None:
+    if not {"states", "templates"} <= baseline_texts.keys():
+        pytest.skip("the file holds no states with their templates")
+    around = [
+        [template.format(state.format(name)) for template in baseline_texts["templates"]]
+        for state in baseline_texts["states"]
+    ]
+    assert list(ensemble("clip_ac").sentences(name)) == around
 
 
 @pytest.mark.parametrize("name", METHODS)

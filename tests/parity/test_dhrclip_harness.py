@@ -25,7 +25,8 @@ def write_part(path: Path, source: str, *keys: str, wrong: str | None = None) ->
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("golden")
-    (folder / "pictures.npz").symlink_to(STORED / "images_s0.npz")
+    with np.load(STORED / "images_s0.npz") as pictures:  # labels are not needed to know them
+        np.savez(folder / "pictures.npz", **{key: pictures[key] for key in pictures.files if "label" not in key})
     write_part(folder / "wrong.npz", "test_equal_s0", "img1_map_sum", "img1_score_logits", wrong="img1_map_sum")
     write_part(folder / "loss_alone.npz", "train_equal_s0", "step0_gt", "step0_loss")
     alone = folder / "without_pictures"

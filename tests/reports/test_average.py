@@ -55,6 +55,24 @@ def test_runs_that_are_no_repetitions_are_refused(tmp_path: Path, other: dict[st
         average([first, second])
 
 
+def test_runs_on_several_datasets_are_compared_by_the_cards_of_the_datasets(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / str(i), "80.0", model=model) for i, model in enumerate(("anomalyclip", "winclip"))]
+    for run in runs:
+        (run / "mtd").mkdir()
+        (run / "run_card.json").rename(run / "mtd/run_card.json")
+    with pytest.raises(ValueError, match="they differ in model"):
+        average(runs)
+
+
+def test_what_was_learned_from_has_to_be_the_same(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / dataset, "80.0") for dataset in ("visa", "mvtec")]
+    for run in runs:
+        card = json.loads((run / "run_card.json").read_text())
+        (run / "run_card.json").write_text(json.dumps({**card, "trained_on": {"dataset": run.name}}))
+    with pytest.raises(ValueError, match="they differ in trained_on"):
+        average(runs)
+
+
 def test_an_unfinished_run_and_a_single_one_are_refused(tmp_path: Path) -> None:
     run = a_run(tmp_path / "1", "80.0")
     with pytest.raises(ValueError, match="expected two runs or more"):

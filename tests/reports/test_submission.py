@@ -109,7 +109,9 @@ def test_written_maps_have_the_fixed_size_by_default(two_classes, tmp_path):
 
 def test_two_images_of_one_name_are_refused(tmp_path):
     twice = predicted("candle", ["000.JPG", "000.png"], torch.rand(2, 4, 4), [0.0, 1.0])
-    with pytest.raises(ValueError, match=r"two images of one class are named 000, the second is .*000\.png"):
+    with pytest.raises(
+        ValueError, match=r"two images of one class are named 000, .*000\.JPG and .*000\.png: a submission"
+    ):
         write_submission([twice], tmp_path)
 
 

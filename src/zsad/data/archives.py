@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -24,12 +25,15 @@ Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 STAMP = ".unpacked_from.json"
+PART = ".being_unpacked"  # a name of its own: one made from the member's may be too long for the disk
 SHARE = 0.95  # of what the disk has free; the rest is left to others
 MAX_RATIO = 100  # images hardly shrink; bombs shrink a thousandfold
 SMALL = 2**30  # bytes below which the ratio does not matter
 CHUNK = 2**20
 # What the standard library raises on archives that are damaged, cut short, encrypted or of a kind it cannot read.
 UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+# What the disk says to names that are too long, and to members that lie in what is a file.
+UNWRITABLE = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 class UnsafeArchiveError(ValueError):
@@ -116,7 +120,7 @@ def _stamp(folder: Path) -> str:
 def _unpack_all(archives: Sequence[Path], folder: Path, progress: Progress | None) -> None:
     sizes = [archive.stat().st_size for archive in archives]
     room = _Room(folder, sum(sizes))
-    seen: set[str] = {STAMP}
+    seen: set[str] = {STAMP, PART}
     for number, archive in enumerate(archives):
         with archive.open("rb") as file, _readable(archive):
             for member in _members(archive, file, room):
@@ -135,8 +139,7 @@ def _place(member: Member, folder: Path, room: _Room, seen: set[str], archive: P
         room.keep(member.size)
     else:
         room.take(member.size, archive)
-        part = file.with_name(f".{file.name}.part")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        part = folder / PART
         with member.open() as source, part.open("wb") as written:
             shutil.copyfileobj(source, written, CHUNK)
         if part.stat().st_size != member.size:
@@ -145,6 +148,7 @@ def _place(member: Member, folder: Path, room: _Room, seen: set[str], archive: P
             raise ValueError(
                 f"{archive}: {member.name} is there twice with different content; unpack one of them alone"
             )
+        file.parent.mkdir(parents=True, exist_ok=True)
         part.replace(file)
     seen.add(member.name)
 
@@ -178,7 +182,12 @@ class _Room:
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
-    except UNREADABLE as error:
+    except (*UNREADABLE, OSError) as error:
+        number = getattr(error, "errno", None)  # gzip and bz2 raise an OSError without
+        if number in UNWRITABLE:
+            raise ValueError(f"{archive} cannot be unpacked here ({error}): unpack it by hand") from error
+        if number is not None:
+            raise
         reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
         raise ValueError(
             f"{archive} cannot be unpacked ({reason}): fetch it again, it may be incomplete; or unpack it by hand and "
@@ -208,6 +217,8 @@ def _tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
             name = _inside(each.name, archive)
             source = each if each.isfile() else _linked(opened, each, archive)
             yield Member(name, source.size, lambda source=source: _stream(opened, source))
+        while opened.fileobj is not None and opened.fileobj.read(CHUNK):
+            pass  # behind the last member is the checksum of what was compressed
 
 
 def _stream(opened: tarfile.TarFile, member: tarfile.TarInfo) -> io.BufferedIOBase:

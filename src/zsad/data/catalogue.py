@@ -10,9 +10,8 @@ from zsad.data.downloads import size_text, where_to_get
 from zsad.data.index import index_phases
 from zsad.data.layouts import LAYOUTS, Layout
 from zsad.data.own import OWN, layout_of
-from zsad.data.roots import dataset_names, did_you_mean, find_root
+from zsad.data.roots import GENERATED, dataset_names, did_you_mean, find_root
 
-GENERATED = "synthetic"  # names of generated datasets begin so
 GROUPS_OF_MACHINE = ("own", GENERATED)  # which may be empty
 HEADS = ("dataset", "group", "images", "size", "licence", "here", "page")
 LICENCE_WIDTH = 18

@@ -1,7 +1,7 @@
 """What happens to images on a shop floor, in five degrees: blur, noise, JPEG, light, rotation, scale.
 
-Each function makes one change of a given strength; the numbers are in ``conf/robustness``. Strengths hold at the size of
-the network's input, so that photographs of 1 and of 20 megapixels suffer alike.
+Each function makes one change of a given strength; the numbers are in ``conf/robustness``. Strengths hold at the size
+of the network's input, so that photographs of 1 and of 20 megapixels suffer alike.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from zsad.data.images import resize_mask
 from zsad.data.module import JsonDataModule
 from zsad.types import Batch, Sample
 
+Change = A.BasicTransform | A.BaseCompose
+
 
 class Corruption:
     """One kind of change, from weak to strong.
@@ -30,7 +32,7 @@ class Corruption:
         levels: The strength of each severity, from 1 upwards.
     """
 
-    def __init__(self, make: Callable[[float], A.BasicTransform | A.BaseCompose], levels: Sequence[float]) -> None:
+    def __init__(self, make: Callable[[float], Change], levels: Sequence[int | float]) -> None:
         self.make = make
         self.levels = [float(level) for level in levels]
 
@@ -53,7 +55,7 @@ class Corrupt:
         image_size: Both sides of the network's input; ``None``: images keep their size.
     """
 
-    def __init__(self, change: A.BasicTransform | A.BaseCompose, image_size: int | None) -> None:
+    def __init__(self, change: Change, image_size: int | None) -> None:
         self.image_size = image_size
         self._compose = A.Compose([change])
 

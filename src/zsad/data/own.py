@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -238,13 +239,24 @@ class OwnTable:
 
     def _rows(self) -> list[dict[str, str]]:
         """Read the table, values stripped, columns under the names of ``COLUMNS``."""
-        text = self.table.read_text(encoding="utf-8-sig")
+        text = _text(self.table)
         head = text.partition("\n")[0]
         delimiter = max(",;\t", key=head.count)
         rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
         columns = _columns(rows.fieldnames or (), self.table)
         table = [{ours: (row[theirs] or "").strip() for ours, theirs in columns.items()} for row in rows]
         return [dict.fromkeys(COLUMNS, "") | row for row in table if row["image"]]
+
+
+def _text(table: Path) -> str:
+    """Read a table in UTF-8, or in the UTF-16 that spreadsheets write with a mark at its start."""
+    data = table.read_bytes()
+    try:
+        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{table} is not in UTF-8 (byte {error.start}): save it again as CSV in UTF-8, lest names be misread"
+        ) from error
 
 
 def _columns(heads: Sequence[str], table: Path) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ class Prepared:
 
     Attributes:
         index: The index file.
-        dataset_yaml: The dataset's configuration, written only where it was missing.
+        dataset_yaml: The dataset's configuration; a user's own is kept as it is.
         counts: (phase, category, normal, anomalous, masks of anomalous) per phase and category.
         notes: What a user should know, though it stops nothing.
     """
@@ -108,8 +108,11 @@ def prepare(
     tree = row.scan(folder)
     records = _read_records(name, row, tree)
     wrong = list(inconsistencies(records))
-    missing = [] if chosen.allow_missing_masks else _missing_masks(records, row, tree)
+    if not chosen.allow_missing_masks:
+        _require_named_masks(records, row, tree)
     sound, broken = _sort_out(records, tree.root, progress)
+    used = sound if chosen.skip_bad_images else records  # what is left out needs no mask
+    missing = [] if chosen.allow_missing_masks else missing_masks(row, used)
     index = data_json / f"{name}.json"
     if wrong or missing or (broken and not (chosen.skip_bad_images and sound)):
         raise ValueError(_refusal(index, folder, [*wrong, *broken, *missing]))
@@ -180,14 +183,13 @@ def _sort_out(records: Sequence[Record], root: Path, progress: Progress | None) 
     return sound, [problem for found in problems for problem in found]
 
 
-def _missing_masks(records: Sequence[Record], row: Layout, tree: Tree) -> list[Problem]:
-    """Return what lacks its mask, unless files of other names lie there instead."""
+def _require_named_masks(records: Sequence[Record], row: Layout, tree: Tree) -> None:
+    """Refuse files of other names where masks belong: they would be taken for none."""
     anomalous = [record for record in records if record.is_anomalous]
     has_none = bool(anomalous) and not any(record.masks for record in anomalous)
     for source in row.sources if has_none else ():
         if isinstance(source, Folders) and (files := source.mask_files(tree)):
             raise ValueError(_strangers_text(source, files, tree))
-    return missing_masks(row, records)
 
 
 def _strangers_text(source: Folders, files: Sequence[str], tree: Tree) -> str:
@@ -243,13 +245,18 @@ def _left_out(row: Layout, tree: Tree, records: Sequence[Record]) -> Iterator[st
 
 
 def _write_dataset_yaml(path: Path, name: str, mask_threshold: int, wanted: int | None) -> tuple[Path, list[str]]:
-    """Write a missing configuration; return it, and a remark if one that is there may say another threshold."""
-    if path.exists():
-        says_so = f"mask_threshold: {mask_threshold}\n" in path.read_text(encoding="utf-8")
-        kept = f"{path} is there and was kept: the mask_threshold in it counts, not {wanted}"
+    """Write a missing configuration, or another threshold into one that an earlier call wrote.
+
+    Returns it, and a remark if a user's own may say another threshold.
+    """
+    quoted = json.dumps(name, ensure_ascii=False)  # 01, null, on and 1e3 are no strings to YAML
+    head = f"defaults: [_json, _self_]\nname: {quoted}\nmask_threshold: "
+    there = path.read_text(encoding="utf-8") if path.exists() else None
+    is_ours = there is None or re.fullmatch(re.escape(head) + r"[0-9]+\n", there)
+    if there is not None and not (is_ours and wanted is not None):
+        says_so = f"mask_threshold: {mask_threshold}\n" in there
+        kept = f"{path} is there and was kept: the mask_threshold in it counts, not {wanted}; change it there"
         return path, [] if wanted is None or says_so else [kept]
     path.parent.mkdir(parents=True, exist_ok=True)
-    quoted = json.dumps(name, ensure_ascii=False)  # 01, null, on and 1e3 are no strings to YAML
-    text = f"defaults: [_json, _self_]\nname: {quoted}\nmask_threshold: {mask_threshold}\n"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(f"{head}{mask_threshold}\n", encoding="utf-8")
     return path, []

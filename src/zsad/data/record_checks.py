@@ -48,7 +48,12 @@ def file_problems(records: Sequence[Record], root: Path, progress: Progress | No
 
 
 def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
-    """Yield files that are missing, leave the root, cannot be opened, or differ in size from their image."""
+    """Yield files that are missing, leave the root, cannot be opened, or differ in size from their image.
+
+    Also images whose label, which is published, cannot be told for want of a mask.
+    """
+    if record.undecided:
+        yield Problem("label unknown", record.image, record.undecided)
     sizes: dict[str, tuple[int, int]] = {}
     for name in (record.image, *record.masks):
         _, path, problem = disk.find(name)
@@ -66,10 +71,18 @@ def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
 
 
 def threshold_remarks(records: Sequence[Record], root: Path, threshold: int) -> Iterator[str]:
-    """Yield the remark that masks will be read as empty, if a few of them have values, but none above the threshold."""
+    """Yield the remark that masks will be read as empty, if a few of them have values, but none above the threshold.
+
+    Headers were sound; a mask that cannot be decoded all the same is a remark of its own.
+    """
     masks = [record.masks[0] for record in records if record.is_anomalous and record.masks]
     tried = masks[:: max(1, len(masks) // MASKS_TRIED)][:MASKS_TRIED]
-    largest = max((int(mask_values(root / mask).max()) for mask in tried), default=0)
+    largest = 0
+    for mask in tried:
+        try:
+            largest = max(largest, int(mask_values(root / mask).max()))
+        except UnreadableImageError as error:
+            yield str(error)
     if 0 < largest <= threshold:
         yield (
             f"masks would be read as empty: in {len(tried)} of them the largest value is {largest}, but a defect is "

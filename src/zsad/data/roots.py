@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOTS_FILE = "roots.json"
+GENERATED = "synthetic"  # names of generated datasets begin so
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -44,6 +45,8 @@ def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Pa
     known = dataset_names(data_json)
     if name in preparable:
         fix = f"It is a known download: zsad prepare {name} ROOT"
+    elif name.startswith(GENERATED):
+        fix = f"It is generated, not downloaded: zsad prepare {GENERATED}"
     else:
         hint = did_you_mean(name, [*known, *preparable])
         fix = f"{hint} To add one: zsad prepare {name} ROOT --layout mvtec".strip()

@@ -147,7 +147,7 @@ class AnomalyCLIP(nn.Module):
         """Return the two text features without gradients; computed once for as long as the prompts stay the same."""
         # An optimizer step and a loaded checkpoint raise the version; a move to another device changes the address.
         prompts = tuple((parameter._version, parameter.data_ptr()) for parameter in self.prompts.parameters())
-        state = (torch.is_autocast_enabled(self.backbone.mean.device.type), *prompts)
+        state = (torch.is_autocast_enabled(self.backbone.mean.device.type), self.prompts.words, *prompts)
         if self._known_text is None or self._known_text[0] != state:
             with torch.no_grad():
                 self._known_text = (state, self.prompts(self.backbone))

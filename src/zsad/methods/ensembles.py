@@ -31,7 +31,7 @@ class PromptEnsemble:
         names: What a category is called in the sentences, where that is not its own name: ``metal_nut: metal nut``.
 
     Raises:
-        ValueError: If a list is empty, or a template has no place for the state.
+        ValueError: If a list is empty or a single text, or a template has no place for the state.
 
     Source: WinCLIP (CVPR 2023), compositional prompt ensemble.
     """
@@ -48,6 +48,8 @@ class PromptEnsemble:
         for role, texts in {"normal": normal, "anomalous": anomalous, "templates": templates}.items():
             if not texts:
                 raise ValueError(f"{role} is empty: a prompt ensemble needs one text or more")
+            if isinstance(texts, str):  # it would be taken letter by letter
+                raise ValueError(f"{role}={texts!r}: expected a list of texts, such as [{texts!r}]")
         for template in templates:
             if BLANK not in template:
                 raise ValueError(f"template {template!r} has no {BLANK}: both states would become the same sentence")

@@ -63,9 +63,14 @@ class ObjectAgnosticPrompts(nn.Module):
         self.anomalous = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
         self.deep = nn.Parameter(torch.randn(deep_blocks - 1, deep_tokens, text_width) * INIT_STD)
         self.round_deep_to_half = round_deep_to_half
-        context = " ".join([PLACEHOLDER] * context_tokens)
-        tokens = tokenize([f"{context} {normal}.", f"{context} {anomalous}."])
-        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("tokens", torch.zeros(0), persistent=False)
+        self.reword(normal, anomalous)
+
+    def reword(self, normal: str, anomalous: str) -> None:
+        """Put other words after the learned context, without full stop; what was learned stays."""
+        self.words = (normal, anomalous)
+        context = " ".join([PLACEHOLDER] * len(self.normal))
+        self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(self.tokens.device)
 
     def embed(self, backbone: CLIP) -> Float[Tensor, "2 t d"]:
         """Return the token embeddings of both sentences, the learned context in its place."""

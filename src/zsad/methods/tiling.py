@@ -114,6 +114,10 @@ class Tiling:
             raise ValueError(
                 f"tiling.overlap={overlap}: expected a share of the tile's side, 0 or more and less than 1"
             )
+        if tile_px is not None and tile_px < 1:
+            raise ValueError(
+                f"tiling.tile_px={tile_px}: expected pixels, 1 or more, or null for the side of the whole view"
+            )
         if not scales or min(scales) <= 0:
             raise ValueError(f"tiling.scales={list(scales)}: expected numbers above 0; 1 is the image's own pixels")
         if not 0 <= whole_weight <= 1:
@@ -213,7 +217,8 @@ class Tiling:
 def _resize(image: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 new_h new_w"]:
     if image.shape[-2:] == size:
         return image
-    return F.interpolate(image, size=size, mode="bicubic", antialias=True).clamp_(0, 1)
+    resized = F.interpolate(image.float(), size=size, mode="bicubic", antialias=True)  # the CPU has no other precision
+    return resized.clamp_(0, 1).to(image.dtype)
 
 
 def _whole_patches(size: tuple[int, int], scale: Fraction, patch_px: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zsad.backbones.clip import CLIP
 from zsad.maths import similarity, windows
-from zsad.maths.resample import upsample
+from zsad.maths.resample import mirrored, upsample
 from zsad.methods.ensembles import CategoryTexts, PromptEnsemble
 from zsad.methods.tiling import Tiling
 from zsad.types import Prediction
@@ -102,7 +102,9 @@ class WinCLIP(nn.Module):
             return Prediction(upsample(patch_map, size), score)
 
         def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "1 n h w"]:
-            return self.compare(tiles, [category[int(row)] for row in rows])[1].logit(eps=_LEAST)[None]
+            _, maps = self.compare(self._widened(tiles), [category[int(row)] for row in rows])
+            height, width = (side // self.backbone.patch_size for side in tiles.shape[-2:])
+            return maps[None, :, :height, :width].logit(eps=_LEAST)
 
         score, patch_map = self.compare(self.tiling.whole_view(image, self.backbone.input_size), category)
         whole = patch_map.logit(eps=_LEAST)[None]
@@ -200,6 +202,12 @@ class WinCLIP(nn.Module):
     ) -> Float[Tensor, "b h w"]:
         """Plain mean of the associations of the patches and of the harmonic map of each scale."""
         return torch.stack([patches.unflatten(1, grid), *self._scale_maps(scales, grid)]).mean(dim=0)
+
+    def _widened(self, tiles: Float[Tensor, "n 3 t_h t_w"]) -> Float[Tensor, "n 3 w_h w_w"]:
+        """Mirror the tiles of a narrow image until the largest window fits into them."""
+        least = max(self.scales) * self.backbone.patch_size
+        rows, columns = (mirrored(side, 0, max(side, least), tiles.device) for side in tiles.shape[-2:])
+        return tiles[..., rows[:, None], columns]
 
     def _scale_maps(self, scores: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]) -> list[Tensor]:
         return [windows.harmonic_map(part, grid, scale) for part, scale in zip(scores, self.scales, strict=True)]

@@ -20,6 +20,7 @@ from zsad.reports.files import write_whole
 _FACTS = ("normal", "defective")  # columns of results.csv that count images
 _REMARKS = "remarks"
 _SAME = ("model", "backbone", "metrics", "image_size", "k_shot")  # of the configuration, for runs that are comparable
+_LEARNED = "trained_on"  # of the card itself
 
 
 @dataclass(frozen=True)
@@ -141,12 +142,14 @@ def _shape(table: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Return what a run card says about model and data; nothing where there is none (the table of several datasets)."""
-    card = run / "run_card.json"
-    if not card.is_file():
+    """Return what a run card says about model and data; that of the first dataset where several were tested."""
+    cards = (run / "run_card.json", *sorted(run.glob("*/run_card.json")))
+    file = next((card for card in cards if card.is_file()), None)
+    if file is None:
         return {}
-    config = json.loads(card.read_text(encoding="utf-8"))["config"]
-    return {name: config[name] for name in _SAME if name in config}
+    card = json.loads(file.read_text(encoding="utf-8"))
+    said = {**card["config"], _LEARNED: card.get(_LEARNED)}
+    return {name: said[name] for name in (*_SAME, _LEARNED) if name in said}
 
 
 def _headings(result: Average) -> list[str]:

@@ -141,7 +141,9 @@ def beside(
                 each for each in known if (each.tested_on, each.category, each.metric) == (dataset, category, metric)
             ]
             shown = (dataset, category or MEAN, metric, 100 * value)
-            rows += [Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike)) for each in here]
+            rows += [
+                Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike)) for each in here
+            ]
             if not (here or category):
                 rows.append(Comparison(*shown, None))
     return rows

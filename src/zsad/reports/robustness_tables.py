@@ -90,11 +90,8 @@ def csv_table(trials: Trials) -> str:
 
 def markdown(trials: Trials, title: str) -> str:
     """Write the drops as Markdown: per corruption, per severity, and the spread over wordings."""
-    names, clean = (
-        [metric_label(name) for name in trials.clean],
-        [_cell(100 * value) for value in trials.clean.values()],
-    )
-    parts = [f"# {title}", "", *_table(["clean, in percent", *names], [["", *clean]])]
+    names = [metric_label(name) for name in trials.clean]
+    parts = [f"# {title}", "", *_table(["", *names], [["clean, in percent", *_percents(trials.clean)]])]
     if trials.corrupted:
         mean = [[change, *map(_points, drop.values())] for change, drop in trials.mean_drops().items()]
         each = [[t.change, str(t.level), *map(_points, trials.drop(t.values).values())] for t in trials.corrupted]

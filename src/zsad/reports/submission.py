@@ -136,7 +136,7 @@ class _Class:
     """What is known of a class so far; its maps are on disk."""
 
     images: list[tuple[str, str, float]] = field(default_factory=list)  # name, file of the map, score
-    stems: set[str] = field(default_factory=set)
+    stems: dict[str, str] = field(default_factory=dict)  # the image of each name
     score_range: Range = _NOTHING_YET
     map_range: Range = _NOTHING_YET
 
@@ -144,10 +144,13 @@ class _Class:
         """Take note of an image."""
         stem = Path(path).stem
         if stem in self.stems:
-            raise ValueError(f"two images of one class are named {stem}, the second is {path}: rename one")
+            raise ValueError(
+                f"two images of one class are named {stem}, {self.stems[stem]} and {path}: a submission holds one of "
+                f"them. If they are of two tracks, prepare a folder that holds one track, and name that with --dataset"
+            )
         if not np.isfinite([score, anomaly_map.min(), anomaly_map.max()]).all():
             raise ValueError(f"the score or the map of {path} is not finite: predict with precision=32-true")
-        self.stems.add(stem)
+        self.stems[stem] = path
         self.images.append((stem, file, score))
         self.score_range = _widened(self.score_range, score, score)
         self.map_range = _widened(self.map_range, float(anomaly_map.min()), float(anomaly_map.max()))

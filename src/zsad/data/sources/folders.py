@@ -66,21 +66,15 @@ class Folders:
         """Yield the samples of a tree. Each mask is looked up by name within its defect's folder.
 
         Raises:
-            ValueError: Two masks of one name; masks that decide about labels but are missing or unreadable, all named.
+            ValueError: Two masks of one name; folders without the masks that decide about labels, all named.
         """
         masks = _Masks(self, tree.files)
-        found: list[Record] = []
-        undecided: list[str] = []
-        for file, fields in self._images(tree):
-            try:
-                found.append(self._record(tree, file, fields, masks))
-            except UndecidedError as error:
-                undecided.append(str(error))
-        if self.label is Label.MASK_FILE:
-            undecided += _folders_without_masks(found)
-        if undecided:
-            listed = "\n".join(f"  {each}" for each in undecided)
-            raise ValueError(f"{tree.path('')}: masks decide here which images are normal, but there is\n{listed}")
+        found = [self._record(tree, file, fields, masks) for file, fields in self._images(tree)]
+        if self.label is Label.MASK_FILE and (bare := _folders_without_masks(found)):
+            listed = "\n".join(f"  no mask of any image in {folder}" for folder in bare)
+            raise ValueError(
+                f"{tree.path('')}: masks decide here which images are normal, but there is\n{listed}\nFetch them again"
+            )
         yield from found
 
     def mask_files(self, tree: Tree) -> list[str]:
@@ -106,9 +100,13 @@ class Folders:
 
     def _record(self, tree: Tree, file: str, fields: Fields, masks: _Masks) -> Record:
         kind = fields.get("defect", self.defect)
-        is_anomalous = self._is_anomalous(tree, file, fields, masks)
+        try:
+            is_anomalous, undecided = self._is_anomalous(tree, file, fields, masks), ""
+        except UndecidedError as error:
+            is_anomalous, undecided = None, str(error)
         phase = fields.get("phase", self.phase)
-        its_masks = masks.of(file, fields) if is_anomalous or self.masks_of_normal else []
+        is_masked = is_anomalous or (self.masks_of_normal and not undecided)
+        its_masks = masks.of(file, fields) if is_masked else []
         return Record(
             phase=self.phases.get(phase, phase.lower()),
             category=fields.get("category", self.category),
@@ -117,6 +115,7 @@ class Folders:
             defect={True: self.defects.get(kind, kind), False: "good", None: ""}[is_anomalous],
             is_anomalous=is_anomalous,
             expects_mask=self.mask is not None,
+            undecided=undecided,
         )
 
     def _is_anomalous(self, tree: Tree, file: str, fields: Fields, masks: _Masks) -> bool | None:
@@ -126,7 +125,7 @@ class Folders:
             case Label.MASK_FILE:
                 return bool(masks.of(file, fields))
             case Label.MASK_PIXELS:
-                return _is_any_marked([tree.path(mask) for mask in masks.of(file, fields)], tree.base + file)
+                return _is_any_marked([tree.path(mask) for mask in masks.of(file, fields)])
             case Label.UNKNOWN:
                 return None
 
@@ -175,15 +174,15 @@ class _Masks:
         return groups
 
 
-def _is_any_marked(masks: Sequence[Path], image: str) -> bool:
+def _is_any_marked(masks: Sequence[Path]) -> bool:
     from zsad.data.images import UnreadableImageError, mask_values  # torch is slow to import, and rarely needed here
 
     if not masks:
-        raise UndecidedError(f"no mask of {image}")
+        raise UndecidedError("its mask is missing")
     try:
         return any(bool(mask_values(mask).any()) for mask in masks)
     except UnreadableImageError as error:
-        raise UndecidedError(f"no readable mask of {image}: {error}") from error
+        raise UndecidedError(str(error)) from error
 
 
 def _folders_without_masks(records: Sequence[Record]) -> list[str]:
@@ -192,4 +191,4 @@ def _folders_without_masks(records: Sequence[Record]) -> list[str]:
     for record in records:
         folder = record.image.rpartition("/")[0]
         has_mask[folder] = has_mask.get(folder, False) or bool(record.masks)
-    return [f"no mask of any image in {folder}" for folder, has_any in has_mask.items() if not has_any]
+    return [folder for folder, has_any in has_mask.items() if not has_any]
