@@ -15,9 +15,7 @@ from zsad import build, guards
 def main(config: DictConfig) -> None:
     """Compose, build, test, report; on several datasets one after the other, with the same networks."""
     with build.clear_errors():
-        guards.require_prompts(config)
-        guards.require_references(config)
-        guards.require_unused_test_folder(config)
+        guards.check_test(config)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 
         configs = build.for_each_dataset(config)
@@ -31,7 +29,10 @@ def main(config: DictConfig) -> None:
             trainer, folder = build.build_trainer(configs[name]), Path(configs[name].paths.output_dir)
             notes[name] = runs.inspect(task, one, learned=learned, settings=settings)
             trainer.test(task, one, verbose=False)
-            own, about = build.plain(configs[name]), {"learned": learned, "notes": notes[name]}
+            own, about = (
+                build.plain(configs[name]),
+                {"learned": learned, "notes": notes[name], "departures": build.departures()},
+            )
             about["robustness"] = changes and changes.run(task.method, one, build.quiet_trainer(config), folder)
             rows += runs.write_test(task, trainer, folder, config=own, chosen=build.chosen(), **about)
             tested[name] = task.results

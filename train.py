@@ -19,6 +19,7 @@ def main(config: DictConfig) -> None:
     """Compose, build, fit."""
     with build.clear_errors():
         guards.require_trainable(config)
+        guards.require_known_tiling(config)
         resume_from = guards.resume_path(config)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 

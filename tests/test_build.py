@@ -40,6 +40,11 @@ def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_a
         build.read_arguments(["dataset=[visa,mvtex]"])
 
 
+def test_what_sets_a_run_apart_from_the_published_one_is_known() -> None:
+    build.compose("test", ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT])
+    assert build.departures() == ["image_size=64", "model.method.sigma_px=2"]
+
+
 def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_else() -> None:
     arguments = build.read_arguments(["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT])
     config = build.compose("test", arguments)

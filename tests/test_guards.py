@@ -101,3 +101,9 @@ def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: P
     config = build.compose("train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"])
     with pytest.raises(ValueError, match=r"bad.ckpt was refused"):
         guards.resume_path(config)
+
+
+def test_references_and_tiles_do_not_go_together() -> None:
+    config = build.compose("test", ["model=winclip", "backbone=pocket", "tiling=native", "k_shot=1", OUTPUT])
+    with pytest.raises(ValueError, match="k_shot=1 needs tiling=none"):
+        guards.require_references(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import os
 import warnings
@@ -193,6 +194,15 @@ def seed_everything(config: DictConfig) -> None:
     seed(config.seed, workers=True, verbose=False)
 
 
+# What sets a run apart from the published one of its model. How it ran, and on which data, is compared otherwise.
+_PUBLISHED_KEYS = ("model.", "backbone.", "image_size", "tiling", "ensemble", "dataset.categories", "dataset.fast_jpeg")
+
+
+def departures() -> list[str]:
+    """Return what the command line changed of a model as it is configured, such as ``image_size=336``."""
+    return [one for one in HydraConfig.get().overrides.task if one.lstrip("+~").startswith(_PUBLISHED_KEYS)]
+
+
 def chosen() -> dict[str, str]:
     """Return what this run chose of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
     return {group: str(name) for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
@@ -259,7 +269,7 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-        if os.environ.get("HYDRA_FULL_ERROR"):
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         raise SystemExit(f"\nerror: {_message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)") from error
 
@@ -294,6 +304,11 @@ def learns(config: DictConfig) -> bool:
     from zsad.tasks.prompt_tuning import PromptTuning
 
     return issubclass(get_class(config.model._target_), PromptTuning)
+
+
+def takes(config: DictConfig, argument: str) -> bool:
+    """Tell whether the chosen method has an argument, before any weights are read."""
+    return argument in inspect.signature(get_class(config.model.method._target_)).parameters
 
 
 def remembers(config: DictConfig) -> bool:

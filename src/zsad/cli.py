@@ -239,6 +239,7 @@ def submission(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Where 0shot/… goes.")] = Path("runs/submission"),
     dataset: Annotated[str, typer.Option(help="A prepared dataset with images without labels.")] = "visa_challenge",
+    track: Annotated[str, typer.Option(help="Only images below a folder of this name.")] = "vand_0shot",
     size_px: Annotated[int, typer.Option(min=1, help="Side of the written maps.")] = 400,
     model: Model = None,
     backbone: Backbone = None,
@@ -250,7 +251,7 @@ def submission(
     from zsad.reports.submission import SubmissionWriter
 
     with build.clear_errors():
-        samples = prediction.unlabelled(dataset, data_json)
+        samples = prediction.unlabelled(dataset, data_json, track)
         config, _ = _as_learned(checkpoint, model, backbone, override or [])
         config.paths.output_dir = str(out)  # a few heat maps and scores.csv lie beside it
         task, trainer = _built(config, checkpoint), build.build_trainer(config)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsad.build import choices, chosen, learns, remembers
+from zsad.build import choices, chosen, learns, remembers, takes
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -16,6 +16,18 @@ _LEFTOVERS = {
     "training": ("checkpoints/*.ckpt",),
     "test": ("results.*", "intervals.csv", "robustness.*", "published.*", "thresholds.json", "report.html"),
 }
+
+
+def check_test(config: DictConfig) -> None:
+    """Check all that can be checked of a test before any weights are read.
+
+    Raises:
+        ValueError, FileNotFoundError: As the checks below.
+    """
+    require_prompts(config)
+    require_references(config)
+    require_known_tiling(config)
+    require_unused_test_folder(config)
 
 
 def require_trainable(config: DictConfig) -> None:
@@ -77,6 +89,24 @@ def require_references(config: DictConfig) -> None:
         raise ValueError(
             f"model={chosen()['model']} takes no reference images: leave k_shot={config.k_shot} out, or choose a "
             "few-shot method: model=winclip"
+        )
+    if config.k_shot and config.model.method.get("tiling"):
+        raise ValueError(
+            f"references of whole images do not serve tiles, which show things larger: k_shot={config.k_shot} needs "
+            "tiling=none"
+        )
+
+
+def require_known_tiling(config: DictConfig) -> None:
+    """Check that a method which is to look at tiles can, before any weights are read.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if config.model.method.get("tiling") and not takes(config, "tiling"):
+        raise ValueError(
+            f"model={chosen()['model']} does not take tiling (DHR-CLIP has tiles of its own): leave it out, or choose "
+            "model=dhrclip_plus, anomalyclip, winclip or clip"
         )
 
 

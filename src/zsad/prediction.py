@@ -50,14 +50,23 @@ def loader(files: Sequence[Path], image_size: int | None, category: str) -> Data
     return batches([_sample(path, category) for path in files], image_size)
 
 
-def unlabelled(name: str, data_json: Path) -> list[Sample]:
+def unlabelled(name: str, data_json: Path, track: str = "") -> list[Sample]:
     """Return the images of a prepared dataset's test phase whose labels are not published.
+
+    Args:
+        name: The dataset.
+        data_json: Folder of the indexes.
+        track: Only those below a folder of this name, where there are any: a challenge may have several tracks, with
+            images of equal names.
 
     Raises:
         FileNotFoundError, ValueError: If it is not prepared, or has no such images.
     """
-    images = read_unlabelled(find_index(name, data_json, LAYOUTS), find_root(name, None, data_json), "test")
-    return [_sample(path, category) for category, paths in images.items() for path in paths]
+    root = find_root(name, None, data_json)
+    images = read_unlabelled(find_index(name, data_json, LAYOUTS), root, "test")
+    found = [(path, category) for category, paths in images.items() for path in paths]
+    of_track = [(path, category) for path, category in found if track in path.relative_to(root).parts]
+    return [_sample(path, category) for path, category in of_track or found]
 
 
 def batches(samples: Sequence[Sample], image_size: int | None) -> DataLoader[Batch]:

@@ -176,6 +176,7 @@ def write_test(
     chosen: Mapping[str, str],
     learned: Mapping[str, Any] | None,
     notes: Sequence[str],
+    departures: Sequence[str] = (),
     robustness: RobustnessTable | None = None,
 ) -> list[published.Comparison]:
     """Show the table of a finished test; leave it as CSV and Markdown, with the run card and the report.
@@ -188,6 +189,7 @@ def write_test(
         chosen: The names of the chosen model and backbone.
         learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
         notes: What a reader has to know.
+        departures: In what the model differs from its configuration, which sets it apart from what is published.
         robustness: How results change with the images and the words.
 
     Returns what has been published for the method beside what was measured.
@@ -196,7 +198,15 @@ def write_test(
         return []
     dataset, trained_on = config["dataset"]["name"], (learned or {}).get("trained_on")
     card = _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
-    beside = _published_beside({dataset: task.results}, config=config, chosen=chosen, learned=learned)
+    beside = published.beside(
+        {dataset: task.results},
+        published.read_published(),
+        method=chosen["model"],
+        backbone=chosen["backbone"],
+        trained_on=_source(learned),
+        shots=config["k_shot"],
+        unlike=[f"{one} here" for one in departures],
+    )
     title = f"{type(task.method).__name__} on {dataset}"
     write_tables(task.results, folder, title, notes)
     report = RunPage(title, task.results, notes=notes, card=card, published=beside, robustness=robustness)
@@ -204,22 +214,6 @@ def write_test(
     Console().print(screen_table(task.results, title, notes))
     log.info("written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
     return beside
-
-
-def _published_beside(
-    results: Mapping[str, Results], *, config: Mapping[str, Any], chosen: Mapping[str, str], learned: Any
-) -> list[published.Comparison]:
-    """Put what has been published for a method beside what was measured."""
-    few = config["dataset"]["max_images"]
-    return published.beside(
-        results,
-        published.read_published(),
-        method=chosen["model"],
-        backbone=chosen["backbone"],
-        trained_on=_source(learned),
-        shots=config["k_shot"],
-        unlike=[] if few is None else [f"tested on {few} images here"],
-    )
 
 
 def write_published(rows: Sequence[published.Comparison], folder: Path, model: str) -> None:
@@ -261,7 +255,7 @@ def _source(learned: Mapping[str, Any] | None) -> str:
 def write_summary(results: Mapping[str, Results], folder: Path, notes: Mapping[str, Sequence[str]]) -> None:
     """Show the one table of a test on several datasets, with a mean for each group; leave it as CSV and Markdown."""
     groups = {name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in results}
-    joined, rows, title = join(results), Rows("dataset", groups), f"{len(results)} datasets"
+    joined, rows, title = join(results), Rows("dataset", groups), "all datasets"
     said = [f"{name}: {note}" for name in results for note in notes[name]]
     write_tables(joined, folder, title, said, rows)
     write_page(RunPage(title, joined, rows, said, links={name: f"{name}/report.html" for name in results}), folder)

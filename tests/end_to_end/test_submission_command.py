@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def test_a_challenge_download_becomes_a_submission(tmp_path: Path, prompts: Path
         folder.mkdir(parents=True)
         for i in range(2):
             Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(folder / f"{i:03d}.JPG")
+    shutil.copytree(tmp_path / "download" / "vand_0shot", tmp_path / "download" / "vand_kshot")  # equal names
     data_json, out = tmp_path / "data_json", tmp_path / "out"
     for arguments in (
         ["prepare", "visa_challenge", tmp_path / "download", "--data-json", data_json],

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zsad import build, prediction
+from zsad import build, guards, prediction
 from zsad.backbones.clip import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.clip_baseline import CLIPBaseline
@@ -117,6 +117,7 @@ def test_tiles_of_all_images_share_the_calls_and_none_is_larger_than_allowed() -
 
 
 @PATIENT
+@example(45, 64, 4, 0.5, 0.5)  # rounded to patches before the grid was chosen, it got the second best
 @given(SIDES, SIDES, st.integers(2, 20), st.sampled_from([0.0, 0.25, 0.5]), st.sampled_from([0.5, 1.0, 2.0]))
 def test_the_budget_is_kept_and_used(height: int, width: int, budget: int, overlap: float, scale: float) -> None:
     def plans(size: tuple[int, int], scale: float, max_tiles: int | None) -> list[Plan]:
@@ -327,11 +328,8 @@ def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> No
 def test_a_model_without_tiling_says_so_when_given_one() -> None:
     options = ["backbone=pocket", "backbone.pretrained=null", "paths.output_dir=/nowhere", "tiling=native"]
     config = build.compose("test", [*options, "model=dhrclip"])
-    with (
-        pytest.raises(SystemExit, match=r"unexpected keyword argument 'tiling' \(in model.method\)"),
-        build.clear_errors(),
-    ):
-        build.build(config.model)
+    with pytest.raises(ValueError, match=r"model=dhrclip does not take tiling .*model=dhrclip_plus"):
+        guards.require_known_tiling(config)
 
 
 def test_prompts_learned_on_the_ordinary_view_leave_the_images_their_own_pixels() -> None:

@@ -208,3 +208,11 @@ def test_it_is_built_as_configured_and_has_nothing_to_train() -> None:
     config = build.compose("train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT])
     with pytest.raises(ValueError, match=r"nothing to train; run: python test.py model=winclip dataset=mtd"):
         guards.require_trainable(config)
+
+
+def test_what_is_forgotten_is_scored_zero_shot_again(method: WinCLIP, image: Tensor) -> None:
+    zero_shot = method(image, ["nut", "nut"])
+    method.remember("nut", [image[0].flip(-1)])
+    assert not torch.equal(method(image, ["nut", "nut"]).map, zero_shot.map)
+    method.forget()
+    assert torch.equal(method(image, ["nut", "nut"]).map, zero_shot.map)

@@ -90,7 +90,7 @@ class JsonDataModule(LightningDataModule):
         fast_jpeg: bool = False,
     ) -> None:
         super().__init__()
-        if shots < 0:
+        if not isinstance(shots, int) or shots < 0:
             raise ValueError(f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a category")
         self.name = name
         self.data_json = Path(data_json)

@@ -63,12 +63,17 @@ def quadrants(canvas: int, tile: int) -> list[Box]:
 
 
 def best_grid(
-    size: tuple[int, int], tile: tuple[int, int], budget: int, shared: tuple[int, int] = (0, 0)
+    size: tuple[int, int],
+    tile: tuple[int, int],
+    budget: int,
+    shared: tuple[int, int] = (0, 0),
+    limit: Fraction = Fraction(1),
 ) -> tuple[int, int]:
     """Return the grid (columns, rows) of at most ``budget`` tiles that shows an image (H, W) largest.
 
-    The image is shrunk, never enlarged, until the grid covers it; of grids that show it equally large the smallest one
-    wins, which leaves the least unused. ``shared`` is what neighbouring tiles have in common, as (rows, columns).
+    The image is shrunk (never shown larger than ``limit``) until the grid covers it; of grids that show it equally large
+    the smallest one wins, which leaves the least unused. ``shared`` is what neighbouring tiles have in common, as (rows,
+    columns).
 
     Source: the any-resolution rule of LLaVA-NeXT (largest effective area, then least padding), for tiles that overlap.
 
@@ -78,7 +83,7 @@ def best_grid(
     if budget < 1:
         raise ValueError(f"a budget of {budget} tiles: expected 1 or more")
     grids = [(columns, rows) for columns in range(1, budget + 1) for rows in range(1, budget // columns + 1)]
-    return max(grids, key=lambda grid: (min(grid_scale(size, tile, grid, shared), 1), -grid[0] * grid[1]))
+    return max(grids, key=lambda grid: (min(grid_scale(size, tile, grid, shared), limit), -grid[0] * grid[1]))
 
 
 def grid_scale(

@@ -180,7 +180,7 @@ class Tiling:
         scaled = _whole_patches(size, exact, patch_px)
         boxes = tile_boxes(scaled, (side, side), self.overlap, patch_px)
         if self.max_tiles is not None and len(boxes) > self.max_tiles:
-            grid = best_grid(scaled, (side, side), self.max_tiles, (shared, shared))
+            grid = best_grid(size, (side, side), self.max_tiles, (shared, shared), exact)
             exact = grid_scale(size, (side, side), grid, (shared, shared))
             scaled = _whole_patches(size, exact, patch_px)
             boxes = tile_boxes(scaled, (side, side), self.overlap, patch_px)

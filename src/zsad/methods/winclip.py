@@ -127,6 +127,10 @@ class WinCLIP(nn.Module):
             score = score.index_copy(0, rows, few_shot)
         return score, patch_map
 
+    def forget(self) -> None:
+        """Forget the references of all categories: another dataset may have categories of the same names."""
+        self._memory.clear()
+
     @torch.no_grad()
     def remember(self, category: str, images: Iterable[Float[Tensor, "3 h w"]]) -> None:
         """Keep what normal images in [0, 1] look like; from then on their category is scored few-shot.

@@ -17,8 +17,8 @@ class ZeroShotEvaluation(LightningModule):
     Methods that learn nothing use this task as it is; ``PromptTuning`` adds the training.
 
     Args:
-        method: ``forward(image, category) -> Prediction``. A few-shot method has ``remember(category, images)``, too:
-            it is called for every category before the first image, where the data come with references.
+        method: ``forward(image, category) -> Prediction``. A few-shot method has ``remember(category, images)``, too,
+            called for every category before the first image, where the data come with references; and ``forget()``.
         metrics: Makes the metrics for the categories of the tested dataset.
     """
 
@@ -68,7 +68,12 @@ class ZeroShotEvaluation(LightningModule):
         return data.references.samples if hasattr(data, "references") else {}
 
     def _show_references(self) -> None:
-        """Let the method remember the references, on every process, in the precision of the images that follow."""
+        """Let the method remember the references, on every process, in the precision of the images that follow.
+
+        What it was shown of an earlier dataset is forgotten.
+        """
+        if hasattr(self.method, "forget"):
+            self.method.forget()  # type: ignore[operator]
         if not self._references():
             return
         precision = self.trainer.precision_plugin
