@@ -71,9 +71,9 @@ def best_grid(
 ) -> tuple[int, int]:
     """Return the grid (columns, rows) of at most ``budget`` tiles that shows an image (H, W) largest.
 
-    The image is shrunk (never shown larger than ``limit``) until the grid covers it; of grids that show it equally large
-    the smallest one wins, which leaves the least unused. ``shared`` is what neighbouring tiles have in common, as (rows,
-    columns).
+    The image is shrunk (never shown larger than ``limit``) until the grid covers it. Of grids that show it equally
+    large the smallest one wins, which leaves the least unused. ``shared`` is what neighbouring tiles have in common, as
+    (rows, columns).
 
     Source: the any-resolution rule of LLaVA-NeXT (largest effective area, then least padding), for tiles that overlap.
 
