@@ -37,7 +37,7 @@ def test_every_documented_run_composes(line: str) -> None:
     overrides = [_first_of_a_sweep(argument) for argument in arguments if not argument.startswith("-")]
     # A dataset that an example prepares has its YAML only then; any other stands in for it.
     overrides = ["dataset=mvtec" if o in {f"dataset={name}" for name in PREPARED} else o for o in overrides]
-    config = build.compose(Path(script).stem, [*overrides, "paths.output_dir=/nowhere"])
+    config = build.compose(Path(script).stem, [*build.read_arguments(overrides), "paths.output_dir=/nowhere"])
     assert build.plain(config)["model"]["method"]
 
 

@@ -53,7 +53,7 @@ def picture(tmp_path):
 def known(picture):
     """A run that knows everything."""
     scores = [score for category in VALUES for score in scores_of(category)]
-    there = Published("x", "b", "", "visa", "", 3, 0, "image_auroc", 91.5, "a <paper>", "recalled")
+    there = Published("x", "b", "", "visa", "", 3, 0, 0, "image_auroc", 91.5, "a <paper>", "recalled")
     return RunPage(
         title="AnomalyCLIP on a & b",
         results=measured(),
