@@ -40,7 +40,7 @@ demo: setup ## Learn on generated categories, outline defects on others never se
 	$(BIN)/python train.py experiment=demo overwrite=true
 	$(BIN)/python test.py experiment=demo dataset=synthetic_b ckpt_path=runs/train/demo overwrite=true
 	@if grep -qs '"mtd"' data_json/roots.json; then set -x; $(BIN)/python test.py experiment=demo dataset=mtd ckpt_path=runs/train/demo name=demo_mtd overwrite=true; fi
-	@printf '\nLook at:\n'; ls -1 runs/test/demo/results.md runs/test/demo/run_card.md runs/test/demo/heatmaps/*.png
+	@printf '\nLook at:\n'; ls -1 runs/test/demo/report.html runs/test/demo/results.md runs/test/demo/run_card.md runs/test/demo/heatmaps/*.png
 
 smoke: setup ## Does it run at all? Two batches of training and of testing
 	$(BIN)/zsad prepare synthetic datasets/synthetic
