@@ -92,6 +92,42 @@ class Batch:
         return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class RunLengths:
+    """A mask as the lengths of its runs, column by column and beginning with ``False``: what COCO calls uncompressed RLE.
+
+    Hundreds of masks of a large image fit into memory so.
+
+    Attributes:
+        size: Height and width of the mask.
+        counts: (r,) int64, the lengths.
+    """
+
+    size: tuple[int, int]
+    counts: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What a detector found in one image, and a method made its map from.
+
+    Attributes:
+        boxes: (n, 4) float32, x0, y0, x1, y1 in pixels of the image that the method was given; not clamped to it.
+        scores: (n,) float32, the weight of each in the map.
+        phrases: What the detector calls each.
+        masks: The outline of each; empty where a method has none.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    phrases: tuple[str, ...]
+    masks: tuple[RunLengths, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of things found."""
+        return len(self.scores)
+
+
 @dataclass(slots=True)
 class Prediction:
     """What a method says about a batch.
@@ -100,10 +136,12 @@ class Prediction:
         map: (B, H, W) float32, higher is more anomalous. In [0, 1] for every method of this package, so that
             heat maps of different images share one scale.
         score: (B,) float32, the image score as a logit margin (anomalous minus normal), which never saturates.
+        detections: For each image what the map was made from, on the CPU; empty for methods without a detector.
     """
 
     map: Tensor
     score: Tensor
+    detections: tuple[Detections, ...] = ()
 
     @property
     def probability(self) -> Tensor:

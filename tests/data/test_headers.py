@@ -1,6 +1,7 @@
 """Sizes from headers, and files that are cut short."""
 
 import io
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -69,13 +70,12 @@ def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(tmp_
     (folder / f"whole.{suffix}").write_bytes(whole)
     path = folder / f"cut.{suffix}"
     path.write_bytes(whole[: int(share * len(whole))])
-    try:
-        size = checked_size(path)
-    except UnreadableImageError as error:
-        assert "cannot read" in str(error)
-    else:
-        assert len(whole) - path.stat().st_size <= 12 + 4 + 4 + 1  # end chunk, checksums of the chunk and the pixels
-        assert size == NOISE.size
+    if len(whole) - path.stat().st_size > 12 + 4 + 4 + 1:  # end chunk, checksums of the last chunk and of the pixels
+        with pytest.raises(UnreadableImageError, match="cannot read"):
+            checked_size(path)
+        return
+    with suppress(UnreadableImageError):
+        assert checked_size(path) == NOISE.size
         assert np.array_equal(load_image(path), load_image(folder / f"whole.{suffix}"))
 
 

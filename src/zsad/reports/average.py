@@ -15,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from zsad.reports.files import write_whole
+from zsad.files import write_whole
 
 _FACTS = ("normal", "defective")  # columns of results.csv that count images
 _REMARKS = "remarks"

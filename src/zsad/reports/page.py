@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zsad.files import write_whole
 from zsad.reports import sections
-from zsad.reports.files import write_whole
 from zsad.reports.image_scores import ImageScore
 from zsad.reports.lines import Curves, mean_curves
 from zsad.reports.markup import Markup, joined, tag

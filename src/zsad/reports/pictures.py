@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from zsad.files import write_whole
 from zsad.reports.drawing import Picture
-from zsad.reports.files import write_whole
 
 _MARK = ("Software", "zsad")
 _MARK_BYTES = b"tEXt" + "\0".join(_MARK).encode()

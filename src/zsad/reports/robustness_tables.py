@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsad.reports.files import write_whole
+from zsad.files import write_whole
 from zsad.reports.html_tables import metric_label
 from zsad.reports.page import RobustnessTable
 

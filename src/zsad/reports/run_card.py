@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from lightning import Callback
 
-from zsad.reports.files import write_whole
+from zsad.files import write_whole
 from zsad.types import Batch
 
 _PACKAGE = "zsad"

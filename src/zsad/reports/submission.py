@@ -24,7 +24,7 @@ from lightning import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zsad.reports.files import write_whole
+from zsad.files import write_whole
 from zsad.types import Batch, Prediction
 
 UNLABELLED = "Unknown"  # TYPE: no label of the challenge's images is known

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zsad.files import write_whole
 from zsad.maths.thresholds import Decisions
-from zsad.reports.files import write_whole
 
 FILE = "thresholds.json"
 OPTIMISTIC = (

@@ -1,0 +1,54 @@
+"""From what a command is given, a checkpoint or the name of a model, to its configuration and its task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from omegaconf import DictConfig
+
+from zsad import build
+
+
+def as_learned(
+    checkpoint: Path, model: str | None, backbone: str | None, overrides: list[str]
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Return the configuration that a checkpoint was learned with, and what it says about itself.
+
+    What the user says wins over the checkpoint, and the checkpoint over the defaults. For a model that learns nothing
+    its name stands in the place of a checkpoint.
+    """
+    from zsad.prediction import read_provenance
+
+    if not checkpoint.exists() and str(checkpoint) in build.choices("model"):
+        return _untrained(model or str(checkpoint), backbone, overrides), {}
+    learned = read_provenance(checkpoint)
+    chosen = build.known_choices(learned, model=model, backbone=backbone)
+    config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
+    said = {override.lstrip("+~").partition("=")[0].removeprefix("model.method.") for override in overrides}
+    settings = {key: value for key, value in learned.get("settings", {}).items() if key not in said}
+    refused = build.adopt_settings(config, {"settings": settings})
+    if refused:
+        typer.echo(f"note: left as configured, though learned otherwise: {', '.join(refused)}", err=True)
+    return config, learned
+
+
+def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictConfig:
+    """Return the configuration of a model that learns nothing."""
+    chosen = [f"model={name}", *([f"backbone={backbone}"] if backbone else [])]
+    config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
+    if build.learns(config):
+        raise ValueError(
+            f"{name} is a model that learns: give what it has learned, runs/train/NAME, instead of its name; or first "
+            f"run: python train.py model={name} dataset=visa"
+        )
+    return config
+
+
+def built(config: DictConfig, checkpoint: Path) -> Any:
+    """Build the task, with what was learned if anything is."""
+    task = build.build(config.model)
+    if build.learns(config):
+        task.load_prompts(checkpoint)
+    return task
