@@ -50,11 +50,12 @@ class Disk:
     def find(self, path: str) -> tuple[str, Path, str]:
         """Return (path relative to the root, where the file lies, what is wrong with it or "")."""
         folder, _, name = path.rpartition("/")
-        listed = self._folders.get(folder)
-        if listed is None or name not in listed.files or not folder:
+        listed = self._folders.get(folder) if folder else None
+        problem = None if listed is None else listed.files.get(name)
+        if listed is None or problem is None:
             return self._find_with_care(path, folder, name)
         # Joining to the folder's path is far cheaper than parsing the whole.
-        return f"{listed.prefix}{name}", listed.path / name, listed.files[name]
+        return listed.prefix + name, listed.path / name, problem
 
     def _find_with_care(self, path: str, folder: str, name: str) -> tuple[str, Path, str]:
         if not _can_name_a_file(path):
@@ -100,10 +101,13 @@ class Disk:
         try:
             with os.scandir(f"{self.root}/{relative}") as listing:
                 for entry in listing:
+                    name = entry.name
                     if entry.is_dir():
-                        folders[entry.name] = entry.is_symlink() or not _can_name_a_file(entry.name)
+                        folders[name] = entry.is_symlink() or not _can_name_a_file(name)
+                    elif name.isascii() and not entry.is_symlink():  # nearly all
+                        files[name] = ""
                     else:
-                        files[entry.name] = self._file_problem(entry)
+                        files[name] = self._file_problem(entry)
         except OSError as error:
             if error.errno not in NOT_THERE:
                 raise

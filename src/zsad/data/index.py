@@ -184,7 +184,7 @@ def named_files(entries: Entries, disk: Disk) -> set[str]:
 def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | None] | Problem:
     if not _is_well_formed(entry):
         return Problem("wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0, 1 or null")
-    image = entry["img_path"]
+    image, label = entry["img_path"], entry.get("anomaly", "")
     relative, image_path, problem = disk.find(image)
     if problem:
         return Problem(problem, image, f"image, category {category}")
@@ -194,11 +194,10 @@ def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | N
         if problem:
             return Problem(problem, mask, f"mask of {image}")
         paths.append(path)
-    if _is_unlabelled(entry):
+    if label is None:
         return relative, None
-    defect, is_anomalous = entry.get("specie_name") or "", bool(entry["anomaly"])
-    mask_path = paths[0] if paths else None
-    return relative, Sample(image_path, mask_path, category, defect, is_anomalous, tuple(paths[1:]))
+    defect, first, more = entry.get("specie_name") or "", paths[0] if paths else None, tuple(paths[1:])
+    return relative, Sample(image_path, first, category, defect, bool(label), more)
 
 
 def _is_well_formed(entry: Any) -> bool:
@@ -212,7 +211,7 @@ def _is_well_formed(entry: Any) -> bool:
 
 def _mask_paths(entry: dict[str, Any], disk: Disk) -> list[str]:
     """Return the mask files of an entry: none for an empty path or a folder, several for a list."""
-    masks = entry.get("mask_path") or ""
-    if isinstance(masks, list):
-        return masks
-    return [] if not masks or disk.is_folder(masks) else [masks]
+    masks = entry.get("mask_path")
+    if not masks or isinstance(masks, list):
+        return masks or []
+    return [] if disk.is_folder(masks) else [masks]
