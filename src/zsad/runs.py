@@ -26,6 +26,7 @@ from zsad.reports.page import RobustnessTable, RunPage, write_page
 from zsad.reports.run_card import Stopwatch, run_card, write_run_card
 from zsad.reports.scores import ScoreWriter
 from zsad.reports.tables import Rows, join, screen_table, write_tables
+from zsad.reports.tracking import track
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
 from zsad.types import Results
@@ -210,7 +211,9 @@ def write_test(
     title = f"{type(task.method).__name__} on {dataset}"
     write_tables(task.results, folder, title, notes)
     report = RunPage(title, task.results, notes=notes, card=card, published=beside, robustness=robustness)
-    write_page(_page(task, trainer, report), folder)
+    report = _page(task, trainer, report)
+    write_page(report, folder)
+    track(trainer.loggers, report, folder)
     Console().print(screen_table(task.results, title, notes))
     log.info("written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
     return beside

@@ -42,6 +42,39 @@ class Curves:
     pixel_overlap: Line = ()
 
 
+@dataclass(frozen=True)
+class Diagram:
+    """Curves that share their axes: what is drawn together.
+
+    Attributes:
+        title: What it shows.
+        x_name: The lower axis, from 0 to ``x_limit``.
+        y_name: The left axis, from 0 to 1.
+        lines: The curves by what they are of.
+        x_limit: Right end of the lower axis.
+    """
+
+    title: str
+    x_name: str
+    y_name: str
+    lines: dict[str, Line]
+    x_limit: float = 1.0
+
+
+def diagrams(curves: Curves) -> list[Diagram]:
+    """Arrange curves as a reader expects them; those that are undefined everywhere are left out."""
+    found = []
+    if curves.image_roc or curves.pixel_roc:
+        lines = {"images": curves.image_roc, "pixels": curves.pixel_roc}
+        found.append(Diagram("ROC", "false-positive rate", "true-positive rate", lines))
+        lines = {"images": curves.image_precision, "pixels": curves.pixel_precision}
+        found.append(Diagram("Precision and recall", "recall", "precision", lines))
+    if curves.pixel_overlap:
+        lines = {"regions": curves.pixel_overlap}
+        found.append(Diagram("PRO", "false-positive rate of pixels", "mean region overlap", lines, FPR_LIMIT))
+    return found
+
+
 def curves(image: Ranking, pixel: Ranking) -> Curves:
     """Draw the curves behind the metrics of one category."""
     found: dict[str, Line] = {}

@@ -17,6 +17,7 @@ from zsad.reports.sections import Intervals
 from zsad.reports.tables import CATEGORIES, Rows
 from zsad.types import Results
 
+FILE = "report.html"
 # What the page may load: pictures inside of it, and nothing else. Browsers hold it to that.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -93,8 +94,8 @@ def page(run: RunPage) -> str:
 
 
 def write_page(run: RunPage, folder: Path) -> Path:
-    """Write ``report.html`` and return its path."""
-    return write_whole(folder / "report.html", page(run))
+    """Write the report and return its path."""
+    return write_whole(folder / FILE, page(run))
 
 
 def document(title: str, *content: str) -> str:

@@ -12,7 +12,7 @@ from zsad.reports.charts import Series, histogram, line_chart
 from zsad.reports.gallery import cards, sheet
 from zsad.reports.html_tables import Cell, metric_label, number, table
 from zsad.reports.image_scores import ImageScore
-from zsad.reports.lines import FPR_LIMIT, Curves
+from zsad.reports.lines import Curves, Line, diagrams
 from zsad.reports.markup import Markup, joined, tag
 from zsad.reports.published import Comparison
 from zsad.reports.tables import Rows
@@ -144,19 +144,14 @@ def _charts(curves: Curves, scores: Sequence[ImageScore], threshold: float | Non
 
 
 def _curve_charts(curves: Curves) -> list[Markup]:
-    def pair(image: Sequence[float], pixel: Sequence[float]) -> list[Series]:
-        return [Series("images", "first", image), Series("pixels", "second", pixel)]
+    return [
+        line_chart(one.title, one.x_name, one.y_name, [_series(*line) for line in one.lines.items()], one.x_limit)
+        for one in diagrams(curves)
+    ]
 
-    charts = []
-    if curves.image_roc or curves.pixel_roc:
-        lines = pair(curves.image_roc, curves.pixel_roc)
-        charts.append(line_chart("ROC", "false-positive rate", "true-positive rate", lines))
-        lines = pair(curves.image_precision, curves.pixel_precision)
-        charts.append(line_chart("Precision and recall", "recall", "precision", lines))
-    if curves.pixel_overlap:
-        lines = [Series("regions", "second", curves.pixel_overlap)]
-        charts.append(line_chart("PRO", "false-positive rate of pixels", "mean region overlap", lines, FPR_LIMIT))
-    return charts
+
+def _series(name: str, line: Line) -> Series:
+    return Series(name, "first" if name == "images" else "second", line)
 
 
 def _score_charts(scores: Sequence[ImageScore], threshold: float | None) -> list[Markup]:
