@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zsad import build, guards
+from zsad import build, guards, restarts
 
 log = logging.getLogger("zsad")
 
@@ -17,10 +17,12 @@ log = logging.getLogger("zsad")
 @hydra.main(version_base="1.3", config_path=str(build.CONF), config_name="train")
 def main(config: DictConfig) -> None:
     """Compose, build, fit."""
-    with build.clear_errors():
+    with build.clear_errors(), restarts.recorded(config, "training") as run:
         guards.require_trainable(config)
         guards.require_known_tiling(config)
-        resume_from = guards.resume_path(config)
+        if run.nothing_left():
+            return
+        resume_from = guards.resume_path(config, run)
         from zsad import runs  # torch: not before the cheap mistakes are excluded
 
         build.seed_everything(config)
@@ -32,11 +34,9 @@ def main(config: DictConfig) -> None:
         )
         trainer = build.build_trainer(config)
         if trainer.is_global_zero:
-            known = task.provenance["trained_on"]
-            log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known)
-            if known["drawn"]:
-                log.info("defects are drawn into %d %% of the normal images", 100 * known["drawn"])
-        guards.clear_run_folder(config, "training", resume_from)
+            runs.announce_training(task.provenance)
+        guards.clear_run_folder(config, run, resume_from)
+        run.begin()
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
 

@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "zsad"
 MODULES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {"types": 0, "files": 0, "maths": 1, "backbones": 2, "methods": 3, "tasks": 4, "data": 4, "reports": 4}
 TOP = 5  # build, guards, runs, prediction, cli
-HYDRA_ROOMS = {"build", "guards", "cli"}
+HYDRA_ROOMS = {"build", "guards", "sweeps", "cli"}
 NAMES_OF_CHOICES = ("model", "arch", "backbone", "dataset", "method", "category")
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "base", "misc", "registry", "factory"}
 

@@ -28,7 +28,7 @@ def test_a_misspelt_choice_is_answered_with_the_known_and_the_nearest(argument: 
 
 
 def test_right_choices_and_plain_numbers_pass() -> None:
-    given = ["-m", "seed=1,2", "experiment=null", "model.method.sigma_px=2", "--help"]
+    given = ["seed=1", "experiment=null", "model.method.sigma_px=2", "--help"]
     assert build.read_arguments(given) == given
 
 

@@ -20,6 +20,7 @@ GROUPS = (
     "model",
     "metrics",
     "robustness",
+    "feature_cache",
     "trainer",
     "callbacks",
     "logger",

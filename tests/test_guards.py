@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zsad import build, guards
+from zsad.restarts import Run
 
 OUTPUT = "paths.output_dir=/nowhere"
 
@@ -43,8 +44,8 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
     last.write_bytes(b"earlier")
     config = build.compose("train", [f"paths.output_dir={tmp_path}"])
     with pytest.raises(ValueError, match=r"already holds a training.*overwrite=true"):
-        guards.resume_path(config)
-    guards.clear_run_folder(config, "training")  # nobody asked for it
+        guards.resume_path(config, Run(config, "training"))
+    guards.clear_run_folder(config, Run(config, "training"))  # nobody asked for it
     assert last.read_bytes() == b"earlier"
 
 
@@ -54,13 +55,13 @@ def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_b
     last.write_bytes(b"earlier")
     results.write_text("earlier")
     config = build.compose("train", [f"paths.output_dir={tmp_path}/MyRun", "overwrite=true"])
-    assert guards.resume_path(config) is None
+    assert guards.resume_path(config, Run(config, "training")) is None
     assert last.exists()
-    guards.clear_run_folder(config, "training", resume_from=str(last))  # it goes on in this very folder
-    guards.clear_run_folder(config, "test")
+    guards.clear_run_folder(config, Run(config, "training"), resume_from=str(last))  # it goes on in this very folder
+    guards.clear_run_folder(config, Run(config, "test"))
     assert last.exists()
     assert not results.exists()
-    guards.clear_run_folder(config, "training")
+    guards.clear_run_folder(config, Run(config, "training"))
     assert not last.exists()
 
 
@@ -68,8 +69,9 @@ def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(t
     last = tmp_path / "MyRun" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"To go on with it: ckpt_path=\S*/MyRun\. To keep both"):
-        guards.resume_path(build.compose("train", [f"paths.output_dir={tmp_path}/MyRun"]))
+    config = build.compose("train", [f"paths.output_dir={tmp_path}/MyRun"])
+    with pytest.raises(ValueError, match=r"To go on: ckpt_path=\S*/MyRun\. To keep both"):
+        guards.resume_path(config, Run(config, "training"))
 
 
 def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
     last.parent.mkdir()
     torch.save({"state_dict": {}, "zsad": {}}, last)
     config = build.compose("train", [f"ckpt_path={tmp_path}", f"paths.output_dir={tmp_path}"])
-    assert guards.resume_path(config) == str(last)
+    assert guards.resume_path(config, Run(config, "training")) == str(last)
 
 
 def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path) -> None:
@@ -86,21 +88,21 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
         torch.save({"state_dict": {}, "zsad": {}}, tmp_path / run / "checkpoints" / "last.ckpt")
     config = build.compose("train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"])
     with pytest.raises(ValueError, match="other already holds a training"):
-        guards.resume_path(config)
+        guards.resume_path(config, Run(config, "training"))
 
 
 def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: Path) -> None:
     (tmp_path / "prompts.safetensors").write_bytes(b"")
     config = build.compose("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
     with pytest.raises(ValueError, match=r"prompts.safetensors holds prompts alone.*resume from a .ckpt"):
-        guards.resume_path(config)
+        guards.resume_path(config, Run(config, "training"))
 
 
 def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
     config = build.compose("train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"])
     with pytest.raises(ValueError, match=r"bad.ckpt was refused"):
-        guards.resume_path(config)
+        guards.resume_path(config, Run(config, "training"))
 
 
 def test_references_and_tiles_do_not_go_together() -> None:

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+
+from zsad import errors, names, slurm, sweeps
 
 if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
     from lightning import Trainer
@@ -34,51 +37,22 @@ _EXPECTED_WARNINGS = (
     r".*smaller than the logging interval",
     r".*does not have many workers",
     r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+    r".*`srun` command is available",  # on the login node of a cluster
+    r".*your dataloader is not resumable",  # its sampler is: zsad.data.module
     r".*Checkpoint directory .* exists and is not empty",  # resume_path has checked it
 )
 
 
-def run_name(path: str | None) -> str:
-    """Name what a checkpoint came from, for the folder of the run that uses it.
-
-    >>> run_name("runs/train/anomalyclip_visa_seed1/checkpoints/epoch_03.ckpt")
-    'anomalyclip_visa_seed1_epoch_03'
-    >>> run_name("runs/train/anomalyclip_visa_seed1"), run_name("published/epoch_15.pth"), run_name(None)
-    ('anomalyclip_visa_seed1', 'published_epoch_15', 'nothing')
-    """
-    if path is None:
-        return "nothing"
-    file = Path(path)
-    if not file.suffix:
-        return file.name  # a run folder
-    if file.parent.name != "checkpoints":
-        return "_".join(part for part in (file.parent.name, file.stem) if part)
-    run = file.parents[1].name
-    return run if file.stem == "last" else f"{run}_{file.stem}"
+def is_group(key: str) -> bool:
+    """Tell whether a key chooses a file of the configuration, as ``model`` and ``ensemble@model.method.prompts`` do."""
+    return (CONF / key.partition("@")[0]).is_dir()
 
 
-def shots_name(shots: int, seed: int) -> str:
-    """Name the references of a test, for its folder.
-
-    >>> shots_name(0, 111), shots_name(4, 111)
-    ('', '_4shot_seed111')
-    """
-    return f"_{shots}shot_seed{seed}" if shots else ""
-
-
-def tested_on(several: Sequence[str] | None, one: str) -> str:
-    """Name what a run is tested on, for its folder.
-
-    >>> tested_on(None, "visa"), tested_on(["mvtec", "btad"], "visa"), tested_on(["mvtec", "btad", "mpdd"], "visa")
-    ('visa', 'mvtec+btad', 'mvtec+2_more')
-    """
-    names = list(several or [one])
-    return "+".join(names if len(names) < 3 else [names[0], f"{len(names) - 1}_more"])
-
-
-OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-OmegaConf.register_new_resolver("tested_on", tested_on, replace=True)
-OmegaConf.register_new_resolver("shots_name", shots_name, replace=True)
+for _resolver in (names.run_name, names.tested_on, names.shots_name, slurm.tasks_per_node, slurm.gpus_per_node):
+    OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
+OmegaConf.register_new_resolver(
+    "varied", lambda *keys, _root_: sweeps.varied(*keys, root=_root_, is_group=is_group), replace=True
+)
 
 
 def choices(group: str) -> list[str]:
@@ -90,7 +64,7 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
     """Check the choices of a command line before anything slow is imported, and spell out ``dataset=[mvtec,btad]``.
 
     Hydra would merge a list of datasets into one. Here it means: test on each of them (``test_on``), whatever an
-    experiment says; and one dataset means that one.
+    experiment says; and one dataset means that one. A sweep is told where its runs go.
 
     Raises:
         SystemExit: At a misspelt choice, with the known names, the nearest one, and for a dataset the command that
@@ -99,7 +73,7 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
     spelled = []
     for argument in arguments:
         group, _, value = argument.lstrip("+~").partition("=")
-        if not value or not (CONF / group).is_dir():
+        if not value or not (CONF / group).is_dir() or group.startswith("hydra/"):  # Hydra has choices of its own
             spelled.append(argument)
             continue
         several = value.startswith("[")
@@ -111,7 +85,7 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
             spelled += [argument, "test_on=null"]
         else:
             spelled.append(argument)
-    return spelled
+    return sweeps.gathered(spelled, is_group)
 
 
 def _check_names(group: str, names: Sequence[str]) -> None:
@@ -178,8 +152,15 @@ def build_trainer(config: DictConfig) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    from zsad.reports.tracking import end_earlier
+    from zsad.tasks.whole_checkpoints import WholeCheckpoints
+
+    sweeps.require_own_processes(config, is_sweep=is_sweep(), is_slurm="SLURM_NTASKS" in os.environ)
+    end_earlier()
     logger = build(config.logger) if config.logger else False
-    return build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
+    trainer = build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
+    trainer.strategy.checkpoint_io = WholeCheckpoints()
+    return trainer
 
 
 def quiet_trainer(config: DictConfig) -> Trainer:
@@ -263,15 +244,39 @@ def mask_threshold(dataset: str) -> int | None:
     return OmegaConf.select(OmegaConf.load(file), "mask_threshold") if file.is_file() else None
 
 
+class RunFailedError(CompactHydraException):
+    """A run of a sweep failed; the others go on, and at the end Hydra shows the message alone."""
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Show a mistake of the user as one message instead of a traceback; ``HYDRA_FULL_ERROR=1`` brings it back."""
     try:
         yield
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    except Exception as error:
+        is_expected = isinstance(error, (ValueError, OSError, HydraException, OmegaConfBaseException))
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (is_expected or errors.is_circumstance(error)):
             raise
-        raise SystemExit(f"\nerror: {_message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)") from error
+        text = f"\nerror: {errors.message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)"
+        if is_sweep():
+            raise RunFailedError(f"{text}\nAll runs: zsad collect {HydraConfig.get().sweep.dir}") from error
+        raise SystemExit(text) from error
+
+
+def is_sweep() -> bool:
+    """Tell whether this is a run of a sweep: one of several, which must not end them all."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def given() -> tuple[list[str], list[str]]:
+    """Return what the command line asked for: of this run, and of Hydra."""
+    overrides = HydraConfig.get().overrides
+    return [str(one) for one in overrides.task], [str(one) for one in overrides.hydra]
+
+
+def flat(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as plain values under their whole keys: ``dataset.name`` → visa."""
+    return _flat(plain(config))
 
 
 def _unknown_choice(group: str, name: str, known: list[str]) -> str:
@@ -279,19 +284,6 @@ def _unknown_choice(group: str, name: str, known: list[str]) -> str:
     hint = f" Did you mean {group}={near[0]}?" if near else ""
     add = f" To add a dataset: zsad prepare {name} ROOT" if group == "dataset" else ""
     return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
-
-
-def _message(error: BaseException) -> str:
-    """Return what a user has to know of an error: without the layers that it passed through."""
-    text = str(error)
-    if isinstance(error, InstantiationException) and error.__cause__:
-        place = text.rpartition("full_key: ")[2].strip()
-        return f"{error.__cause__} (in {place})" if isinstance(error.__cause__, TypeError) else str(error.__cause__)
-    if text.startswith("Caught ") and "in DataLoader worker" in text:
-        # "…Original Traceback… zsad.data.images.UnreadableImageError: MESSAGE"
-        _, _, raised = text.strip().rpartition(f"{type(error).__name__}: ")
-        return raised
-    return text
 
 
 def _are_alike(one: Any, other: Any) -> bool:

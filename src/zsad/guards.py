@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hydra.utils import get_class
+
 from zsad.build import choices, chosen, learns, remembers, takes
+from zsad.reports.status import FILE as STATUS
+from zsad.restarts import Run, is_first_process
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+log = logging.getLogger("zsad")
+
 # What the folder of a run holds once there is something to lose in it, and what would outlive a run begun anew.
 _LEFTOVERS = {
-    "training": ("checkpoints/*.ckpt",),
+    "training": ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt"),
     "test": ("results.*", "intervals.csv", "robustness.*", "published.*", "thresholds.json", "report.html"),
 }
 
 
-def check_test(config: DictConfig) -> None:
+def check_test(config: DictConfig, run: Run) -> None:
     """Check all that can be checked of a test before any weights are read.
 
     Raises:
@@ -27,7 +34,7 @@ def check_test(config: DictConfig) -> None:
     require_prompts(config)
     require_references(config)
     require_known_tiling(config)
-    require_unused_test_folder(config)
+    require_unused_test_folder(config, run)
 
 
 def require_trainable(config: DictConfig) -> None:
@@ -53,6 +60,11 @@ def require_trainable(config: DictConfig) -> None:
         raise ValueError("robustness changes what is tested: leave it out in training")
 
 
+def works_untrained(config: DictConfig) -> bool:
+    """Tell whether the chosen model may be used without having learned, before any weights are read."""
+    return getattr(get_class(config.model.method._target_), "works_untrained", not learns(config))
+
+
 def require_prompts(config: DictConfig) -> None:
     """Check that a model that learns is given what was learned, and one that does not is not.
 
@@ -63,7 +75,7 @@ def require_prompts(config: DictConfig) -> None:
     from zsad.tasks.checkpoint import find_checkpoint, read_learned
 
     model, backbone = chosen()["model"], chosen()["backbone"]
-    if learns(config) and config.ckpt_path is None:
+    if config.ckpt_path is None and not works_untrained(config):
         raise ValueError(
             f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
             f"python train.py model={model} backbone={backbone} dataset=visa"
@@ -103,15 +115,18 @@ def require_known_tiling(config: DictConfig) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    if config.model.method.get("tiling") and not takes(config, "tiling"):
+    if "tiling" in set(config.model.method) and not takes(config, "tiling"):  # tiling=none says the word, too
         raise ValueError(
             f"model={chosen()['model']} does not take tiling (DHR-CLIP has tiles of its own): leave it out, or choose "
             "model=dhrclip_plus, anomalyclip, winclip or clip"
         )
 
 
-def resume_path(config: DictConfig) -> str | None:
-    """Return the checkpoint to go on from, if one was given, and keep an earlier training from being overwritten.
+def resume_path(config: DictConfig, run: Run) -> str | None:
+    """Return the checkpoint to go on from, if any, and keep an earlier training from being overwritten.
+
+    A run that goes on by itself (``resume=auto``, or its SLURM job has been started again) takes its own newest
+    checkpoint, whatever it began from.
 
     Raises:
         FileNotFoundError: If the given checkpoint does not exist.
@@ -120,7 +135,9 @@ def resume_path(config: DictConfig) -> str | None:
     """
     from zsad.tasks.checkpoint import find_checkpoint, read_learned
 
-    folder = Path(config.paths.output_dir) / "checkpoints"
+    if run.goes_on and (own := _own_checkpoint(run)):
+        return str(own)
+    folder = run.folder / "checkpoints"
     resumed = None if config.ckpt_path is None else find_checkpoint(config.ckpt_path)
     if resumed is not None:
         if resumed.suffix != ".ckpt":
@@ -129,49 +146,74 @@ def resume_path(config: DictConfig) -> str | None:
             )
         read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
     if resumed is None or resumed.resolve().parent != folder.resolve():
-        _refuse_used_folder(config, "training", f" To go on with it: ckpt_path={_shown(folder.parent)}.")
+        _refuse_used_folder(config, run)
     return None if resumed is None else str(resumed)
 
 
-def require_unused_test_folder(config: DictConfig) -> None:
+def _own_checkpoint(run: Run) -> Path | None:
+    """Return the newest checkpoint of this very run that can be read; it becomes ``last.ckpt`` if it is not.
+
+    A run that is killed between the checkpoint of an epoch and the last one leaves an outdated last one.
+    """
+    from zsad.files import write_whole
+    from zsad.tasks.whole_checkpoints import LAST, is_whole, newest_first
+
+    files = newest_first(run.folder)
+    newest = next(filter(is_whole, files), None)
+    damaged = files[: files.index(newest)] if newest else files
+    if damaged:
+        way = f"going on from {_shown(newest)}" if newest else "beginning anew"
+        log.warning("note: %s, damaged: %s", way, ", ".join(map(_shown, damaged)))
+    if newest is None:
+        return None
+    run.require_same()
+    last = run.folder / "checkpoints" / LAST
+    if newest != last and is_first_process():
+        newest = write_whole(last, newest.read_bytes(), durable=True)
+    return newest
+
+
+def require_unused_test_folder(config: DictConfig, run: Run) -> None:
     """Keep the results of an earlier test from being overwritten.
+
+    A test that goes on by itself is not refused, nor is one whose earlier start came to no end.
 
     Raises:
         ValueError: If the run folder holds some and overwriting was not asked for.
     """
-    _refuse_used_folder(config, "test")
+    if not (run.was_stopped or (run.goes_on and run.is_finished)):
+        _refuse_used_folder(config, run)
 
 
-def clear_run_folder(config: DictConfig, kind: str, resume_from: str | None = None) -> None:
-    """Remove what an earlier ``training`` or ``test`` of this name left, where ``overwrite=true`` asked for it.
+def clear_run_folder(config: DictConfig, run: Run, resume_from: str | None = None) -> None:
+    """Remove what an earlier run of this name left, where ``overwrite=true`` asked for it or it came to no end.
 
     To be called when everything else is known to be in order: a run that fails over a misspelt path must not cost the
-    one before it. The folder of ``resume_from`` stays as it is.
+    one before it. The folder of ``resume_from`` stays as it is, and so does what a stopped test has finished.
     """
-    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(
-        Path.resolve, _leftovers(config, kind)
-    )
-    if config.overwrite and not goes_on_here and is_first_process():
-        for leftover in _leftovers(config, kind):
-            leftover.unlink()
+    leftovers = _leftovers(run)
+    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(Path.resolve, leftovers)
+    if goes_on_here or not (config.overwrite or run.was_stopped) or not is_first_process():
+        return
+    if config.overwrite:
+        leftovers += run.folder.glob("*/results.json")
+    # What says that the run was finished goes first: whoever is killed meanwhile has not finished it.
+    for leftover in (run.folder / STATUS, *leftovers):
+        leftover.unlink(missing_ok=True)
 
 
-def _leftovers(config: DictConfig, kind: str) -> list[Path]:
-    folder = Path(config.paths.output_dir)
-    return sorted(file for pattern in _LEFTOVERS[kind] for file in folder.glob(pattern))
+def _leftovers(run: Run) -> list[Path]:
+    return sorted(file for pattern in _LEFTOVERS[run.kind] for file in run.folder.glob(pattern))
 
 
-def _refuse_used_folder(config: DictConfig, kind: str, way_on: str = "") -> None:
-    if _leftovers(config, kind) and not config.overwrite and is_first_process():
-        raise ValueError(
-            f"{_shown(config.paths.output_dir)} already holds a {kind}.{way_on} To keep both: name=another_name. "
-            "To begin anew: overwrite=true"
-        )
-
-
-def is_first_process() -> bool:
-    """Tell whether this process decides for its run; the others start while the first one already writes."""
-    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "SLURM_PROCID", "RANK"))
+def _refuse_used_folder(config: DictConfig, run: Run) -> None:
+    begins_anew = config.overwrite or (run.goes_on and run.was_stopped)  # then nothing that can be read is there
+    if not _leftovers(run) or begins_anew or not is_first_process():
+        return
+    way_on = ""
+    if run.kind == "training" and not run.is_finished:
+        way_on = " To go on with it: resume=auto." if run.was_stopped else f" To go on: ckpt_path={_shown(run.folder)}."
+    raise ValueError(f"{run.holds()}{way_on} To keep both: name=another_name. To begin anew: overwrite=true")
 
 
 def _shown(path: str | Path) -> str:

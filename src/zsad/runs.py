@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,18 @@ from torch import nn
 from zsad import __version__
 from zsad.backbones.weights import fingerprint
 from zsad.data.fingerprints import Fingerprints, Overlap, fingerprints, overlap
-from zsad.data.layouts import LAYOUTS
-from zsad.guards import is_first_process
 from zsad.reports import published
 from zsad.reports.calibration import ThresholdWriter
 from zsad.reports.heatmaps import HeatmapWriter
+from zsad.reports.kept import keep_results
 from zsad.reports.lines import curves
 from zsad.reports.page import RobustnessTable, RunPage, write_page
+from zsad.reports.restoration import RestorationWriter
 from zsad.reports.run_card import Stopwatch, run_card, write_run_card
 from zsad.reports.scores import ScoreWriter
-from zsad.reports.tables import Rows, join, screen_table, write_tables
+from zsad.reports.tables import screen_table, write_tables
 from zsad.reports.tracking import track
+from zsad.restarts import is_first_process
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
 from zsad.types import Results
@@ -68,11 +69,19 @@ def provenance(
 
 
 def weights(method: nn.Module) -> dict[str, str]:
-    """Return the fingerprint of every frozen network of a method, by its name in it."""
-    frozen = (
-        (name, child) for name, child in method.named_children() if not any(p.requires_grad for p in child.parameters())
-    )
-    return {name: fingerprint(child) for name, child in frozen}
+    """Return the fingerprint of every frozen network of a method, by its name in it.
+
+    Of a network that learns in part, those of its frozen parts.
+    """
+    frozen = {}
+    for name, child in method.named_children():
+        parts = {f"{name}.{part}": inside for part, inside in child.named_children() if _is_frozen(inside)}
+        frozen |= {name: child} if _is_frozen(child) else parts
+    return {name: fingerprint(network) for name, network in frozen.items()}
+
+
+def _is_frozen(network: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def remarks(
@@ -157,6 +166,13 @@ def set_up(data: Mapping[str, Any], skip_missing: bool = False) -> dict[str, Any
     return {name: one for name, one in data.items() if name not in missing}
 
 
+def announce_training(known: Mapping[str, Any]) -> None:
+    """Say what is about to be learned from, given the provenance of what will be."""
+    log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known["trained_on"])
+    if known["trained_on"]["drawn"]:
+        log.info("defects are drawn into %d %% of the normal images", 100 * known["trained_on"]["drawn"])
+
+
 def write_training(task: PromptTuning, trainer: Trainer, folder: Path, *, config: Mapping[str, Any]) -> None:
     """Leave the run card of a finished training, and say how to use what was learned."""
     if not trainer.is_global_zero:
@@ -168,16 +184,43 @@ def write_training(task: PromptTuning, trainer: Trainer, folder: Path, *, config
     log.info("test it on another dataset: python test.py dataset=mvtec %s ckpt_path=%s", choice, shown(folder))
 
 
+@dataclass(frozen=True)
+class About:
+    """What is tested, in plain values.
+
+    Attributes:
+        config: The configuration of the test.
+        chosen: The names of the chosen model and backbone.
+        learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
+        decisions: What decides about the results.
+        departures: In what the model differs from its configuration, which sets it apart from what is published.
+    """
+
+    config: Mapping[str, Any]
+    chosen: Mapping[str, str]
+    learned: Mapping[str, Any] | None
+    decisions: Mapping[str, Any] = field(default_factory=dict)
+    departures: Sequence[str] = ()
+
+    def beside(self, results: Results) -> list[published.Comparison]:
+        """Return what has been published for the method beside what was measured."""
+        return published.beside(
+            {self.config["dataset"]["name"]: results},
+            published.read_published(),
+            method=self.chosen["model"],
+            backbone=self.chosen["backbone"],
+            trained_on=_source(self.learned),
+            shots=self.config["k_shot"],
+            unlike=[f"{one} here" for one in self.departures],
+        )
+
+
 def write_test(
     task: ZeroShotEvaluation,
     trainer: Trainer,
     folder: Path,
-    *,
-    config: Mapping[str, Any],
-    chosen: Mapping[str, str],
-    learned: Mapping[str, Any] | None,
+    about: About,
     notes: Sequence[str],
-    departures: Sequence[str] = (),
     robustness: RobustnessTable | None = None,
 ) -> list[published.Comparison]:
     """Show the table of a finished test; leave it as CSV and Markdown, with the run card and the report.
@@ -186,45 +229,28 @@ def write_test(
         task: What was tested.
         trainer: What tested it.
         folder: Where to write.
-        config: The configuration of the test.
-        chosen: The names of the chosen model and backbone.
-        learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
+        about: What it is.
         notes: What a reader has to know.
-        departures: In what the model differs from its configuration, which sets it apart from what is published.
         robustness: How results change with the images and the words.
 
     Returns what has been published for the method beside what was measured.
     """
     if not trainer.is_global_zero or task.results is None:
         return []
-    dataset, trained_on = config["dataset"]["name"], (learned or {}).get("trained_on")
+    config, dataset = about.config, about.config["dataset"]["name"]
+    trained_on = (about.learned or {}).get("trained_on")
     card = _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
-    beside = published.beside(
-        {dataset: task.results},
-        published.read_published(),
-        method=chosen["model"],
-        backbone=chosen["backbone"],
-        trained_on=_source(learned),
-        shots=config["k_shot"],
-        unlike=[f"{one} here" for one in departures],
-    )
+    beside = about.beside(task.results)
     title = f"{type(task.method).__name__} on {dataset}"
     write_tables(task.results, folder, title, notes)
     report = RunPage(title, task.results, notes=notes, card=card, published=beside, robustness=robustness)
     report = _page(task, trainer, report)
     write_page(report, folder)
     track(trainer.loggers, report, folder)
+    keep_results(folder, task.results, notes, about.decisions)
     Console().print(screen_table(task.results, title, notes))
     log.info("written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
     return beside
-
-
-def write_published(rows: Sequence[published.Comparison], folder: Path, model: str) -> None:
-    """Show published numbers beside measured ones, if there are any; leave ``published.csv`` and ``published.md``."""
-    if any(row.published for row in rows):
-        title = f"{model}: published and measured"
-        published.write_comparison(rows, folder, title)
-        Console().print(published.screen_table([row for row in rows if row.published], title))
 
 
 def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
@@ -238,6 +264,8 @@ def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
     )
     if drawn := callbacks.get(HeatmapWriter):
         page = replace(page, heatmaps=drawn.files, sheets={name: drawn.sheet(name) for name in page.results.values})
+    if filled := callbacks.get(RestorationWriter):
+        page = replace(page, restored=filled.files)
     if scored := callbacks.get(ScoreWriter):
         page = replace(page, scores=scored.tested)
     if (chosen := callbacks.get(ThresholdWriter)) and chosen.chosen and chosen.chosen.image:
@@ -253,17 +281,6 @@ def _source(learned: Mapping[str, Any] | None) -> str:
     if not known:
         return published.NOT_STATED
     return known["dataset"] if known["phase"] == "test" else f"{known['dataset']} ({known['phase']})"
-
-
-def write_summary(results: Mapping[str, Results], folder: Path, notes: Mapping[str, Sequence[str]]) -> None:
-    """Show the one table of a test on several datasets, with a mean for each group; leave it as CSV and Markdown."""
-    groups = {name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in results}
-    joined, rows, title = join(results), Rows("dataset", groups), "all datasets"
-    said = [f"{name}: {note}" for name in results for note in notes[name]]
-    write_tables(joined, folder, title, said, rows)
-    write_page(RunPage(title, joined, rows, said, links={name: f"{name}/report.html" for name in results}), folder)
-    Console().print(screen_table(joined, title, said, rows))
-    log.info("written: %s (report.html, results.csv, results.md)", shown(folder))
 
 
 def shown(path: str | Path) -> str:

@@ -56,6 +56,30 @@ class Box:
 
 # Batches and predictions are not frozen: Lightning replaces their tensors when it changes device or precision.
 @dataclass(slots=True)
+class Seen:
+    """What is known of the images of a batch from before, so that a frozen network need not look at them again.
+
+    Attributes:
+        keys: One per image: what tells its pixels, as the method gets them, from all others.
+        known: (B,) bool, the images that are known. They have no row in the batch's ``image``.
+        features: What a method saw, as named tensors with a row for each known image; empty where none is known.
+    """
+
+    keys: tuple[str, ...]
+    known: Tensor
+    features: dict[str, Tensor]
+
+    def first(self, count: int) -> "Seen":
+        """Return what is known of the first images."""
+        known = self.known[:count]
+        rows = int(known.sum())
+        return Seen(self.keys[:count], known, {name: tensor[:rows] for name, tensor in self.features.items()})
+
+    def _map(self, function) -> "Seen":
+        return Seen(self.keys, function(self.known), {name: function(tensor) for name, tensor in self.features.items()})
+
+
+@dataclass(slots=True)
 class Batch:
     """What a loader hands to a task.
 
@@ -65,6 +89,7 @@ class Batch:
         has_mask: (B,) bool. ``False`` for an anomalous image whose ground truth is unknown: its pixels count nowhere.
         is_anomalous: (B,) bool, the image labels.
         category, defect, path: one string per image.
+        seen: Where a feature cache is in use, what it knows; ``image`` then has rows for the other images alone.
     """
 
     image: Tensor
@@ -74,6 +99,7 @@ class Batch:
     category: tuple[str, ...]
     defect: tuple[str, ...]
     path: tuple[str, ...]
+    seen: Seen | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """Return a copy whose tensors live on ``device``. Lightning and PyTorch look for this name."""
@@ -85,16 +111,24 @@ class Batch:
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.image)
+        return len(self.is_anomalous)
+
+    def first(self, count: int) -> "Batch":
+        """Return the first images as a batch."""
+        seen = None if self.seen is None else self.seen.first(count)
+        rows = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name not in ("image", "seen")}
+        looked_at = count if seen is None else int((~seen.known).sum())
+        return Batch(image=self.image[:looked_at], seen=seen, **rows)
 
     def _map(self, function) -> "Batch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        return replace(self, **{name: function(tensor) for name, tensor in tensors.items()})
+        seen = None if self.seen is None else self.seen._map(function)
+        return replace(self, seen=seen, **{name: function(tensor) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class RunLengths:
-    """A mask as the lengths of its runs, column by column and beginning with ``False``: what COCO calls uncompressed RLE.
+    """A mask as the lengths of its runs, column by column and beginning with ``False``: COCO's uncompressed RLE.
 
     Hundreds of masks of a large image fit into memory so.
 

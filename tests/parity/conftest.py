@@ -90,6 +90,61 @@ def _is_saa_metrics(archive: Any) -> bool:
     return measured and {"maps", "gt"} <= set(archive.files)
 
 
+def _is_saa_properties(archive: Any) -> bool:
+    return {"dataset", "class_name", "k_mask", "defect_area_threshold"} <= set(archive.files)
+
+
+def _is_saa_suppression(archive: Any) -> bool:
+    return {"caption", "filtered_phrase", "token_scores", "boxes_cxcywh", "is_none"} <= set(archive.files)
+
+
+def _is_saa_proposals(archive: Any) -> bool:
+    asked = {"captions", "filtered_phrases", "logits", "boxes_cxcywh", "max_area"} <= set(archive.files)
+    return asked and any(key.startswith("out_") for key in archive.files)
+
+
+def _is_saa_chain(archive: Any) -> bool:
+    asked = {"captions", "filtered_phrases", "logits", "boxes_cxcywh", "object_number", "feat0"} <= set(archive.files)
+    return asked and any(key.startswith("out_") for key in archive.files)
+
+
+def _is_saa_masks(archive: Any) -> bool:
+    return {"masks", "scores", "similarity_map", "k_mask"} <= set(archive.files)
+
+
+def _is_saa_saliency(archive: Any) -> bool:
+    held = set(archive.files)
+    return "feat0" in held and bool({"n_top", "object_masks"} & held) and bool({"fused", "heat", "grid_map"} & held)
+
+
+def _is_saa_saliency_input(archive: Any) -> bool:
+    return "image_bgr" in archive.files and bool({"resized_u8", "cnn_input_rows"} & set(archive.files))
+
+
+def _is_saa_postprocess(archive: Any) -> bool:
+    compared = {"resized_maps", "resized_gt", "normalised_maps", "normalised_saliency"}
+    return "resolution" in archive.files and bool(compared & set(archive.files))
+
+
+def _is_dot_fusion(archive: Any) -> bool:
+    return {"masks", "scores", "num_masks", "fused"} <= set(archive.files)
+
+
+def _is_dot_dilation(archive: Any) -> bool:
+    held = set(archive.files)
+    return {"boxes", "scale", "out_boxes"} <= held or {"mask", "kernel_size", "out_mask"} <= held
+
+
+def _is_dot_pipeline(archive: Any) -> bool:
+    said = {"object_logits", "object_boxes"}, {"anomaly_logits", "anomaly_boxes"}
+    asked = {"vocab", "box_threshold", "text_threshold"} <= set(archive.files)
+    return asked and any(part <= set(archive.files) for part in said)
+
+
+def _is_dot_answers(archive: Any) -> bool:
+    return {"raw", "sorted_tags"} <= set(archive.files)
+
+
 # Fixture name -> does a .npz hold such a case?
 KINDS: dict[str, Callable[[Any], bool]] = {
     "anomalyclip_case": _is_anomalyclip,
@@ -103,6 +158,18 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "preprocessing_case": _is_preprocessing,
     "metrics_case": _is_metrics,
     "saa_metrics_case": _is_saa_metrics,
+    "saa_properties": _is_saa_properties,
+    "saa_suppression": _is_saa_suppression,
+    "saa_proposals": _is_saa_proposals,
+    "saa_chain": _is_saa_chain,
+    "saa_masks": _is_saa_masks,
+    "saa_saliency": _is_saa_saliency,
+    "saa_saliency_input": _is_saa_saliency_input,
+    "saa_postprocess": _is_saa_postprocess,
+    "dot_fusion": _is_dot_fusion,
+    "dot_dilation": _is_dot_dilation,
+    "dot_pipeline": _is_dot_pipeline,
+    "dot_answers": _is_dot_answers,
     "submission_case": _is_submission,
 }
 

@@ -13,7 +13,7 @@ from PIL import Image
 from zsad.reports.diagrams import picture
 from zsad.reports.lines import Curves, Diagram, diagrams
 from zsad.reports.page import RunPage, write_page
-from zsad.reports.tracking import HEATMAPS, track
+from zsad.reports.tracking import HEATMAPS, end_earlier, track
 from zsad.types import Results
 
 LINE = tuple(np.linspace(0, 1, 201).tolist())
@@ -65,6 +65,19 @@ def test_wandb_keeps_charts_pictures_the_table_and_the_page_without_a_network(
     tables = [json.loads(path.read_text()) for path in kept if path.name.endswith(".table.json")]
     assert ["nut", 0.75, 0.5] in [row for table in tables for row in table["data"]]
     assert sum(len(table["data"]) >= 201 for table in tables) == 3  # the charts
+
+
+def test_runs_of_a_sweep_in_one_process_are_runs_of_their_own_in_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    names = set()
+    for _ in range(2):
+        end_earlier()
+        logger = WandbLogger(project="zsad", save_dir=tmp_path, offline=True)
+        names.add(logger.experiment.id)
+    end_earlier()
+    assert len(names) == 2
 
 
 def test_a_logger_of_numbers_gets_nothing_more(run: RunPage, tmp_path: Path) -> None:

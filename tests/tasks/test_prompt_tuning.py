@@ -4,70 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from lightning import Callback, Trainer, seed_everything
+from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from PIL import Image
 
-from zsad.backbones.clip import CLIP
 from zsad.data.module import JsonDataModule
-from zsad.data.roots import write_json
-from zsad.maths import curves
-from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
-from zsad.tasks.metrics import CategoryMetrics
 from zsad.tasks.prompt_tuning import PromptTuning
 
-METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})
-ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
-IMAGES = 10
 
-
-@pytest.fixture
-def data(tmp_path: Path) -> Callable[[], JsonDataModule]:
-    """Ten pictures of 56 px, every second with a bright square, and an index of them."""
-    rng = np.random.default_rng(0)
-    entries = []
-    for number in range(IMAGES):
-        pixels = rng.integers(60, 120, (56, 56, 3), dtype=np.uint8)
-        mask = np.zeros((56, 56), dtype=np.uint8)
-        if number % 2:
-            mask[14:28, 14:28] = 255
-            pixels[mask > 0] = 250
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        entries.append(
-            {
-                "img_path": f"{number}.png",
-                "mask_path": f"{number}_mask.png" if number % 2 else "",
-                "cls_name": "plate",
-                "specie_name": "spot" if number % 2 else "good",
-                "anomaly": number % 2,
-            }
-        )
-    write_json(tmp_path / "index.json", {"train": {}, "test": {"plate": entries}})
-    return lambda: JsonDataModule(
-        "plates", index=tmp_path / "index.json", root=tmp_path, image_size=56, batch_size=4, num_workers=0
-    )
-
-
-@pytest.fixture
-def task(tiny_backbone: CLIP) -> Callable[..., PromptTuning]:
-    def make(deep_blocks: int = 3) -> PromptTuning:
-        seed_everything(111, verbose=False)
-        prompts = partial(ObjectAgnosticPrompts, deep_blocks=deep_blocks)
-        return PromptTuning(AnomalyCLIP(tiny_backbone, prompts=prompts), METRICS, ADAM)
-
-    return make
-
-
-def trainer(folder: Path, epochs: int, *callbacks: Callback) -> Trainer:
+def trainer(folder: Path, epochs: int, *callbacks: Callback, **settings: Any) -> Trainer:
     saver = ModelCheckpoint(folder, filename="epoch_{epoch:02d}", auto_insert_metric_name=False, save_last=True)
     return Trainer(
         accelerator="cpu",
@@ -77,6 +26,7 @@ def trainer(folder: Path, epochs: int, *callbacks: Callback) -> Trainer:
         use_distributed_sampler=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **settings,
     )
 
 
@@ -113,6 +63,19 @@ def test_a_killed_training_resumes_and_ends_with_the_weights_of_an_undisturbed_o
     )
     for name, tensor in prompts_of(undisturbed).items():
         assert torch.equal(tensor, prompts_of(resumed)[name]), name
+
+
+def test_accumulated_batches_learn_what_one_large_batch_does(
+    data: Callable[..., JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    # Nine images: the last step has two batches instead of three, the last batch one image instead of two.
+    whole, parts = task(), task()
+    for tuned in (whole, parts):
+        tuned.method.prompts.round_deep_to_half = False  # the rounding is of each batch's gradients
+    trainer(tmp_path / "whole", 2).fit(whole, data(batch_size=6, max_images=9))
+    trainer(tmp_path / "parts", 2, accumulate_grad_batches=3).fit(parts, data(batch_size=2, max_images=9))
+    for name, tensor in prompts_of(whole).items():
+        torch.testing.assert_close(prompts_of(parts)[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_a_checkpoint_holds_what_was_learned_and_on_what_and_is_small(

@@ -300,7 +300,7 @@ def _download(what: str, entry: dict[str, Any], *, cached: bool) -> Path:
         f"the weights of {what} are not on this machine and cannot be downloaded. Fetch {_page(entry)} on a machine "
         "with a network, then pass backbone.pretrained=/path/to/file; or run without a download: backbone=pocket"
     )
-    if not cached and not _can_resolve(_page(entry)):
+    if not cached and not can_resolve(_page(entry)):
         raise FileNotFoundError(advice)
     try:
         return Path(download_pretrained(entry))
@@ -325,7 +325,7 @@ def _is_cached(entry: dict[str, Any]) -> bool:
     return bool(repository) and any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 
 
-def _can_resolve(url: str) -> bool:
+def can_resolve(url: str) -> bool:
     """Tell at once that there is no network, where the download client would retry for a minute."""
     if urllib.request.getproxies():
         return True  # the proxy resolves names, not this machine

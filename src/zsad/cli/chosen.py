@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from omegaconf import DictConfig
 
-from zsad import build
+from zsad import build, guards
 
 
 def as_learned(
@@ -35,10 +35,10 @@ def as_learned(
 
 
 def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictConfig:
-    """Return the configuration of a model that learns nothing."""
+    """Return the configuration of a model that learns nothing, or works without it."""
     chosen = [f"model={name}", *([f"backbone={backbone}"] if backbone else [])]
     config = build.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
-    if build.learns(config):
+    if not guards.works_untrained(config):
         raise ValueError(
             f"{name} is a model that learns: give what it has learned, runs/train/NAME, instead of its name; or first "
             f"run: python train.py model={name} dataset=visa"
@@ -49,6 +49,6 @@ def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictCon
 def built(config: DictConfig, checkpoint: Path) -> Any:
     """Build the task, with what was learned if anything is."""
     task = build.build(config.model)
-    if build.learns(config):
+    if build.learns(config) and checkpoint.exists():
         task.load_prompts(checkpoint)
     return task

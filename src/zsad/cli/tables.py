@@ -46,3 +46,29 @@ def compare(
     for table in tables:
         Console().print(table)
     typer.echo(f"written: {', '.join(map(str, written))}")
+
+
+@app.command()
+def collect(
+    sweeps: Annotated[list[Path], typer.Argument(help="Folders of sweeps: runs/train/sweeps/NAME.")],
+    out: Annotated[Path | None, typer.Option(help="Where the tables go; by default into the first sweep.")] = None,
+) -> None:
+    """Gather all runs of a sweep: what became of each, tests side by side, commands that start lost ones again."""
+    from rich.console import Console
+
+    from zsad.reports import collect as collected
+    from zsad.reports import compare as side_by_side
+
+    with build.clear_errors():
+        runs = collected.collect(sweeps)
+        written = collected.write_collected(runs, out or sweeps[0])
+        tests = collected.finished_tests(runs)
+        tables = list(side_by_side.screen_tables(side_by_side.compare(tests))) if len(tests) > 1 else []
+    for table in (collected.screen_table(runs, collected.waiting(sweeps)), *tables):
+        Console().print(table)
+    lost = [one for one in runs if one.is_lost]
+    if lost:
+        typer.echo(f"to start the {len(lost)} that came to no end again: sh {(out or sweeps[0]) / 'rerun.sh'}")
+    for one in lost:
+        typer.echo(one.command)
+    typer.echo(f"written: {', '.join(map(str, written))}")

@@ -21,11 +21,13 @@ def predict(
     backbone: Backbone = None,
     category: Annotated[str, typer.Option(help="What is in the images, for methods that want to know.")] = "object",
     thresholds: Annotated[Path | None, typer.Option(help="A calibrated run; by default CHECKPOINT's own.")] = None,
+    restore: Annotated[bool, typer.Option("--restore", help="Fill what is anomalous with what is normal.")] = False,
     override: Override = None,
 ) -> None:
     """Draw a heat map of every image and write their scores, for pictures without a dataset.
 
-    With thresholds (``zsad calibrate``, or a test) it also says defective or good, and draws contours.
+    With thresholds (``zsad calibrate``, or a test) it also says defective or good, and draws contours. With --restore
+    it shows each image as it might look without its defects, and the difference.
     """
     from zsad import prediction, verdicts
     from zsad.reports.calibration import made_with
@@ -42,9 +44,12 @@ def predict(
         if chosen:
             config.callbacks.scores.threshold = chosen.image and chosen.image.value
             config.callbacks.heatmaps.threshold = chosen.pixel and chosen.pixel.value
+            config.callbacks.restoration.threshold = chosen.pixel and chosen.pixel.value
+        config.callbacks.restoration.enabled |= restore
         trainer = build.build_trainer(config)
         trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
-    typer.echo(f"{verdicts.summary(trainer, len(files), chosen)}: {out}/heatmaps, {out}/scores.csv")
+    written = ["heatmaps", "scores.csv", *(["restored"] if restore else [])]
+    typer.echo(f"{verdicts.summary(trainer, len(files), chosen)}: {', '.join(f'{out}/{name}' for name in written)}")
 
 
 @app.command()
@@ -92,7 +97,7 @@ def export(
 
     with build.clear_errors():
         config, learned = as_learned(checkpoint, model, backbone, override or [])
-        if not build.learns(config):
+        if not build.learns(config) or not checkpoint.exists():  # the name of a model
             raise ValueError(f"{checkpoint} learns nothing, so there is nothing to export")
         save_prompts(file, built(config, checkpoint).method, learned)
     typer.echo(file)

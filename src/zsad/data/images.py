@@ -170,6 +170,8 @@ class ImageDataset(Dataset[Batch]):
             defects likewise.
         fast_jpeg: Decode large JPEGs no finer than ``DRAFT`` times S: faster, but not the published pixels.
         drawn_defects: Damages normal images, before any augmentation; anomalous ones keep the defect they have.
+        views: So many versions of every image, augmented and damaged in as many ways, taken in turn epoch by epoch;
+            ``None`` for others in every epoch.
     """
 
     def __init__(
@@ -181,7 +183,10 @@ class ImageDataset(Dataset[Batch]):
         seed: int = 0,
         fast_jpeg: bool = False,
         drawn_defects: DrawDefect | None = None,
+        views: int | None = None,
     ) -> None:
+        if views is not None and views < 1:
+            raise ValueError(f"dataset.views={views}: expected 1 or more, or null for other views in every epoch")
         if fast_jpeg and (image_size is None or augmentation is not None):
             raise ValueError("dataset.fast_jpeg needs an image_size and augmentation=none (others work on all pixels)")
         self.samples = samples
@@ -190,9 +195,16 @@ class ImageDataset(Dataset[Batch]):
         self.augmentation = augmentation
         self.seed = seed
         self.drawn_defects = drawn_defects
+        self.views = views
         self.enough = DRAFT * image_size if fast_jpeg and image_size is not None else None
         # Shared memory, so that workers which outlive an epoch see the next one.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def view(self) -> int:
+        """The number of the view that every image shows in this epoch."""
+        epoch = int(self.epoch)
+        return epoch if self.views is None else epoch % self.views
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -245,7 +257,7 @@ class ImageDataset(Dataset[Batch]):
         return Image.fromarray(changed["image"]), None if mask is None else Image.fromarray(changed["mask"])
 
     def _chance(self, index: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence((self.seed, int(self.epoch), index))
+        return np.random.SeedSequence((self.seed, self.view, index))
 
 
 def collate(items: Iterable[Batch]) -> Batch:

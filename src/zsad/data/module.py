@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from zsad.data.images import Augmentation, DrawDefect, ImageDataset, collate
 from zsad.data.index import read_index
 from zsad.data.layouts import LAYOUTS
 from zsad.data.references import References, draw_references, normal_samples
+from zsad.data.remembered import Recall, RememberedDataset, collate_remembered
 from zsad.data.roots import find_index, find_root
 from zsad.types import Batch, Sample
 
@@ -25,7 +27,15 @@ class EpochSampler(DistributedSampler[Batch]):
     """A shuffle that depends on seed and epoch alone, and tells the dataset which epoch it is.
 
     A run that resumes at epoch e therefore sees the same batches, augmented in the same way, as one that never stopped.
+    In the middle of an epoch it goes on with the first image that this process has not seen.
     """
+
+    begun: tuple[int, int] = (0, 0)  # an epoch, and how many of its images this process has seen
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the numbers of the images, without those seen before."""
+        epoch, seen = self.begun
+        return islice(super().__iter__(), seen if self.epoch == epoch else 0, None)
 
     def set_epoch(self, epoch: int) -> None:
         """Take the epoch from the trainer."""
@@ -60,6 +70,8 @@ class JsonDataModule(LightningDataModule):
             of the test serve.
         drawn_defects: What damages normal images in training, ``zsad.data.drawn.DrawnDefects``; never in a test.
         fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the published pixels.
+        views: So many augmented versions of each training image, taken in turn epoch by epoch; ``None`` for others in
+            every epoch.
 
     Raises:
         ValueError: If ``shots`` is negative.
@@ -88,6 +100,7 @@ class JsonDataModule(LightningDataModule):
         reference_phase: str = "train",
         drawn_defects: DrawDefect | None = None,
         fast_jpeg: bool = False,
+        views: int | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(shots, int) or shots < 0:
@@ -111,6 +124,8 @@ class JsonDataModule(LightningDataModule):
         self.reference_phase = reference_phase
         self.drawn_defects = drawn_defects
         self.fast_jpeg = fast_jpeg
+        self.views = views
+        self.recall: Recall | None = None  # a task with a feature cache puts here what tells the images it knows
         self.references = References()
         self.train_samples: list[Sample] = []
         self.test_samples: list[Sample] = []
@@ -140,7 +155,7 @@ class JsonDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches; across processes every image once an epoch, but for padding to equal length."""
-        dataset = ImageDataset(
+        images = ImageDataset(
             self.train_samples,
             self.image_size,
             self.mask_threshold,
@@ -148,17 +163,21 @@ class JsonDataModule(LightningDataModule):
             seed=self.seed,
             drawn_defects=self.drawn_defects,
             fast_jpeg=self.fast_jpeg,
+            views=self.views,
         )
+        dataset = images if self.recall is None else RememberedDataset(images, self.recall)
         world, rank = self._processes()
         # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
         seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
         sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=seed, drop_last=False)
+        sampler.begun = self._begun()
+        sampler.set_epoch(sampler.begun[0])  # the trainer does it again, when workers have drawn their first batches
         return DataLoader(
             dataset,
             self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=collate,
+            collate_fn=collate if self.recall is None else collate_remembered,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
@@ -209,6 +228,15 @@ class JsonDataModule(LightningDataModule):
 
     def _limited(self, samples: list[Sample]) -> list[Sample]:
         return samples if self.max_images is None else evenly_spaced(samples, self.max_images)
+
+    def _begun(self) -> tuple[int, int]:
+        """Return where a training goes on: the epoch, and how many of its images this process has seen."""
+        if self.trainer is None:
+            return 0, 0
+        loop: Any = self.trainer.fit_loop
+        batches = loop.epoch_loop.batch_progress
+        seen = 0 if batches.is_last_batch else batches.current.processed
+        return loop.epoch_progress.current.processed, seen * self.batch_size
 
     def _processes(self) -> tuple[int, int]:
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)

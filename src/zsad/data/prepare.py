@@ -18,6 +18,7 @@ from zsad.data.own import FOLDER, OWN, OwnImages, layout_of, listed_in
 from zsad.data.record_checks import Progress, file_problems, inconsistencies, threshold_remarks
 from zsad.data.roots import ROOTS_FILE, remember_root, write_json
 from zsad.data.sources import Folders, Record, Tree, split_suffix
+from zsad.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -217,10 +218,7 @@ def _refusal(index: Path, root: Path, problems: Sequence[Problem]) -> str:
 
 
 def _write_list(index: Path, what: str, problems: Sequence[Problem]) -> Path:
-    file = index.with_name(f"{index.stem}.{what}.txt")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
-    return file
+    return write_whole(index.with_name(f"{index.stem}.{what}.txt"), "".join(f"{problem}\n" for problem in problems))
 
 
 def _skipped(index: Path, problems: Sequence[Problem], count: int) -> Iterator[str]:
@@ -257,6 +255,4 @@ def _write_dataset_yaml(path: Path, name: str, mask_threshold: int, wanted: int 
         says_so = f"mask_threshold: {mask_threshold}\n" in there
         kept = f"{path} is there and was kept: the mask_threshold in it counts, not {wanted}; change it there"
         return path, [] if wanted is None or says_so else [kept]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{head}{mask_threshold}\n", encoding="utf-8")
-    return path, []
+    return write_whole(path, f"{head}{mask_threshold}\n"), []

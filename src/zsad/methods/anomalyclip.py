@@ -8,7 +8,8 @@ Legend: B images, L tapped blocks, N patches on an h × w grid, H × W pixels, E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,11 +94,47 @@ class AnomalyCLIP(nn.Module):
 
         Source: AnomalyCLIP, section "training": cross-entropy of the image, focal and dice of every map.
         """
+        return self.loss_of(self.see(batch.image), batch)
+
+    def see(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+        """Return what the frozen backbone sees, a row for each image: all that the loss needs of the pixels.
+
+        ``image`` is the global vector (B, E), ``tokens`` are those of the tapped blocks (B, L, 1 + N, E).
+        """
+        features = self.encode_image(self.whole_view(image))
+        return {"image": features.image, "tokens": torch.stack(features.tokens, dim=1)}
+
+    @property
+    def sight(self) -> dict[str, Any]:
+        """What ``see`` depends on beside the image and the weights of the backbone.
+
+        Raises:
+            ValueError: With tiles, which are looked at anew in every step.
+        """
+        if self.tiling is not None:
+            raise ValueError(
+                "feature_cache keeps what was seen of whole images, not of tiles: learn with tiling=none (the prompts "
+                "serve with tiles, too), or with feature_cache=none"
+            )
+        return {
+            "method": type(self).__name__,
+            "blocks": self.feature_blocks,
+            "value_attention_from": self.value_attention_from,
+            "norm_image": self.norm_image,
+            "mean": self.backbone.mean.flatten().tolist(),
+            "std": self.backbone.std.flatten().tolist(),
+        }
+
+    def loss_of(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of ``loss`` from what ``see`` returned; without tiles the pixels are not needed again."""
         text = self.prompts(self.backbone)
-        features = self.encode_image(self.whole_view(batch.image))
+        features = self._features(seen["image"], seen["tokens"], self._whole_size(batch))
         terms = {"image": F.cross_entropy(self.image_logits(features, text), batch.is_anomalous.long())}
         if batch.has_mask.any():
-            maps = self.pixel_maps(batch.image, features, text)
+            if self.tiling is None:
+                maps = self.block_maps(features, text, self._whole_size(batch))
+            else:
+                maps = self.pixel_maps(batch.image, features, text)
             terms |= self._map_losses(maps[:, batch.has_mask], batch.mask[batch.has_mask])
         return terms
 
@@ -152,6 +189,18 @@ class AnomalyCLIP(nn.Module):
             with torch.no_grad():
                 self._known_text = (state, self.prompts(self.backbone))
         return self._known_text[1]
+
+    def _whole_size(self, batch: Batch) -> tuple[int, int]:
+        """Height and width of the whole view of the images of a batch."""
+        side = self.backbone.input_size
+        return (batch.mask.shape[-2], batch.mask.shape[-1]) if self.tiling is None else (side, side)
+
+    def _features(
+        self, image: Float[Tensor, "b e"], tokens: Float[Tensor, "b l one_plus_n e"], size: tuple[int, int]
+    ) -> ImageFeatures:
+        """Put together again what the image tower gave of images of a size."""
+        patch = self.backbone.patch_size
+        return ImageFeatures(image, tokens.unbind(dim=1), (size[0] // patch, size[1] // patch))
 
     def _map_losses(self, maps: Float[Tensor, "l b h w"], mask: Bool[Tensor, "b h w"]) -> dict[str, Tensor]:
         terms = {

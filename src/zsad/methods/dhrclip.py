@@ -10,7 +10,8 @@ Legend: B images, L tapped blocks, 4 tiles, T canvas side, G side of the whole v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -105,8 +106,24 @@ class DHRCLIP(AnomalyCLIP):
             anomaly_map = _stretch(anomaly_map)
         return Prediction(anomaly_map, similarity.margin(self.view_logits(whole, tiles, text)))
 
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the fused map; their sum is what training minimises.
+    def see(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+        """Return what the frozen backbone sees, a row for each canvas: all that the loss needs of the pixels.
+
+        ``whole_image`` (B, E) and ``whole_tokens`` (B, L, 1 + N, E) are of the whole view, ``tile_image`` (B, 4, E) and
+        ``tile_tokens`` (B, 4, L, 1 + M, E) of the tiles.
+        """
+        whole, tiles = self.encode_views(image)
+        seen = {"image": tiles.image, "tokens": torch.stack(tiles.tokens, dim=1)}
+        of_tiles = {f"tile_{name}": rows.unflatten(0, (TILES, -1)).transpose(0, 1) for name, rows in seen.items()}
+        return {"whole_image": whole.image, "whole_tokens": torch.stack(whole.tokens, dim=1), **of_tiles}
+
+    @property
+    def sight(self) -> dict[str, Any]:
+        """What ``see`` depends on beside the canvas and the weights of the backbone."""
+        return super().sight | {"whole_px": self.whole_px, "tile_px": self.tile_px}
+
+    def loss_of(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the fused map, from what ``see`` returned; their sum is what training minimises.
 
         Images whose mask is unknown take no part: a batch of nothing else costs nothing.
 
@@ -116,8 +133,8 @@ class DHRCLIP(AnomalyCLIP):
         known = batch.has_mask
         if not known.any():
             return {"focal": 0 * text.sum()}
-        whole, tiles = self.encode_views(batch.image[known])
-        maps, mask = self.fused_maps(whole, tiles, text, batch.image.shape[-1]), batch.mask[known]
+        whole, tiles = self._views_of({name: rows[known] for name, rows in seen.items()}, batch.mask.shape[-1])
+        maps, mask = self.fused_maps(whole, tiles, text, batch.mask.shape[-1]), batch.mask[known]
         if self.dice_by_row and len(mask) == 1:
             maps, mask = maps.transpose(1, 2), mask.transpose(0, 1)  # one image of T rows -> T images of one row
         return self._map_losses(maps, mask)
@@ -176,6 +193,15 @@ class DHRCLIP(AnomalyCLIP):
             of_tiles = of_tiles * tiles.image.float().norm(dim=-1, keepdim=True)
         mean = of_tiles.unflatten(0, (TILES, -1)).mean(dim=0)  # (4B, 2) -> (B, 2)
         return self.whole_weight * self.image_logits(whole, text) + (1 - self.whole_weight) * mean
+
+    def _views_of(self, seen: Mapping[str, Tensor], canvas: int) -> tuple[ImageFeatures, ImageFeatures]:
+        """Put together again what the image tower gave of the whole views and of the tiles (4·B, tile by tile)."""
+        whole_px, tile_px = self.whole_px or _half(canvas), self.tile_px or _half(canvas)
+        image, tokens = (seen[name].transpose(0, 1).flatten(0, 1) for name in ("tile_image", "tile_tokens"))
+        return (
+            self._features(seen["whole_image"], seen["whole_tokens"], (whole_px, whole_px)),
+            self._features(image, tokens, (tile_px, tile_px)),
+        )
 
     def _view_sides(self, canvas: Tensor) -> tuple[int, int]:
         height, width = canvas.shape[-2:]

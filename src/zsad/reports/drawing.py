@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from zsad.maths import run_lengths
+from zsad.types import Detections
+
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]  # (width, height), as Pillow and OpenCV have it
 Range = tuple[float, float]
@@ -24,6 +27,12 @@ INK = (32, 32, 32)
 TRUTH = (255, 255, 255)
 CALLED = (255, 0, 255)  # a colour that the maps do not have
 GOOD, DEFECTIVE = (38, 139, 80), (196, 52, 45)
+FOUND = (  # one colour for each thing that a detector found: the ten of Tableau
+    *((31, 119, 180), (214, 39, 40), (44, 160, 44), (255, 127, 14), (148, 103, 189)),
+    *((23, 190, 207), (227, 119, 194), (140, 86, 75), (188, 189, 34), (127, 127, 127)),
+)
+LEGEND_PX = 190
+TAG_PX = 17
 OPACITY = (0.25, 0.7)  # of the lowest and of the highest value: what looks normal stays visible
 MARGIN_PX = 8
 TEXT_PX = 13
@@ -77,6 +86,30 @@ def contour(picture: Picture, anomaly_map: Tensor, threshold: float) -> Picture:
     return _lined(picture, _covered(called, (width, height)), CALLED, max(1, round(max(width, height) / 300)))
 
 
+def found(picture: Picture, detections: Detections, size: tuple[int, int]) -> Picture:
+    """Draw the ten best of what a detector found: box and mask of each, and beside the picture score and phrase.
+
+    Args:
+        picture: The image, of any size; a copy is drawn on.
+        detections: What was found.
+        size: Height and width of the image that the method was given.
+    """
+    height, width = picture.shape[:2]
+    scale = np.array([width / size[1], height / size[0]] * 2)
+    best = detections.scores.argsort(descending=True, stable=True)[: len(FOUND)].tolist()
+    boxes = [_inside(detections.boxes[i].numpy() * scale, (width, height)) for i in best]
+    drawn, line = picture.copy(), max(1, round(max(width, height) / 500))
+    for place in reversed(range(len(best))):  # the best lie on top
+        if detections.masks:
+            mask = run_lengths.decode(detections.masks[best[place]]).byte().numpy()
+            drawn = _lined(drawn, _covered(mask, (width, height)), FOUND[place], line)
+        cv2.rectangle(drawn, boxes[place][:2], boxes[place][2:], FOUND[place], line)
+    for place, corner in enumerate(_free_corners(boxes, (width, height))):
+        drawn = _tagged(drawn, corner, place)
+    lines = [f"{float(detections.scores[i]):.2f} {detections.phrases[i]}" for i in best]
+    return _side_by_side([drawn, _legend(lines)]) if lines else drawn
+
+
 def overlay(
     image: Tensor,
     anomaly_map: Tensor,
@@ -86,8 +119,9 @@ def overlay(
     value_range: Range | None = (0.0, 1.0),
     caption: str = "",
     threshold: float | None = None,
+    detections: Detections | None = None,
 ) -> Picture:
-    """Draw image, ground truth and anomaly map side by side, with a colour bar and a caption.
+    """Draw image, ground truth, what was found and anomaly map side by side, with a colour bar and a caption.
 
     Args:
         image: (3, H, W) in [0, 1].
@@ -97,19 +131,30 @@ def overlay(
         value_range: The values at the two ends of the colours, ``None`` for the map's own.
         caption: A line below.
         threshold: Regions of the map from this value on get a contour.
+        detections: What a detector found, in pixels of the map; without it there is no panel of it.
     """
     picture = to_picture(image, size or (anomaly_map.shape[1], anomaly_map.shape[0]))
     heated = heat(picture, anomaly_map, value_range)
     title = "anomaly map" if threshold is None else f"anomaly map, contours at {threshold:.3g}"
     if threshold is not None:
         heated = contour(heated, anomaly_map, threshold)
-    panels = [("image", picture), (title, heated)]
+    panels = [("image", picture)]
     if mask is not None:
-        panels = [("image", picture), ("ground truth", outline(picture, mask)), (title, outline(heated, mask))]
+        heated = outline(heated, mask)
+        panels.append(("ground truth", outline(picture, mask)))
+    if detections is not None:
+        size_seen = (anomaly_map.shape[0], anomaly_map.shape[1])
+        panels.append((_count(len(detections)), found(picture, detections, size_seen)))
+    panels.append((title, heated))
     low, high = value_range or (float(anomaly_map.min()), float(anomaly_map.max()))
     bar = _colour_bar(picture.shape[0], f"{low:.2g}", f"{high:.2g}")
     cells = [*(_titled(title, panel) for title, panel in panels), _titled("", bar)]
     return _framed(_side_by_side(cells), below=caption)
+
+
+def panels(titled: Sequence[tuple[str, Picture]], caption: str = "") -> Picture:
+    """Draw pictures side by side, each below its title, and a caption below all."""
+    return _framed(_side_by_side([_titled(title, picture) for title, picture in titled]), below=caption)
 
 
 def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> Picture:
@@ -122,6 +167,47 @@ def fit(size: Size, longest: int) -> Size:
     """Scale a size so that its longer side is ``longest``."""
     scale = longest / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _inside(box: NDArray[np.floating], size: Size) -> tuple[int, int, int, int]:
+    """Return a box in whole pixels, cut at the border of the picture."""
+    x0, y0, x1, y1 = np.clip(np.round(box), 0, [*size, *size]).astype(int).tolist()
+    return x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)
+
+
+def _free_corners(boxes: Sequence[tuple[int, int, int, int]], size: Size) -> list[tuple[int, int]]:
+    """Return where the number of each box goes: into its corner, or to the right of those that are there already."""
+    taken: list[tuple[int, int]] = []
+    for left, top, _, _ in boxes:
+        x, y = min(left, size[0] - TAG_PX), max(0, min(top, size[1] - TAG_PX))
+        steps = ((x + TAG_PX * step, y) for step in range(len(boxes)))
+        free = (at for at in steps if all(max(abs(at[0] - u), abs(at[1] - v)) >= TAG_PX for u, v in taken))
+        taken.append(next(free, (x, y)))
+    return taken
+
+
+def _tagged(picture: Picture, corner: tuple[int, int], place: int) -> Picture:
+    """Write a number, counted from 1, onto its colour."""
+    left, top = corner
+    picture = picture.copy()
+    picture[top : top + TAG_PX, left : left + TAG_PX] = FOUND[place]
+    text = str(place + 1)
+    return _written(picture, [((left + round((TAG_PX - _font().getlength(text)) / 2), top), text)], BACKGROUND)
+
+
+def _legend(lines: Sequence[str]) -> Picture:
+    """Say what each number in a picture stands for, in its colour."""
+    canvas = np.full((LINE_PX * len(lines), LEGEND_PX, 3), BACKGROUND, np.uint8)
+    for place, line in enumerate(lines):
+        canvas = _tagged(canvas, (0, LINE_PX * place), place)
+        canvas = _written(canvas, [((22, LINE_PX * place - 1), _shortened(line, LEGEND_PX - 22))])
+    return canvas
+
+
+def _count(number: int) -> str:
+    if number <= len(FOUND):
+        return f"found: {number or 'nothing'}"
+    return f"found: {number}, the best {len(FOUND)}"
 
 
 def _blended(level: NDArray[np.floating], grey: Picture) -> Picture:

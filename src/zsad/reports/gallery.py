@@ -55,6 +55,16 @@ def sheet(category: str, file: Path, sheets: int) -> Markup:
     return tag("div", heading, region)
 
 
+def restored(files: Mapping[str, Path]) -> Markup:
+    """Show images beside what they may have looked like without their defects, the picture of each image."""
+    figures = []
+    for path, file in files.items():
+        name = f"{file.parent.name} · {Path(path).name}"
+        picture = _picture(file, _HEATMAP_PX, f"restoration of {name}", quality=72)
+        figures.append(tag("figure", picture, tag("figcaption", name), class_="card"))
+    return tag("div", *figures, class_="cards")
+
+
 def _card(one: ImageScore, file: Path) -> Markup:
     name = f"{one.category} · {one.defect or ('defective' if one.is_anomalous else 'good')} · {Path(one.path).name}"
     said = tag("figcaption", name, tag("span", f"score {one.score:+.2f}, p = {one.probability:.3f}", class_="score"))

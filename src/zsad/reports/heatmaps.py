@@ -20,9 +20,10 @@ from zsad.reports.drawing import Range, Size, Thumbnail, contact_sheet, fit, hea
 from zsad.reports.pictures import remove_pictures, save_picture
 from zsad.reports.selection import representative
 from zsad.reports.shortlist import Shortlist
-from zsad.types import Batch, Prediction, Sample
+from zsad.types import Batch, Detections, Prediction, Sample
 
 _SMALLEST_PANEL_PX = 256
+_LARGEST_PANEL_PX = 1024  # methods that see photographs at their own size have maps of that size
 _THUMBNAIL_PX = 180
 _SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 
@@ -89,7 +90,7 @@ class HeatmapWriter(Callback):
     ) -> None:
         """Draw every image. Nothing is known about it, so its folder is the category alone."""
         for shot in _shots(outputs, batch):
-            self._write(shot, self.folder / _folder_name(shot.category))
+            self._write(shot, self.folder / folder_name(shot.category))
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the candidates of all processes and write the sheets."""
@@ -107,7 +108,7 @@ class HeatmapWriter(Callback):
 
     def sheet(self, category: str) -> Path:
         """Return where the contact sheet of a category is."""
-        return self.folder / f"{_folder_name(category)}.png"
+        return self.folder / f"{folder_name(category)}.png"
 
     def _start(self) -> None:
         self._chosen: set[str] | None = None  # paths; None: not known beforehand
@@ -138,10 +139,11 @@ class HeatmapWriter(Callback):
         return limit is None or self._seen[shot.category, shot.is_anomalous] <= limit
 
     def _subfolder(self, category: str, kind: str) -> Path:
-        return self.folder / _folder_name(category) / _folder_name(kind)
+        return self.folder / folder_name(category) / folder_name(kind)
 
     def _write(self, shot: _Shot, folder: Path) -> None:
-        size = fit(self._size(shot), max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape))
+        longest = min(max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape), _LARGEST_PANEL_PX)
+        size = fit(self._size(shot), longest)
         caption = f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
         drawn = overlay(
             shot.image,
@@ -151,6 +153,7 @@ class HeatmapWriter(Callback):
             value_range=self.value_range,
             caption=caption,
             threshold=self.threshold,
+            detections=shot.detections,
         )
         save_picture(drawn, self._free_path(folder, Path(shot.path)))
 
@@ -190,6 +193,7 @@ class _Shot:
     category: str
     kind: str
     path: str
+    detections: Detections | None = None
 
 
 def _shots(prediction: Prediction, batch: Batch) -> Iterator[_Shot]:
@@ -204,6 +208,7 @@ def _shots(prediction: Prediction, batch: Batch) -> Iterator[_Shot]:
             category=category,
             kind=_kind(batch.defect[i], is_anomalous),
             path=batch.path[i],
+            detections=prediction.detections[i] if prediction.detections else None,
         )
 
 
@@ -234,6 +239,6 @@ def _upright_size(path: Path) -> Size:
         return (image.height, image.width) if turned else image.size
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
     """Turn a name from an index into one that stays inside its folder."""
     return re.sub(r"[^\w\-. ]", "_", name).lstrip(".") or "_"

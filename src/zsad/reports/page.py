@@ -52,6 +52,7 @@ class RunPage:
         scores: The scores of single images.
         heatmaps: Path of an image → the heat map that was written of it.
         sheets: Category → its contact sheet.
+        restored: Path of an image → the picture of its restoration to normal.
         threshold: Score from which on an image is called defective.
         robustness: How results change with the images.
         published: Published numbers beside measured ones.
@@ -69,6 +70,7 @@ class RunPage:
     scores: Sequence[ImageScore] = ()
     heatmaps: Mapping[str, Path] = field(default_factory=dict)
     sheets: Mapping[str, Path] = field(default_factory=dict)
+    restored: Mapping[str, Path] = field(default_factory=dict)
     threshold: float | None = None
     robustness: RobustnessTable | None = None
     published: Sequence[Comparison] = ()
@@ -86,6 +88,7 @@ def page(run: RunPage) -> str:
         sections.summary(run.results, run.rows, run.mean_intervals),
         sections.results_table(run.results, run.rows, run.intervals, run.mean_intervals, run.links),
         sections.panels(names, drawn, mean_curves(drawn), run.scores, run.heatmaps, run.sheets, run.threshold),
+        sections.restored(run.restored),
         sections.robustness(table.heading, table.rows, table.remark),
         sections.published(run.published),
         sections.run_card(run.card),

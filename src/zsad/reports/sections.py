@@ -10,6 +10,7 @@ from typing import Any
 
 from zsad.reports.charts import Series, histogram, line_chart
 from zsad.reports.gallery import cards, sheet
+from zsad.reports.gallery import restored as restored_pictures
 from zsad.reports.html_tables import Cell, metric_label, number, table
 from zsad.reports.image_scores import ImageScore
 from zsad.reports.lines import Curves, Line, diagrams
@@ -92,6 +93,17 @@ def panels(
     options = [tag("option", "all categories", value=""), *(tag("option", each, value=each) for each in categories)]
     choice = tag("label", "Show ", tag("select", *options, id="shown"), class_="choice")
     return _section("Curves, scores and images", choice if several else "", *shown)
+
+
+def restored(files: Mapping[str, Path]) -> Markup:
+    """Show defective images restored to normal."""
+    if not files:
+        return Markup()
+    remark = (
+        "The region that the method takes for anomalous, filled from its surroundings, and where that differs from the "
+        "image. An invention, not a measurement."
+    )
+    return _section("Restored to normal", restored_pictures(files), tag("p", remark, class_="remark"))
 
 
 def robustness(heading: Sequence[str], rows: Sequence[Sequence[str | int | float]], remark: str) -> Markup:

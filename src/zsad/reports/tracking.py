@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
@@ -30,6 +31,12 @@ def track(loggers: Sequence[Logger], run: RunPage, folder: Path) -> None:
     """
     for logger in loggers:
         send(logger, run, folder)
+
+
+def end_earlier() -> None:
+    """End what an earlier run of this process, one of a sweep, has left open in W&B: the next would go on with it."""
+    if wandb := sys.modules.get("wandb"):
+        wandb.finish()
 
 
 @singledispatch

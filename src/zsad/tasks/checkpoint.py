@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +12,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from zsad.backbones import foreign
 from zsad.backbones.weights import load_tensors
+from zsad.files import write_whole
+from zsad.tasks.whole_checkpoints import LAST, is_whole, newest_first
+
+log = logging.getLogger("zsad")
 
 KEY = "zsad"  # where a checkpoint keeps its provenance
 _METHOD = "method."
@@ -39,12 +45,17 @@ class Learned:
 def find_checkpoint(path: str | Path) -> Path:
     """Return the file meant by a path: itself, or the last checkpoint of a run folder.
 
+    Where the last one is damaged, it is the newest that is not.
+
     Raises:
         FileNotFoundError: If there is none.
     """
     path = Path(path).expanduser()
-    candidates = [path, path / "checkpoints" / "last.ckpt", path / "last.ckpt"]
+    candidates = [path, path / "checkpoints" / LAST, path / LAST]
     found = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if found is not None and found != path and not is_whole(found):
+        damaged, found = found, next(filter(is_whole, newest_first(path)), found)
+        log.warning("note: %s is damaged, taking %s", damaged, found)
     if found is None:
         raise FileNotFoundError(
             f"no checkpoint at {path}. A finished training leaves runs/train/NAME/checkpoints/last.ckpt; "
@@ -110,7 +121,7 @@ def check_fit(method: Any, learned: Learned, source: str) -> None:
         ValueError: If a tensor is missing, unknown or of another shape, or a published file was learned with another
             text tower; the message names the setting to change.
     """
-    problems = _misfits(learned_tensors(method), learned.tensors)
+    problems = _shortened(_misfits(learned_tensors(method), learned.tensors))
     maker, user = learned.provenance.get("method"), type(method).__name__
     if maker not in (None, user):
         problems.insert(0, f"it was learned by {maker}, this run uses {user}")
@@ -131,10 +142,14 @@ def save_prompts(path: Path, method: Any, provenance: Mapping[str, Any]) -> None
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in learned_tensors(method).items()}
     if path.suffix == ".safetensors":
-        save_file(tensors, path, metadata={KEY: json.dumps(provenance)})
+        write_whole(path, save(tensors, metadata={KEY: json.dumps(provenance)}))
+    elif path.suffix == ".pth" and not hasattr(method, "prompts"):
+        raise ValueError(f"no published form for what {type(method).__name__} learns: export to .safetensors")
     elif path.suffix == ".pth":
         prompts = {name.removeprefix(_PROMPTS): tensor for name, tensor in tensors.items()}
-        torch.save(foreign.write_published(prompts, method.prompts.tokens, _embedded(method)), path)
+        buffer = io.BytesIO()
+        torch.save(foreign.write_published(prompts, method.prompts.tokens, _embedded(method)), buffer)
+        write_whole(path, buffer.getvalue())
     else:
         raise ValueError(
             f"cannot export to {path.name}: expected a name in .safetensors, or .pth for the published form"
@@ -185,6 +200,11 @@ def _misfits(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[st
         if name in theirs and own[name].shape != theirs[name].shape
     ]
     return [*(f"missing {name}" for name in missing), *(f"unknown {name}" for name in unknown), *shapes]
+
+
+def _shortened(problems: list[str], most: int = 12) -> list[str]:
+    more = len(problems) - most
+    return problems if more <= 0 else [*problems[:most], f"and {more} more"]
 
 
 def _describe(provenance: Mapping[str, Any]) -> str:

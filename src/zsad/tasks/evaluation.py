@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from lightning import LightningModule
 from torch import nn
 
+from zsad.tasks.halving import InHalves
 from zsad.tasks.metrics import CategoryMetrics
 from zsad.types import Batch, Prediction, Results, Sample
 
@@ -18,7 +19,8 @@ class ZeroShotEvaluation(LightningModule):
 
     Args:
         method: ``forward(image, category) -> Prediction``. A few-shot method has ``remember(category, images)``, too,
-            called for every category before the first image, where the data come with references; and ``forget()``.
+            called for every category before the first image, where the data come with references; and ``forget()``. A
+            method with words for certain datasets has ``enter(dataset)``, called before the first image of a test.
         metrics: Makes the metrics for the categories of the tested dataset.
     """
 
@@ -27,6 +29,7 @@ class ZeroShotEvaluation(LightningModule):
         self.method = method
         self.results: Results | None = None
         self._make_metrics = metrics
+        self._in_halves = InHalves()
 
     def setup(self, stage: str) -> None:
         """Make the metrics of the categories that will be tested, the same on every process.
@@ -40,7 +43,8 @@ class ZeroShotEvaluation(LightningModule):
             self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
 
     def on_test_start(self) -> None:
-        """Show the method its references."""
+        """Tell the method which dataset comes, and show it its references."""
+        self._enter()
         self._show_references()
 
     def on_predict_start(self) -> None:
@@ -60,8 +64,13 @@ class ZeroShotEvaluation(LightningModule):
         self.log_dict({f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=True)
 
     def predict_step(self, batch: Batch) -> Prediction:
-        """Predict a batch."""
-        return self.method(batch.image, batch.category)
+        """Predict a batch, in halves where memory does not hold it."""
+        return self._in_halves(self.method, batch.image, batch.category)
+
+    def _enter(self) -> None:
+        """Tell a method with words for certain datasets which one comes."""
+        if hasattr(self.method, "enter"):
+            self.method.enter(self.trainer.datamodule.name)  # type: ignore[attr-defined, operator]
 
     def _references(self) -> dict[str, list[Sample]]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -141,7 +141,17 @@ class MapMetrics(Metric):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
-        """Add maps and masks (B, H, W)."""
+        """Add maps and masks (B, H, W).
+
+        Raises:
+            ValueError: If they are of another size than those before.
+        """
+        if self.maps and self.maps[0].shape[1:] != anomaly_map.shape[1:]:
+            (height, width), (high, wide) = self.maps[0].shape[1:], anomaly_map.shape[1:]
+            raise ValueError(
+                f"{', '.join(self.measures)} need maps of one size, and the images are of {width} x {height} and of "
+                f"{wide} x {high} px: compare them as squares with +metrics.side_px=400, or metrics=saa"
+            )
         self.maps.append(anomaly_map.cpu())
         self.masks.append(mask.cpu())
 

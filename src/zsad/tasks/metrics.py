@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zsad.maths import bootstrap
 from zsad.maths.bootstrap import Formula
 from zsad.maths.ranking import Ranking, SortedRanking
+from zsad.maths.resample import nearest, upsample
 from zsad.tasks.metric_states import (
     BinnedPixelMetrics,
     ImageMetrics,
@@ -40,6 +41,9 @@ class CategoryMetrics(nn.Module):
         intervals: Formulas of ``zsad.maths.points`` for the image metrics that get a confidence interval, by name.
         replicates: Resampled datasets behind an interval.
         seed: Of the resampling.
+        side_px: Maps (bilinear) and masks (nearest) are compared as squares of this side, as in the evaluation of SAA+;
+            ``None``: at the size that the method was given. Metrics over whole maps of images of different sizes need
+            it.
 
     Attributes:
         rankings: After ``compute``, the rankings of images and of pixels behind each category's metrics.
@@ -57,6 +61,7 @@ class CategoryMetrics(nn.Module):
         intervals: Mapping[str, Formula] | None = None,
         replicates: int = 1000,
         seed: int = 0,
+        side_px: int | None = None,
     ):
         super().__init__()
         self.categories = tuple(dict.fromkeys(categories))
@@ -65,6 +70,7 @@ class CategoryMetrics(nn.Module):
         self.pixel = nn.ModuleList(_pixel_metrics(pixel, bins) for _ in self.categories)
         self.maps = nn.ModuleList(MapMetrics(maps or {}) for _ in self.categories)
         self.formulas, self.replicates, self.seed = dict(intervals or {}), replicates, seed
+        self.side_px = side_px
         self.rankings: dict[str, tuple[Ranking, Ranking]] = {}
         self.intervals: dict[str, dict[str, Interval]] = {}
         self.mean_intervals: dict[str, Interval] = {}
@@ -72,9 +78,11 @@ class CategoryMetrics(nn.Module):
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Add what was predicted for a batch.
 
-        Raises ValueError for NaN or infinite predictions, naming the image, and for unknown categories.
+        Raises ValueError for NaN or infinite predictions, naming the image, for unknown categories, and for images of
+        different sizes where whole maps are kept as they are.
         """
         _check_finite(prediction, batch)
+        maps, masks = self._compared(prediction.map.detach().float(), batch.mask)
         indices = [self._index(category) for category in batch.category]
         for index in dict.fromkeys(indices):
             rows = torch.tensor([one == index for one in indices], device=prediction.score.device)
@@ -82,7 +90,7 @@ class CategoryMetrics(nn.Module):
             rows = rows & batch.has_mask
             for kept in (self.pixel[index], self.maps[index]):
                 if kept.measures and rows.any():
-                    cast("Any", kept).update(prediction.map[rows].detach().float(), batch.mask[rows])
+                    cast("Any", kept).update(maps[rows], masks[rows])
 
     def compute(self) -> Results:
         """Return the values of all metrics, the same on every process."""
@@ -106,6 +114,12 @@ class CategoryMetrics(nn.Module):
         """Forget everything that was added."""
         for kept in (*self.image, *self.pixel, *self.maps):
             cast("Any", kept).reset()
+
+    def _compared(self, maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        if self.side_px is None:
+            return maps, masks
+        side = (self.side_px, self.side_px)
+        return upsample(maps, side), nearest(masks, side)
 
     def _resample(self) -> None:
         """Fill the intervals. Each category has a seed of its own, or their draws would move together."""

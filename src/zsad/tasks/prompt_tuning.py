@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, DistributedSampler
 
 from zsad.tasks.checkpoint import (
     KEY,
@@ -19,17 +22,24 @@ from zsad.tasks.checkpoint import (
     read_learned,
 )
 from zsad.tasks.evaluation import ZeroShotEvaluation
+from zsad.tasks.feature_cache import FeatureCache
 from zsad.tasks.metrics import CategoryMetrics
+from zsad.tasks.shares import Shares
 from zsad.types import Batch
+
+log = logging.getLogger("zsad")
 
 
 class PromptTuning(ZeroShotEvaluation):
     """Evaluation, and the training before it. Checkpoints hold what was learned and on what, never the backbone.
 
     Args:
-        method: A method with a ``loss(batch)`` of named, weighted terms; training minimises their sum.
+        method: A method with a ``loss(batch)`` of named, weighted terms; training minimises their sum. With ``see``,
+            ``loss_of`` and ``sight`` it can learn from cached features, too.
         metrics: Makes the metrics for the categories of the tested dataset.
         optimizer: Makes the optimizer for the parameters that learn.
+        feature_cache: Keeps what the frozen backbone sees, so that it looks at each training image once; ``None``:
+            it looks in every epoch.
     """
 
     def __init__(
@@ -37,24 +47,70 @@ class PromptTuning(ZeroShotEvaluation):
         method: nn.Module,
         metrics: Callable[[Sequence[str]], CategoryMetrics],
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        feature_cache: FeatureCache | None = None,
     ) -> None:
         super().__init__(method, metrics)
         self.strict_loading = False  # the frozen backbone is not in a checkpoint; on_load_checkpoint checks the rest
         self.provenance: dict[str, Any] = {"method": type(method).__name__}
+        self.feature_cache = feature_cache
         self._make_optimizer = optimizer
+
+    def setup(self, stage: str) -> None:
+        """Open the feature cache before a training, and let the data ask it.
+
+        Raises:
+            ValueError: If the method cannot learn from cached features.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.feature_cache is not None:
+            self.feature_cache.open(self.method, str(self.trainer.precision), self.trainer.world_size)
+            self.trainer.datamodule.recall = self.feature_cache.recall  # type: ignore[attr-defined]
+            if self.trainer.is_global_zero:
+                log.info("feature cache: %s", self.feature_cache)
+
+    def on_fit_start(self) -> None:
+        """Tell the method which dataset comes."""
+        self._enter()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Give the optimizer the learned parameters alone."""
         return self._make_optimizer([parameter for parameter in self.method.parameters() if parameter.requires_grad])
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch; every term is logged under its name."""
-        terms: dict[str, Tensor] = self.method.loss(batch)  # type: ignore[operator]
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; every term is logged under its name.
+
+        Several processes, or accumulated batches, learn what one process learns from batches as large as all of
+        theirs together.
+        """
+        shares, rank = self._shares(batch), self.trainer.global_rank
+        images = shares.images_of(batch_idx, rank)
+        terms = self._terms(batch.first(max(images, 1)))  # of no image there would be no gradients to share
         loss = torch.stack(list(terms.values())).sum()
         means = {f"train/{name}": term.detach() for name, term in terms.items()} | {"train/total": loss.detach()}
-        self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        # The mean of the processes' sizes is rounded down to a whole number, which must not change it.
+        size = images * self.trainer.world_size
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))  # of this step, for the progress bar
-        return loss
+        return loss * shares.weight(batch_idx, rank)
+
+    def _terms(self, batch: Batch) -> dict[str, Tensor]:
+        method: Any = self.method
+        if self.feature_cache is None:
+            return method.loss(batch)
+        return method.loss_of(self.feature_cache.features_of(batch, method.see), batch)
+
+    def _shares(self, batch: Batch) -> Shares:
+        """Return how the epoch is dealt out; a loader that deals out nothing gives every process all it has."""
+        loader, trainer = self.trainer.train_dataloader, self.trainer
+        if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, DistributedSampler):
+            return Shares(sys.maxsize, len(batch))
+        return Shares(
+            images=len(loader.dataset),  # type: ignore[arg-type]
+            batch_size=loader.batch_size or len(batch),
+            processes=trainer.world_size,
+            batches=int(trainer.num_training_batches),
+            accumulated=trainer.accumulate_grad_batches,
+        )
 
     def load_prompts(self, path: str | Path) -> dict[str, Any]:
         """Load prompts from a checkpoint, exported prompts or a published file; return their provenance.

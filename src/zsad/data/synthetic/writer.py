@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from zsad.data.synthetic.marks import GRADES
 from zsad.data.synthetic.world import WORLDS, render, stream
+from zsad.files import write_whole
 
 _RECIPE = "synthetic.json"
 _VERSION = 1  # to be raised whenever the same recipe gives other pictures
@@ -106,10 +107,9 @@ def _sign(root: Path, recipe: Recipe) -> None:
     text = json.dumps({"version": _VERSION, **asdict(recipe)}, indent=1) + "\n"
     path = root / _RECIPE
     if not path.exists():
-        if any(root.iterdir()):
+        if any(file.suffix != ".partial" for file in root.iterdir()):  # what a killed process had begun to write
             raise ValueError(f"{root} is not empty and holds no {_RECIPE}; choose an empty or a new folder.")
-        path.with_suffix(".partial").write_text(text)
-        path.with_suffix(".partial").rename(path)
+        write_whole(path, text)
     elif path.read_text() != text:
         raise ValueError(
             f"{root} holds pictures made with other parameters (see {path}); choose another folder or delete this one."

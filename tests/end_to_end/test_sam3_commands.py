@@ -1,0 +1,160 @@
+"""SAM 3 as a user runs it, tiny and random: tested as it is, trained, tested with what it learned, predicting."""
+
+from __future__ import annotations
+
+import csv
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from zsad import build
+from zsad.cli import app
+from zsad.data.roots import write_json
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "model=sam3",
+    "backbone=sam3_random",
+    "backbone.input_size=56",
+    "model.method.prompts.num_prompts=2",
+    "dataset.num_workers=0",
+    "trainer=cpu",
+]
+Run = Callable[..., Path]
+
+
+@contextmanager
+def arguments(script: str, *given: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [script, *given])
+        GlobalHydra.instance().clear()
+        yield
+        GlobalHydra.instance().clear()
+
+
+def zsad(*given: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in given])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten pictures, not square, every second with a bright patch, and an index that takes them for magnetic tiles."""
+    place, rng, entries = tmp_path_factory.mktemp("place"), np.random.default_rng(0), []
+    (place / "pictures").mkdir()
+    for number in range(10):
+        pixels, mask = rng.integers(60, 120, (40, 60, 3), dtype=np.uint8), np.zeros((40, 60), dtype=np.uint8)
+        if number % 2:
+            mask[10:20, 20:40] = 255
+            pixels[mask > 0] = 250
+        Image.fromarray(pixels).save(place / "pictures" / f"{number}.png")
+        Image.fromarray(mask).save(place / "pictures" / f"{number}_mask.png")
+        entries.append(
+            {
+                "img_path": f"{number}.png",
+                "mask_path": f"{number}_mask.png" if number % 2 else "",
+                "cls_name": "magnetic_tile" if number < 6 else "wheel",
+                "specie_name": "spot" if number % 2 else "good",
+                "anomaly": number % 2,
+            }
+        )
+    table = {name: [e for e in entries if e["cls_name"] == name] for name in ("magnetic_tile", "wheel")}
+    write_json(place / "index.json", {"train": {}, "test": table})
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Run:
+    def run(script: str, *given: str) -> Path:
+        folder = place / f"{script}_{len(list(place.iterdir()))}"
+        data = ["dataset=mtd", f"dataset.index={place}/index.json", f"dataset.root={place}/pictures"]
+        common = [*TINY, *data, f"hydra.run.dir={folder}"]
+        with arguments(f"{script}.py", *common, *given):
+            runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def zero_shot(run: Run) -> Path:
+    return run("test")
+
+
+@pytest.fixture(scope="module")
+def trained(run: Run) -> Path:
+    return run("train", "epochs=1", "model.optimizer.lr=1e-3", "model.method.learned_vectors=2")
+
+
+def test_it_is_tested_without_having_learned_and_leaves_table_pictures_and_report(zero_shot: Path) -> None:
+    rows = list(csv.DictReader((zero_shot / "results.csv").open()))
+    assert {row["category"] for row in rows} >= {"magnetic_tile", "wheel"}
+    assert (zero_shot / "report.html").is_file()
+    assert any((zero_shot / "heatmaps").rglob("*.png"))
+    assert "not zero-shot" not in (zero_shot / "results.md").read_text()
+
+
+def test_the_same_command_gives_the_same_table(run: Run, zero_shot: Path) -> None:
+    assert (run("test") / "results.csv").read_bytes() == (zero_shot / "results.csv").read_bytes()
+
+
+def test_a_checkpoint_holds_what_learned_and_the_fingerprint_of_what_did_not(trained: Path) -> None:
+    content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    names = set(content["state_dict"])
+    assert "method.learned" in names
+    assert not any("towers" in name for name in names)
+    assert list(content["zsad"]["weights"]) == ["backbone.towers"]
+    assert "no words for wheel of mtd" in (trained / "train.log").read_text(), "it was not told what it learns from"
+
+
+def test_what_it_learned_changes_its_results(run: Run, trained: Path, zero_shot: Path) -> None:
+    tested = run("test", f"ckpt_path={trained}", "model.method.learned_vectors=2")
+    assert (tested / "results.csv").read_bytes() != (zero_shot / "results.csv").read_bytes()
+    assert "other weights" not in (tested / "results.md").read_text()
+
+
+def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_read(run: Run, trained: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("test", f"ckpt_path={trained}")
+    assert "unknown learned" in str(stopped.value)
+    with pytest.raises(SystemExit) as stopped:
+        run("test", f"ckpt_path={trained}", "model.method.tuned=false")
+    assert "more" in str(stopped.value)
+
+
+def test_predicting_needs_no_checkpoint_and_takes_one(place: Path, trained: Path, tmp_path: Path) -> None:
+    images = [place / "pictures" / "1.png", place / "pictures" / "2.png"]
+    tiny = [part for setting in TINY[2:4] for part in ("--set", setting)]
+    done = zsad("predict", "sam3", *images, "--backbone", "sam3_random", "--out", tmp_path / "plain", *tiny)
+    assert done.exit_code == 0, done.output
+    assert len(list(csv.DictReader((tmp_path / "plain" / "scores.csv").open()))) == 2
+    done = zsad("predict", trained, *images, "--out", tmp_path / "learned", "--set", "backbone.input_size=56")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "learned" / "scores.csv").read_text() != (tmp_path / "plain" / "scores.csv").read_text()
+
+
+def test_what_was_learned_is_exported_and_the_untrained_is_not(trained: Path, tmp_path: Path) -> None:
+    given = ("--set", "backbone.input_size=56")
+    done = zsad("export", trained, tmp_path / "tuned.safetensors", *given)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "tuned.safetensors").is_file()
+    refused = zsad("export", trained, tmp_path / "tuned.pth", *given)
+    assert "export to .safetensors" in str(refused.exception)
+    refused = zsad("export", "sam3", tmp_path / "nothing.safetensors", "--backbone", "sam3_random")
+    assert "nothing to export" in str(refused.exception)
+
+
+@pytest.mark.parametrize("model", ["sam3", "sam3_gated", "sam3_vectors"])
+@pytest.mark.parametrize("script", ["train", "test"])
+def test_the_documented_choices_build(script: str, model: str) -> None:
+    given = [f"model={model}", "backbone=sam3_random", "dataset=visa", "paths.output_dir=/nowhere"]
+    method = build.build(build.compose(script, given).model).method
+    method.enter("visa")
+    assert "burn mark" in method.concepts.phrases("pcb1")
