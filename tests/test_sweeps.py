@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -270,8 +271,9 @@ def test_an_interrupted_pool_takes_its_runs_with_it(tmp_path: Path) -> None:
             os.kill(int(file.read_text()), 0)
 
 
-def test_a_pool_without_workers_is_refused() -> None:
+@pytest.mark.parametrize("workers", [0, "many"])
+def test_a_pool_without_workers_is_refused(workers: Any) -> None:
     from hydra_plugins.zsad_launchers import LocalPool
 
-    with pytest.raises(ValueError, match=r"hydra.launcher.workers=0: expected 1 or more"):
-        LocalPool(workers=0)
+    with pytest.raises(ValueError, match=rf"hydra.launcher.workers={workers}: expected 1 or more"):
+        LocalPool(workers=workers)

@@ -31,6 +31,8 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     >>> is_group = ["dataset", "model"].__contains__
     >>> gathered(["-m", "dataset=visa", "seed=1,2"], is_group)[3:]
     ['sweep=visa_seed1+2', "hydra.sweep.subdir='${name}${varied:seed}'"]
+    >>> gathered(["seed=1,2", "-m"], is_group)
+    ['seed=1,2', 'sweep=seed1+2', "hydra.sweep.subdir='${name}${varied:seed}'", '-m']
     >>> gathered(["dataset=visa", "seed=1"], is_group)
     ['dataset=visa', 'seed=1']
     """
@@ -44,11 +46,14 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     except HydraException:
         return given  # Hydra says it better
     keys = {one.key_or_group for one in overrides}
+    added = []
     if "sweep" not in keys:
-        given.append(f"sweep={name}")
+        added.append(f"sweep={name}")
     if "hydra.sweep.subdir" not in keys:
-        given.append(f"hydra.sweep.subdir='${{name}}{f'${{varied:{swept}}}' if swept else ''}'")
-    return given
+        added.append(f"hydra.sweep.subdir='${{name}}{f'${{varied:{swept}}}' if swept else ''}'")
+    # Beside the others: flags may follow them, and Hydra reads one row of overrides alone.
+    place = 1 + max((i for i, one in enumerate(given) if not one.startswith("-")), default=len(given) - 1)
+    return [*given[:place], *added, *given[place:]]
 
 
 def varied(*keys: str, root: DictConfig, is_group: IsGroup) -> str:

@@ -283,14 +283,14 @@ def test_a_damaged_a_dangerous_a_wrong_and_a_missing_file_are_refused(tmp_path: 
 
 def test_the_frame_of_boxes_has_the_published_rounding() -> None:
     assert sam.letterbox((70, 96), 1024) == (747, 1024)
+    moved = sam.to_frame(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (70, 96), (747, 1024))
+    torch.testing.assert_close(moved, torch.tensor([[10 * 1024 / 96, 20 * 747 / 70, 30 * 1024 / 96, 40 * 747 / 70]]))
 
 
 def test_an_image_much_longer_than_high_keeps_a_row() -> None:
     segmenter = sam.SAM(None, architecture=SAM1)
     (mask,) = segmenter.masks(segmenter.encode(torch.rand(3, 2, 300)), torch.tensor([[10.0, 0.0, 90.0, 2.0]]))
     assert mask.shape == (1, 2, 300)
-    moved = sam.to_frame(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (70, 96), (747, 1024))
-    torch.testing.assert_close(moved, torch.tensor([[10 * 1024 / 96, 20 * 747 / 70, 30 * 1024 / 96, 40 * 747 / 70]]))
 
 
 def test_nothing_to_build_is_said() -> None:

@@ -62,7 +62,7 @@ def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(run: Ru
     for folder in (place / "runs").iterdir():
         if folder.is_dir():
             tables[folder.name] = list(csv.DictReader((folder / "results.csv").open()))[-1]
-    zero, two = (tables[f"winclip_mtd_from_nothing{ending}"] for ending in ("", "_2shot_seed111"))
+    zero, two = (tables[f"winclip_mtd_from_nothing_{ending}"] for ending in ("k_shot0", "2shot_seed111"))
     assert (zero["normal"], two["normal"]) == ("3", "1")
     assert zero["remarks"] == ""
     assert two["remarks"].startswith("2-shot, not zero-shot: 2 normal images of each category, drawn with seed 111")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zsad.backbones.grounding_dino import Grounding
 from zsad.maths.regions import iou
-from zsad.methods.found import Found, check_range, find, join, readable, without_duplicates
+from zsad.methods.found import Found, check_range, find, join, readable, require_verb, without_duplicates
 
 WORDS = ["[CLS]", "crack", "on", "nut", ".", "[SEP]"]
 SHARES = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.9])  # few, so that many lie exactly on a threshold
@@ -118,3 +118,8 @@ def test_corners_are_pixels_of_the_image() -> None:
 
 def test_phrases_for_people_have_no_marks() -> None:
     assert readable("[CLS] defect on. ##um [SEP]") == "defect on um"
+
+
+def test_a_backbone_of_another_kind_is_refused_with_one_that_fits() -> None:
+    with pytest.raises(ValueError, match=r"got Linear, expected one that can look: backbone=grounded_sam"):
+        require_verb(torch.nn.Linear(1, 1), "look", "backbone=grounded_sam")

@@ -14,6 +14,7 @@ import torch
 from zsad.maths import curves, histogram
 from zsad.maths.components import region_weights
 from zsad.maths.curves import rank_labelled, rank_pixels
+from zsad.maths.filled_overlap import aupro_filled
 from zsad.maths.histogram import BinnedRanking
 from zsad.maths.region_f1 import region_f1, region_f1_matched
 
@@ -120,3 +121,10 @@ def test_saa_region_f1(saa_metrics_case: dict[str, Any]) -> None:
         published = float(saa_metrics_case[name])  # computed in float32
         assert abs(region_f1(maps, masks, iou=iou, steps=steps) - published) <= 1e-6, name
         assert region_f1_matched(maps, masks, iou=iou, steps=steps) <= 1
+
+
+def test_saa_region_overlap(saa_metrics_case: dict[str, Any]) -> None:
+    if "metric_p_pro" not in saa_metrics_case:
+        pytest.skip("the file holds no metric_p_pro")
+    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    assert abs(aupro_filled(maps, masks) - float(saa_metrics_case["metric_p_pro"]) / 100) <= 1e-5

@@ -23,7 +23,7 @@ from zsad.backbones.grounding_dino import Grounding, normalized
 from zsad.backbones.language import Words, spoken
 from zsad.maths import regions, run_lengths
 from zsad.maths.resample import min_max
-from zsad.methods.found import Found, check_range, find, readable
+from zsad.methods.found import Found, check_range, find, readable, require_verb
 from zsad.types import Detections, Prediction, RunLengths
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ class DOTPrompt(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
+        require_verb(backbone, "look", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(0, nms_iou=1 if nms_iou is None else nms_iou)
         check_range(0, size_threshold=1 if size_threshold is None else size_threshold)

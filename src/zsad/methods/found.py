@@ -70,6 +70,16 @@ def check_range(least: float | int = 0, most: float | int = math.inf, **settings
             raise ValueError(f"{name}={value!r}: expected a number {expected}")
 
 
+def require_verb(backbone: object, verb: str, choices: str) -> None:
+    """Refuse a backbone of another kind, before it is asked for what it cannot do.
+
+    Raises:
+        ValueError: If it lacks the verb; the message names backbones that have it.
+    """
+    if not hasattr(backbone, verb):
+        raise ValueError(f"backbone: got {type(backbone).__name__}, expected one that can {verb}: {choices}")
+
+
 def find(
     grounding: Grounding,
     *,

@@ -23,7 +23,7 @@ from zsad.maths import run_lengths, saliency
 from zsad.maths.regions import MaskFusion, means_inside
 from zsad.maths.resample import upsample
 from zsad.methods.defect_words import DefectPrompts, DefectWords
-from zsad.methods.found import Found, check_range, find, join, readable, without_duplicates
+from zsad.methods.found import Found, check_range, find, join, readable, require_verb, without_duplicates
 from zsad.types import Detections, Prediction, RunLengths
 
 FUSIONS = {"code": MaskFusion.code, "paper": MaskFusion.paper}
@@ -92,6 +92,7 @@ class SAA(nn.Module):
             raise ValueError(f"fusion={fusion!r}: expected one of {', '.join(FUSIONS)}")
         if saliency_factor < 0:
             raise ValueError(f"saliency_factor={saliency_factor}: expected 0 (saliency does not count) or more")
+        require_verb(backbone, "look", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(1, farthest=farthest, image_px=image_px, objects_px=objects_px)
         if nms_iou is not None and not 0 < nms_iou <= 1:

@@ -21,7 +21,7 @@ from zsad.backbones.sam3_light import Concepts, ImageFeatures
 from zsad.maths import losses, regions, run_lengths
 from zsad.maths.resample import upsample
 from zsad.methods.concept_prompts import ConceptPrompts
-from zsad.methods.found import check_range
+from zsad.methods.found import check_range, require_verb
 from zsad.types import Batch, Detections, Prediction
 
 IMAGE_SCORES = ("both", "instance", "map")
@@ -110,6 +110,7 @@ class SAM3(nn.Module):
             raise ValueError(f"reduce={reduce!r}: expected one of {', '.join(REDUCE)}")
         if image_score not in IMAGE_SCORES:
             raise ValueError(f"image_score={image_score!r}: expected one of {', '.join(IMAGE_SCORES)}")
+        require_verb(backbone, "segment", "backbone=sam3, sam3_fast")
         check_range(0, 1, alpha=alpha, confidence_threshold=confidence_threshold, iou_threshold=iou_threshold)
         check_range(1, top_queries=top_queries)
         check_range(0, learned_vectors=learned_vectors)

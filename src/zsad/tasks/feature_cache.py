@@ -53,7 +53,7 @@ class FeatureCache:
     def __init__(self, folder: str | Path, dtype: str = "float32", limit_gb: int | float = 50.0) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"feature_cache.dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
-        if limit_gb <= 0:
+        if not isinstance(limit_gb, (int, float)) or limit_gb <= 0:
             raise ValueError(f"feature_cache.limit_gb={limit_gb}: expected a size in GB above 0")
         self.folder = Path(folder).expanduser()
         self.dtype = dtype
