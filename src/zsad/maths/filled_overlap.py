@@ -58,7 +58,7 @@ def _filled_regions(mask: Bool[Tensor, "h w"]) -> Iterator[tuple[np.ndarray, int
     labels = label_regions(mask).numpy()
     for number in range(1, labels.max() + 1):
         region = labels == number
-        yield ndimage.binary_fill_holes(region, _TOUCHING), int(region.sum())
+        yield np.asarray(ndimage.binary_fill_holes(region, _TOUCHING)), int(region.sum())
 
 
 def _above(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
