@@ -109,7 +109,9 @@ def test_killed_twenty_times_a_run_comes_to_the_same_end(place: Path, tmp_path: 
 
 @pytest.fixture
 def run(place: Path, tmp_path: Path) -> Iterator[Run]:
-    """Run train.py or test.py in this process and return its folder."""
+    """Run train.py or test.py in this process and return its folder; on one thread, as the others, to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
 
     def run(script: str, *given: str, folder: str = "run") -> Path:
         with pytest.MonkeyPatch.context() as patch:
@@ -120,6 +122,7 @@ def run(place: Path, tmp_path: Path) -> Iterator[Run]:
 
     yield run
     GlobalHydra.instance().clear()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
