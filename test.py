@@ -8,41 +8,51 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zsad import build, guards, restarts
+from zsad import distributed
+from zsad.config import checkpoint_settings, compose, errors, instantiate
+from zsad.runs import preflight, resume
 
 
-@hydra.main(version_base="1.3", config_path=str(build.CONF), config_name="test")
+@hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="test")
 def main(config: DictConfig) -> None:
     """Compose, build, test, report; on several datasets one after the other, with the same networks."""
-    with build.clear_errors(), restarts.recorded(config, "test") as run:
-        guards.check_test(config, run)
+    with errors.clear_errors(), resume.recorded(config, "test") as run:
+        preflight.check_test(config, run)
         if run.nothing_left():
             return
-        from zsad import runs, summary  # torch: not before the cheap mistakes are excluded
+        from zsad.runs import provenance, results, several_datasets  # torch: not before the cheap mistakes are excluded
 
-        configs = build.for_each_dataset(config)
-        build.seed_everything(config)
-        data = runs.set_up({name: build.build(one.dataset) for name, one in configs.items()}, config.skip_missing)
-        task, settings, tested = build.build(config.model), build.settings(config), summary.Summary()
+        configs = compose.for_each_dataset(config)
+        instantiate.seed_everything(config)
+        data = results.set_up(
+            {name: instantiate.build(one.dataset) for name, one in configs.items()}, config.skip_missing
+        )
+        task, settings, tested = (
+            instantiate.build(config.model),
+            checkpoint_settings.settings(config),
+            several_datasets.Summary(),
+        )
         learned = task.load_prompts(config.ckpt_path) if config.ckpt_path else None
-        changes = build.build(config.robustness)
-        guards.clear_run_folder(config, run)
+        changes = instantiate.build(config.robustness)
+        preflight.clear_run_folder(config, run)
         run.begin()
         for name, one in data.items():
             own, folder = configs[name], Path(configs[name].paths.output_dir)
-            about = runs.About(build.plain(own), build.chosen(), learned, restarts.decisions(own), build.departures())
+            about = results.About(
+                compose.plain(own), compose.chosen(), learned, resume.decisions(own), checkpoint_settings.departures()
+            )
             if config.test_on and not config.overwrite and tested.restore(name, folder, about):
                 continue
-            trainer = build.build_trainer(own)
-            notes = runs.inspect(task, one, learned=learned, settings=settings)
+            trainer = instantiate.build_trainer(own)
+            notes = provenance.inspect(task, one, learned=learned, settings=settings)
             trainer.test(task, one, verbose=False)
-            robustness = changes and changes.run(task.method, one, build.quiet_trainer(config), folder)
-            beside = runs.write_test(task, trainer, folder, about, notes, robustness)
+            robustness = changes and changes.run(task.method, one, instantiate.quiet_trainer(config), folder)
+            beside = results.write_test(task, trainer, folder, about, notes, robustness)
             tested.add(name, task.results, notes, beside)
-        if restarts.is_first_process():
-            tested.write(Path(config.paths.output_dir), build.chosen()["model"], several=bool(config.test_on))
+        if distributed.is_first_process():
+            tested.write(Path(config.paths.output_dir), compose.chosen()["model"], several=bool(config.test_on))
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = build.read_arguments(sys.argv[1:])
+    sys.argv[1:] = compose.read_arguments(sys.argv[1:])
     main()

@@ -9,38 +9,39 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from zsad import build, guards, restarts
+from zsad.config import checkpoint_settings, compose, errors, instantiate
+from zsad.runs import preflight, resume
 
 log = logging.getLogger("zsad")
 
 
-@hydra.main(version_base="1.3", config_path=str(build.CONF), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="train")
 def main(config: DictConfig) -> None:
     """Compose, build, fit."""
-    with build.clear_errors(), restarts.recorded(config, "training") as run:
-        guards.require_trainable(config)
-        guards.require_known_tiling(config)
+    with errors.clear_errors(), resume.recorded(config, "training") as run:
+        preflight.require_trainable(config)
+        preflight.require_known_tiling(config)
         if run.nothing_left():
             return
-        resume_from = guards.resume_path(config, run)
-        from zsad import runs  # torch: not before the cheap mistakes are excluded
+        resume_from = preflight.resume_path(config, run)
+        from zsad.runs import provenance, results  # torch: not before the cheap mistakes are excluded
 
-        build.seed_everything(config)
-        data = build.build(config.dataset)
+        instantiate.seed_everything(config)
+        data = instantiate.build(config.dataset)
         data.setup("fit")  # a mistake in the data shows before any weights are read
-        task = build.build(config.model)
-        task.provenance = runs.provenance(
-            task, data, chosen=build.chosen(), settings=build.settings(config), seed=config.seed
+        task = instantiate.build(config.model)
+        task.provenance = provenance.provenance(
+            task, data, chosen=compose.chosen(), settings=checkpoint_settings.settings(config), seed=config.seed
         )
-        trainer = build.build_trainer(config)
+        trainer = instantiate.build_trainer(config)
         if trainer.is_global_zero:
-            runs.announce_training(task.provenance)
-        guards.clear_run_folder(config, run, resume_from)
+            results.announce_training(task.provenance)
+        preflight.clear_run_folder(config, run, resume_from)
         run.begin()
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
-        runs.write_training(task, trainer, Path(config.paths.output_dir), config=build.plain(config))
+        results.write_training(task, trainer, Path(config.paths.output_dir), config=compose.plain(config))
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = build.read_arguments(sys.argv[1:])
+    sys.argv[1:] = compose.read_arguments(sys.argv[1:])
     main()

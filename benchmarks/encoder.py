@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsad import build
-from zsad.backbones.clip import CLIP, resize_positions
+from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.config import compose, instantiate
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 
 Side = Callable[[], Sequence[Tensor]]
 
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="also compare this many images in one call")
     arguments = parser.parse_args()
     options = [f"backbone={arguments.backbone}", "backbone.pretrained=null", "paths.output_dir=."]
-    method = build.build(build.compose("test", options).model).method
+    method = instantiate.build(compose.compose("test", options).model).method
     method.prompts(method.backbone)  # whatever a first call prepares is not measured
     text_repeats = max(arguments.repeats, 5)  # cheap enough
     rows = [*image_rows(method, arguments.batch, arguments.repeats), *text_rows(method, text_repeats)]

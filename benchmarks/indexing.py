@@ -78,7 +78,7 @@ def measure(step: str, folder: Path) -> dict[str, float]:
 
 def prepare(folder: Path) -> dict[str, float]:
     """Time ``zsad prepare``, from the tree to the index on disk."""
-    from zsad.data.prepare import prepare
+    from zsad.data.prepare.write_index import prepare
 
     start, cpu = time.perf_counter(), time.process_time()
     prepare("real_iad", folder / "raw", data_json=folder / "data_json", conf=folder / "conf")

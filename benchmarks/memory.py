@@ -165,11 +165,11 @@ class Built:
 
 
 def _compose(backbone: str) -> Built:
-    from zsad import build
+    from zsad.config import compose, instantiate
 
     options = [f"backbone={backbone}", "backbone.pretrained=null", "paths.output_dir=."]
-    config = build.compose("train", options)
-    task = build.build(config.model)
+    config = compose.compose("train", options)
+    task = instantiate.build(config.model)
     return Built(task, task.method.backbone)
 
 

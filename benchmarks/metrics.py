@@ -48,8 +48,8 @@ def counted_or_sorted(maps: list[Tensor], masks: list[Tensor], bins: int | None)
     """Compute all pixel metrics with this package, as a run does: in batches of 8 maps, then the metrics."""
     import torch
 
-    from zsad.maths import curves
-    from zsad.tasks.metric_states import BinnedPixelMetrics, SortedPixelMetrics
+    from zsad.metrics import curves
+    from zsad.metrics.states import BinnedPixelMetrics, SortedPixelMetrics
 
     measures = {
         "AUROC": curves.auroc,
@@ -132,8 +132,8 @@ def timed(way: str, count: int) -> dict[str, Any]:
 
 def peak(count: int) -> dict[str, Any]:
     """Be the process that counts so many maps, each made when it is needed, and return its highest memory."""
-    from zsad.maths import curves
-    from zsad.tasks.metric_states import BinnedPixelMetrics
+    from zsad.metrics import curves
+    from zsad.metrics.states import BinnedPixelMetrics
 
     metrics = BinnedPixelMetrics({"AUROC": curves.auroc, "AUPRO": curves.aupro}, 2**16)
     for one_map, mask in images(count):

@@ -49,11 +49,14 @@ def compose(backbone: str, *options: str) -> Any:
     """Return the configuration of AnomalyCLIP with tiles, and its task."""
     import torch
 
-    from zsad import build
+    from zsad.config import compose as config_compose
+    from zsad.config import instantiate
 
     torch.manual_seed(0)  # of prompts that nothing is loaded into
-    config = build.compose("test", [f"backbone={backbone}", "model=dhrclip_plus", "paths.output_dir=.", *options])
-    return config, build.build(config.model)
+    config = config_compose.compose(
+        "test", [f"backbone={backbone}", "model=dhrclip_plus", "paths.output_dir=.", *options]
+    )
+    return config, instantiate.build(config.model)
 
 
 def passes(backbone: str, options: Sequence[str], side: int, repeats: int) -> dict[str, Any]:
@@ -96,12 +99,12 @@ def peak(backbone: str, options: Sequence[str], file: str) -> dict[str, float]:
     """Predict one image file and return the peak of this process, and what it was before the image came, in GB."""
     import torch
 
-    from zsad import prediction
+    from zsad.runs import predict
 
     config, task = compose(backbone, *options, "model.method.tiling.max_tiles_per_pass=4")
     before = peak_gb()
     with torch.inference_mode():
-        for batch in prediction.loader([Path(file)], config.image_size, "object"):
+        for batch in predict.loader([Path(file)], config.image_size, "object"):
             task.predict_step(batch)
     return {"before": before, "peak": peak_gb()}
 
@@ -142,7 +145,7 @@ def left_out(method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tenso
     """Return recall of defective tiles, pixel AP (mean over categories) and seconds for one share of tiles left out."""
     import torch
 
-    from zsad.maths.curves import average_precision, rank_pixels
+    from zsad.metrics.curves import average_precision, rank_pixels
 
     seen = found = defective = 0
     ranked: dict[str, list[tuple[Tensor, Tensor]]] = {}

@@ -57,10 +57,10 @@ def train(options: list[str], epochs: int) -> Epochs:
     import torch
     from lightning import Callback
 
-    from zsad import build
+    from zsad.config import compose, instantiate
 
-    config = build.compose("train", [*options, f"epochs={epochs}", "logger=none", "paths.output_dir=."])
-    build.seed_everything(config)
+    config = compose.compose("train", [*options, f"epochs={epochs}", "logger=none", "paths.output_dir=."])
+    instantiate.seed_everything(config)
     measured = Epochs()
 
     class Watch(Callback):
@@ -76,7 +76,11 @@ def train(options: list[str], epochs: int) -> Epochs:
             measured.wall_s.append(wall)
             measured.cpu_s.append(cpu)
 
-    data, task, trainer = build.build(config.dataset), build.build(config.model), build.quiet_trainer(config)
+    data, task, trainer = (
+        instantiate.build(config.dataset),
+        instantiate.build(config.model),
+        instantiate.quiet_trainer(config),
+    )
     trainer.callbacks.append(Watch())
     trainer.fit(task, data)
     measured.learned = torch.cat([parameter.detach().flatten() for parameter in task.method.prompts.parameters()])

@@ -87,9 +87,9 @@ SAM3 = [
 
 def build_task(*options: str) -> Any:
     """Return what a configuration of test.py describes."""
-    from zsad import build
+    from zsad.config import compose, instantiate
 
-    return build.build(build.compose("test", [*options, "paths.output_dir=."]).model)
+    return instantiate.build(compose.compose("test", [*options, "paths.output_dir=."]).model)
 
 
 def smooth(segmenter: Any) -> None:
@@ -197,7 +197,7 @@ def saliency(repeats: int) -> Iterator[str]:
     """Compare the distance between objects with loops over pixels, for few and for many channels."""
     import torch
 
-    from zsad.maths.saliency import between_objects
+    from zsad.functional.saliency import between_objects
 
     for channels, height, width, timed in ((56, 27, 27, OBJECTS), (1792, 50, 46, 1)):
         features = torch.nn.functional.normalize(torch.rand(channels, GRID, GRID), dim=0)
@@ -257,7 +257,7 @@ def peak() -> None:
     """Print the highest resident memory before and after 300 boxes."""
     import torch
 
-    from zsad.maths.regions import MaskFusion
+    from zsad.functional.regions import MaskFusion
 
     torch.set_grad_enabled(False)
     backbone = build_task("model=saa_plus", *SIZES).method.backbone

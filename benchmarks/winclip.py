@@ -23,9 +23,9 @@ import torch
 from encoder import Row, compare  # the file beside this one
 from torch import Tensor
 
-from zsad import build
-from zsad.backbones.clip import CLIP, resize_positions
-from zsad.maths.windows import window_indices
+from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.config import compose, instantiate
+from zsad.functional.patch_windows import window_indices
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     options = ["model=winclip", f"backbone={arguments.backbone}", "backbone.pretrained=null", "paths.output_dir=."]
-    clip = build.build(build.compose("test", options).backbone)
+    clip = instantiate.build(compose.compose("test", options).backbone)
     size = arguments.image_size or clip.input_size
     table = rows(clip, size, arguments.batch, arguments.scales, arguments.repeats)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB

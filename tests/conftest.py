@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def tiny_backbone():
     """A random CLIP of OpenAI's structure, small enough to build in every test: 56 px, patch 14, four blocks."""
-    from zsad.backbones.clip import CLIP
+    from zsad.backbones.clip.model import CLIP
 
     architecture = {
         "embed_dim": 64,

@@ -11,8 +11,8 @@ import pytest
 import typer
 import yaml
 
-from zsad import build
 from zsad.cli import app
+from zsad.config import compose
 
 ROOT = Path(__file__).parents[1]
 TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data_json" / "README.md"])
@@ -37,8 +37,8 @@ def test_every_documented_run_composes(line: str) -> None:
     overrides = [_first_of_a_sweep(argument) for argument in arguments if not argument.startswith("-")]
     # A dataset that an example prepares has its YAML only then; any other stands in for it.
     overrides = ["dataset=mvtec" if o in {f"dataset={name}" for name in PREPARED} else o for o in overrides]
-    config = build.compose(Path(script).stem, [*build.read_arguments(overrides), "paths.output_dir=/nowhere"])
-    assert build.plain(config)["model"]["method"]
+    config = compose.compose(Path(script).stem, [*compose.read_arguments(overrides), "paths.output_dir=/nowhere"])
+    assert compose.plain(config)["model"]["method"]
 
 
 def test_the_two_runs_of_the_field_are_documented() -> None:
@@ -94,7 +94,7 @@ def test_every_link_between_documents_leads_somewhere(text: Path) -> None:
 
 
 def test_documents_name_no_place_of_one_machine() -> None:
-    files = [*TEXTS, ROOT / "Makefile", ROOT / "pyproject.toml", *build.CONF.rglob("*.yaml")]
+    files = [*TEXTS, ROOT / "Makefile", ROOT / "pyproject.toml", *compose.CONF.rglob("*.yaml")]
     place = re.compile(r"(?<![\w./])[/](?:home|root|tmp|opt|work|Users|mnt)[/]\w")
     assert [file.name for file in files if place.search(file.read_text())] == []
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from pocket.heldout import Photos, Trial, auxiliary, contrast, dataset, target
 
-WEIGHTS = Path(__file__).parents[1] / "src" / "zsad" / "backbones" / "pocket.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "src" / "zsad" / "assets" / "pocket.safetensors"
 
 
 def arguments() -> argparse.Namespace:

@@ -152,7 +152,7 @@ class Run:
                 group["scale"] = scale
 
     def export(self, path: Path) -> None:
-        """Write the averaged weights for ``zsad.backbones.clip.CLIP``."""
+        """Write the averaged weights for ``zsad.backbones.clip.model.CLIP``."""
         now = {name: p.detach().clone() for name, p in self.trained.items()}
         with torch.no_grad():
             for name, parameter in self.trained.items():

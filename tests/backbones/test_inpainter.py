@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsad import build
 from zsad.backbones.inpainter import DiffusionInpainter, HarmonicInpainter
+from zsad.config import compose, instantiate
 
 IMAGE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 MASK = torch.zeros(40, 60, dtype=torch.bool)
@@ -101,8 +101,8 @@ def test_without_the_package_the_message_names_the_extra(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("diffusers")
-@pytest.mark.parametrize("name", build.choices("inpainter"))
+@pytest.mark.parametrize("name", compose.choices("inpainter"))
 def test_every_configured_inpainter_builds(name: str) -> None:
     choice = f"inpainter@callbacks.restoration.inpainter={name}"
-    config = build.compose("test", [choice, "paths.output_dir=/nowhere"])
-    assert torch.equal(build.build(config.callbacks.restoration.inpainter).restore(IMAGE, ~MASK & MASK), IMAGE)
+    config = compose.compose("test", [choice, "paths.output_dir=/nowhere"])
+    assert torch.equal(instantiate.build(config.callbacks.restoration.inpainter).restore(IMAGE, ~MASK & MASK), IMAGE)

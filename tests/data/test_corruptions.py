@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from zsad import build
+from zsad.config import compose, instantiate
 from zsad.data.corruptions import Corrupt, CorruptedImages, Corruption, blur, rotation, scale
 from zsad.data.images import ImageDataset
 from zsad.types import Sample
 
-STANDARD: dict[str, Corruption] = build.build(
-    build.compose("test", ["robustness=standard", "paths.output_dir=/nowhere"]).robustness.corruptions
+STANDARD: dict[str, Corruption] = instantiate.build(
+    compose.compose("test", ["robustness=standard", "paths.output_dir=/nowhere"]).robustness.corruptions
 )
 MOVING = {"rotation", "scale"}
 
@@ -89,8 +89,8 @@ def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: 
     Image.fromarray(textured()).save(tmp_path / "a.png")
     Image.fromarray(square()).save(tmp_path / "m.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "m.png", "nut", "hole", is_anomalous=True)
-    config = build.compose("test", ["dataset.image_size=48", "dataset.num_workers=0", "paths.output_dir=/nowhere"])
-    clean = build.build(config.dataset)
+    config = compose.compose("test", ["dataset.image_size=48", "dataset.num_workers=0", "paths.output_dir=/nowhere"])
+    clean = instantiate.build(config.dataset)
     clean.test_samples = [sample]
     untouched, corrupted = (CorruptedImages(clean, one) for one in (None, Corrupt(blur(3.0), 48)))
     one, other, original = (next(iter(data.test_dataloader())) for data in (untouched, corrupted, clean))

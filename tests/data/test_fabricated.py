@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.fabricated import GOLDEN, Download, downloads, index_facts
 from zsad.data.layouts import LAYOUTS
-from zsad.data.prepare import prepare
+from zsad.data.prepare.write_index import prepare
 from zsad.data.sources import Folders, Label, Record, Tree
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"

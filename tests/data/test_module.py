@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsad.data.drawn import DrawnDefects
 from zsad.data.images import ImageDataset
 from zsad.data.module import JsonDataModule, evenly_spaced
-from zsad.data.prepare import prepare
+from zsad.data.prepare.write_index import prepare
+from zsad.data.synthetic.into_photos import DrawnDefects
 from zsad.types import Sample
 
 

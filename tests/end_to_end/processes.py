@@ -27,7 +27,7 @@ GIVEN = [
     "dataset.batch_size=4",
 ]
 SERVER = multiprocessing.get_context("forkserver")  # imports torch once, and forks a process for each command
-SERVER.set_forkserver_preload(["zsad.summary", "zsad.guards", "zsad.data.module", __name__])
+SERVER.set_forkserver_preload(["zsad.runs.several_datasets", "zsad.runs.preflight", "zsad.data.module", __name__])
 
 
 def write_dataset(place: Path, name: str, seed: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from typer.testing import CliRunner, Result
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
 from zsad.cli import app
 from zsad.data import synthetic
 

@@ -18,8 +18,8 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from zsad import build
 from zsad.cli import app
+from zsad.config import compose
 from zsad.data import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -247,12 +247,12 @@ def test_a_dataset_of_ones_own_is_prepared_once_and_then_a_choice(
     run: Run, trained: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conf = tmp_path / "conf"
-    shutil.copytree(build.CONF, conf)
+    shutil.copytree(compose.CONF, conf)
     given = ["--layout", "mvtec", "--data-json", place / "data_json", "--conf", conf / "dataset"]
     done = zsad("prepare", "my_parts", place / "synthetic_b", *given)
     assert done.exit_code == 0, done.output
     assert json.loads((place / "data_json" / "roots.json").read_text())["my_parts"] == str(place / "synthetic_b")
-    monkeypatch.setattr(build, "CONF", conf)
+    monkeypatch.setattr(compose, "CONF", conf)
     folder = run("test", "dataset=my_parts", f"ckpt_path={trained}", "dataset.max_images=8")
     assert "AnomalyCLIP on my_parts" in (folder / "results.md").read_text()
 

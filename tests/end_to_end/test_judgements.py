@@ -14,10 +14,10 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from typer.testing import CliRunner, Result
 
-from zsad import build
 from zsad.cli import app
+from zsad.config import compose, instantiate
 from zsad.data import synthetic
-from zsad.tasks.checkpoint import save_prompts
+from zsad.model_files.learned import save_prompts
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -43,8 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prompts(place: Path) -> Path:
     """Prompts as a training leaves them, though nothing was learned, exported to a file."""
     torch.manual_seed(0)
-    config = build.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere"])
-    save_prompts(place / "prompts.safetensors", build.build(config.model).method, {})
+    config = compose.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere"])
+    save_prompts(place / "prompts.safetensors", instantiate.build(config.model).method, {})
     return place / "prompts.safetensors"
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
 from zsad.data.synthetic import WORLDS, render_pair, stream
-from zsad.maths.curves import auroc, rank_labelled, rank_pixels
 from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.metrics.curves import auroc, rank_labelled, rank_pixels
 from zsad.types import Batch
 
 SIZE, PER_CATEGORY, STEPS = 128, 6, 150

@@ -22,13 +22,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.end_to_end.processes import ROOT, arguments, files, finish, read, readable, start, write_dataset
-from zsad import build
 from zsad.cli import app
+from zsad.config import compose
 from zsad.data import images
 from zsad.data.module import EpochSampler
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.reports.collect import collect, headline
-from zsad.tasks.checkpoint import find_checkpoint
+from zsad.model_files.learned import find_checkpoint
+from zsad.reports.sweep_table import collect, headline
 from zsad.types import Prediction
 
 EPOCHS = 3
@@ -293,7 +293,7 @@ def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(place: P
     sweep = tmp_path / "sweep"
     given = [one for one in arguments(place, sweep, *TRAIN) if not one.startswith("hydra.run.dir")]
     given += [f"hydra.sweep.dir={sweep}", "epochs=1", "dataset.categories=[nut],[gaer],[bolt]"]
-    process = start("train.py", ["-m", *build.read_arguments(["-m", *given])[1:]], screen := tmp_path / "screen.txt")
+    process = start("train.py", ["-m", *compose.read_arguments(["-m", *given])[1:]], screen := tmp_path / "screen.txt")
     process.join()
     assert process.exitcode == 1, screen.read_text()
     assert "Traceback" not in screen.read_text()

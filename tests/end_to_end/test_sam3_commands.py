@@ -15,9 +15,9 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from zsad import build
 from zsad.cli import app
-from zsad.data.roots import write_json
+from zsad.config import compose, instantiate
+from zsad.data.locations import write_json
 
 ROOT = Path(__file__).parents[2]
 TINY = [
@@ -155,6 +155,6 @@ def test_what_was_learned_is_exported_and_the_untrained_is_not(trained: Path, tm
 @pytest.mark.parametrize("script", ["train", "test"])
 def test_the_documented_choices_build(script: str, model: str) -> None:
     given = [f"model={model}", "backbone=sam3_random", "dataset=visa", "paths.output_dir=/nowhere"]
-    method = build.build(build.compose(script, given).model).method
+    method = instantiate.build(compose.compose(script, given).model).method
     method.enter("visa")
     assert "burn mark" in method.concepts.phrases("pcb1")

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
 from zsad.cli import app
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.tasks.checkpoint import save_prompts
+from zsad.model_files.learned import save_prompts
 
 
 @pytest.fixture

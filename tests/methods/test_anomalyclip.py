@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 import torch
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
 from zsad.methods.tiling import Tiling
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
 PROMPTS = partial(ObjectAgnosticPrompts, deep_blocks=3)

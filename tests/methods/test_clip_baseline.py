@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zsad import build, guards
-from zsad.backbones.clip import CLIP
-from zsad.maths.resample import gaussian_smooth
+from zsad.backbones.clip.model import CLIP
+from zsad.config import checkpoint_settings, compose, instantiate
+from zsad.functional.resample import gaussian_smooth
 from zsad.methods.clip_baseline import CLIPBaseline
-from zsad.methods.ensembles import PromptEnsemble
+from zsad.prompts.ensemble import PromptEnsemble
+from zsad.runs import preflight
 from zsad.tasks.evaluation import ZeroShotEvaluation
 
 MODELS = ("clip", "clip_ac", "clip_ac_winclip")
@@ -95,8 +96,8 @@ def test_under_autocast_maps_and_scores_stay_in_float32(tiny_backbone: CLIP, ima
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_configured_model_predicts_with_any_backbone(model: str) -> None:
-    config = build.compose("test", [f"model={model}", "backbone=pocket", "image_size=64", OUTPUT])
-    task = build.build(config.model)
+    config = compose.compose("test", [f"model={model}", "backbone=pocket", "image_size=64", OUTPUT])
+    task = instantiate.build(config.model)
     assert type(task) is ZeroShotEvaluation
     prediction = task.method(torch.rand(2, 3, 64, 64), ["screw", "fuse"])
     assert prediction.map.shape == (2, 64, 64)
@@ -107,23 +108,25 @@ def test_the_published_numbers() -> None:
     for model, backbone, size in zip(
         MODELS, ["ViT-L-14-336"] * 2 + ["ViT-B-16-plus-240"], [518, 518, 240], strict=True
     ):
-        config = build.compose("test", [f"model={model}", OUTPUT])
+        config = compose.compose("test", [f"model={model}", OUTPUT])
         method = config.model.method
         assert (config.backbone.model_name, config.image_size) == (backbone, size)
         assert (method.temperature, method.sigma_px, list(method.feature_blocks)) == (0.07, 0.0, [24])
         assert method.value_attention_from is None
-    assert build.settings(build.compose("test", ["model=clip", OUTPUT]))["prompts.normal"] == ["A photo of a normal {}"]
+    assert checkpoint_settings.settings(compose.compose("test", ["model=clip", OUTPUT]))["prompts.normal"] == [
+        "A photo of a normal {}"
+    ]
 
 
 def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
     overrides = ["model=clip_ac", "ensemble@model.method.prompts=winclip", "backbone=pocket", OUTPUT]
-    prompts = build.build(build.compose("test", overrides).model.method.prompts)
+    prompts = instantiate.build(compose.compose("test", overrides).model.method.prompts)
     assert len(prompts.templates) == 21
     assert prompts.normalize_each is False
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_names_the_command_that_tests_instead(model: str) -> None:
-    config = build.compose("train", [f"model={model}", "dataset=mtd", OUTPUT])
+    config = compose.compose("train", [f"model={model}", "dataset=mtd", OUTPUT])
     with pytest.raises(ValueError, match=f"nothing to train; run: python test.py model={model} dataset=mtd"):
-        guards.require_trainable(config)
+        preflight.require_trainable(config)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from zsad import build
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
+from zsad.config import compose
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
-from zsad.tasks import checkpoint
+from zsad.model_files import learned
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
 PROMPTS = partial(ObjectAgnosticPrompts, deep_blocks=3)
@@ -205,18 +205,18 @@ def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_aga
 ) -> None:
     other = AnomalyCLIP(tiny_backbone, prompts=PROMPTS)
     path = tmp_path / f"epoch_15{suffix}"
-    checkpoint.save_prompts(path, other if suffix == ".pth" else method, {})
-    before = checkpoint.learned_tensors(other if suffix == ".pth" else method)
+    learned.save_prompts(path, other if suffix == ".pth" else method, {})
+    before = learned.learned_tensors(other if suffix == ".pth" else method)
     before = {name: tensor.clone() for name, tensor in before.items()}
     with torch.no_grad():
         for parameter in method.prompts.parameters():
             parameter.zero_()
-    checkpoint.load_learned(method, checkpoint.read_learned(path), str(path))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in checkpoint.learned_tensors(method).items())
+    learned.load_learned(method, learned.read_learned(path), str(path))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learned.learned_tensors(method).items())
 
 
 def test_the_published_numbers_of_dhrclip() -> None:
-    config = build.compose("train", ["model=dhrclip", "paths.output_dir=/nowhere"])
+    config = compose.compose("train", ["model=dhrclip", "paths.output_dir=/nowhere"])
     method = config.model.method
     assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (111, 15, 8, 672)
     assert (list(method.feature_blocks), method.value_attention_from, method.whole_weight) == ([24], 6, 0.75)
@@ -239,7 +239,7 @@ def test_the_published_numbers_of_dhrclip() -> None:
     ],
 )
 def test_the_canvas_suits_the_backbone(model: str, backbone: str, canvas: int) -> None:
-    config = build.compose("test", [f"model={model}", f"backbone={backbone}", "paths.output_dir=/nowhere"])
+    config = compose.compose("test", [f"model={model}", f"backbone={backbone}", "paths.output_dir=/nowhere"])
     assert config.image_size == config.dataset.image_size == canvas
-    chosen = build.compose("test", [f"model={model}", "image_size=448", "paths.output_dir=/nowhere"])
+    chosen = compose.compose("test", [f"model={model}", "image_size=448", "paths.output_dir=/nowhere"])
     assert chosen.dataset.image_size == 448

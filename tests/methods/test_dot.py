@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zsad import build
-from zsad.backbones.grounding_dino import Grounding, normalized
-from zsad.backbones.language import WordTable
-from zsad.backbones.tagger import StaticTagger
-from zsad.maths import run_lengths
+from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.config import compose, instantiate
+from zsad.functional import rle
 from zsad.methods.dot import FUSIONS, DOTPrompt
+from zsad.prompts.defect_vocabulary import WordTable
+from zsad.prompts.object_tagger import StaticTagger
 from zsad.types import Detections
 
 TABLE = WordTable(["flaw"], {"nut": ["scratch", "dent"], "leather": ["fold"]}, always=False)
@@ -114,7 +114,7 @@ def test_masks_are_joined_as_is_said(fusion: str, inside: float, normalization: 
     fused, runs = ours.fused(look, ours.boxes(look.ground(["scratch. dent."])[0], look.size))
     both, one, none = fused[20, 18], fused[20, 7], fused[0, 0]
     assert [round(float(value), 6) for value in (both, one, none)] == [inside, 0.5, 0.0]
-    assert sum(run_lengths.decode(run).sum() for run in runs) == 2 * 18 * 8
+    assert sum(rle.decode(run).sum() for run in runs) == 2 * 18 * 8
     scaled = ours.scaled(fused)
     assert scaled.min() >= 0
     assert scaled.max() <= 1
@@ -155,7 +155,7 @@ def test_near_duplicates_of_better_boxes_go_and_the_best_comes_first() -> None:
 def test_boxes_are_reported_as_they_are_and_outlined_within_the_picture() -> None:
     found = detections(method({"dent": [((0.0, 0.5, 0.2, 0.2), 0.5)]}))
     assert found.boxes.tolist() == [pytest.approx([-6, 16, 6, 24])]
-    assert run_lengths.decode(found.masks[0]).sum() == 6 * 8
+    assert rle.decode(found.masks[0]).sum() == 6 * 8
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_number_out_of_range_is_refused(name: str) -> None:
 
 def composed(model: str, *overrides: str) -> Any:
     choices = [f"model={model}", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
-    return build.compose("test", [*choices, *overrides])
+    return compose.compose("test", [*choices, *overrides])
 
 
 @pytest.mark.parametrize(
@@ -279,28 +279,29 @@ def test_normal_images_come_from_where_is_said(source: str, shots: int, phase: s
 
 @pytest.mark.parametrize("model", VARIANTS)
 def test_every_variant_runs_on_tiny_models_of_the_real_classes(model: str) -> None:
-    ours = build.build(composed(model).model.method)
+    ours = instantiate.build(composed(model).model.method)
     image = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(0))
     found = ours(image, ["metal_nut", "leather"])
     assert found.map.shape == (2, 50, 70)
     assert found.map.dtype == found.score.dtype == torch.float32
     assert 0 <= found.map.min() <= found.map.max() <= 1
-    again = build.build(composed(model).model.method)(image, ["metal_nut", "leather"])
+    again = instantiate.build(composed(model).model.method)(image, ["metal_nut", "leather"])
     assert torch.equal(found.map, again.map)
     assert torch.equal(found.score, again.score)
     for one, anomaly_map in zip(found.detections, found.map, strict=True):
         assert len(one.boxes) == len(one.scores) == len(one.phrases) == len(one.masks)
         covered = torch.zeros(50, 70, dtype=torch.bool)
         for mask in one.masks:
-            covered |= run_lengths.decode(mask)
+            covered |= rle.decode(mask)
         assert not anomaly_map[~covered].any()
 
 
 def test_captions_do_not_hang_on_the_hash_seed() -> None:
     program = (
-        "from zsad import build; from zsad.backbones.language import read_words, published_words; "
-        "c = build.compose('test', ['model=dot', 'backbone=grounded_sam_random', 'paths.output_dir=/nowhere']); "
-        "l = build.build(c.model.method.language); a = 'cut, hole, Fold, scratch, stain, poke, dent'; "
+        "from zsad.config import compose, instantiate; "
+        "from zsad.prompts.defect_vocabulary import read_words, published_words; "
+        "c = compose.compose('test', ['model=dot', 'backbone=grounded_sam_random', 'paths.output_dir=/nowhere']); "
+        "l = instantiate.build(c.model.method.language); a = 'cut, hole, Fold, scratch, stain, poke, dent'; "
         "print(l.words('leather').words, l.words('gadget').words, read_words(a), published_words(a))"
     )
     said = [

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.parity.saa_case import StoredWords
-from zsad import build
-from zsad.backbones.grounded_sam import GroundedSAM
-from zsad.backbones.grounding_dino import Grounding
-from zsad.maths import run_lengths, saliency
-from zsad.maths.resample import upsample
-from zsad.methods.defect_words import DefectPrompts
-from zsad.methods.found import Found
+from zsad.backbones.grounded.grounded_sam import GroundedSAM
+from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.config import compose, instantiate
+from zsad.functional import rle, saliency
+from zsad.functional.resample import upsample
+from zsad.methods.box_filter import Found
 from zsad.methods.saa import SAA
+from zsad.prompts.saa_captions import DefectPrompts
 
 SIZE = (24, 32)
 IMAGE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(0))
@@ -152,7 +152,7 @@ def test_leaving_boxes_without_a_mask_changes_nothing(
     torch.testing.assert_close(chosen.scores, torch.tensor(expected).float().reshape(-1), atol=1e-6, rtol=0)
     for phrase, weight, runs in zip(chosen.phrases, chosen.scores.tolist(), chosen.masks, strict=True):
         assert weights[int(phrase)] == pytest.approx(weight, abs=1e-6)
-        assert torch.equal(run_lengths.decode(runs), masks[int(phrase)])
+        assert torch.equal(rle.decode(runs), masks[int(phrase)])
     everything = saa.weigh(saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, None)
     assert chosen.phrases == everything.phrases[:k_mask]
 
@@ -263,7 +263,7 @@ def test_the_map_is_what_the_detections_say_and_stays_in_its_range() -> None:
     torch.testing.assert_close(prediction.probability.float(), peak, atol=1e-5, rtol=0)
     for anomaly_map, detections in zip(prediction.map, prediction.detections, strict=True):
         assert len(detections) == len(detections.masks) == 1
-        inside = run_lengths.decode(detections.masks[0])
+        inside = rle.decode(detections.masks[0])
         assert torch.equal(anomaly_map > 0, inside)
         torch.testing.assert_close(anomaly_map[inside].amax() * math.exp(1.5) * 2, detections.scores[0])
     alone = saa(1 - IMAGE[None], ["nut"])
@@ -298,9 +298,9 @@ def test_another_choice_of_masks_comes_from_what_was_kept_to_the_last_bit(
 ) -> None:
     given = ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     kept, other = f"backbone.cache={tmp_path}", "model.method.prompts.general.k_mask=2"
-    build.build(build.compose("test", [*given, kept]).model).method(IMAGE[None], ["nut"])
-    again = build.build(build.compose("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model).method
-    fresh = build.build(build.compose("test", [*given, other, "model.method.nms_iou=0.95"]).model).method
+    instantiate.build(compose.compose("test", [*given, kept]).model).method(IMAGE[None], ["nut"])
+    again = instantiate.build(compose.compose("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model).method
+    fresh = instantiate.build(compose.compose("test", [*given, other, "model.method.nms_iou=0.95"]).model).method
     expected = fresh(IMAGE[None], ["nut"])
     for network, verb in ((again.backbone.detector, "see"), (again.backbone.saliency, "stages")):
         monkeypatch.setattr(network, verb, None)  # would not survive being asked

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zsad import build
-from zsad.backbones.sam3 import SAM3Segmenter
-from zsad.backbones.sam3_light import Concepts, ImageFeatures
-from zsad.maths import run_lengths
-from zsad.methods.concept_prompts import ConceptPrompts
+from zsad.backbones.sam3.head import Concepts, ImageFeatures
+from zsad.backbones.sam3.segmenter import SAM3Segmenter
+from zsad.config import compose
+from zsad.functional import rle
 from zsad.methods.sam3 import REDUCE, SAM3, margin
-from zsad.tasks.checkpoint import Learned, learned_tensors, load_learned
+from zsad.model_files.learned import Learned, learned_tensors, load_learned
+from zsad.prompts.sam3_phrases import ConceptPrompts
 from zsad.types import Batch
 
 NEVER, SURE = -math.inf, 40.0
@@ -127,7 +127,7 @@ def test_rows_stay_rows_on_images_that_are_not_square() -> None:
     (detections,) = prediction.detections
     assert detections.boxes.tolist() == [[0.0, 0.0, 80.0, 10.0]]
     assert detections.phrases == ("crack",)
-    outline = run_lengths.decode(detections.masks[0])
+    outline = rle.decode(detections.masks[0])
     assert outline.shape == (40, 160)
     assert (int(outline.any(dim=1).sum()), int(outline.any(dim=0).sum())) == (10, 80)
     assert outline[0, 0]
@@ -212,7 +212,7 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, Any], message: str
 
 
 def tiny(learned_vectors: int = 0, tuned: bool = True, **given: Any) -> SAM3:
-    node = yaml.safe_load((build.CONF / "backbone" / "sam3_random.yaml").read_text())
+    node = yaml.safe_load((compose.CONF / "backbone" / "sam3_random.yaml").read_text())
     backbone = SAM3Segmenter(**{key: value for key, value in node.items() if key != "_target_"} | {"input_size": 56})
     prompts = ConceptPrompts(WORDS, strategy="base")
     return SAM3(backbone, prompts, learned_vectors=learned_vectors, tuned=tuned, **given)

@@ -14,14 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zsad import build, guards, prediction
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
+from zsad.config import checkpoint_settings, compose, instantiate
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.clip_baseline import CLIPBaseline
-from zsad.methods.ensembles import PromptEnsemble
-from zsad.methods.prompts import ObjectAgnosticPrompts
 from zsad.methods.tiling import FUSIONS, Plan, Tiling
 from zsad.methods.winclip import WinCLIP
+from zsad.prompts.ensemble import PromptEnsemble
+from zsad.prompts.learnable import ObjectAgnosticPrompts
+from zsad.runs import predict, preflight
 
 PATCH = 4
 VIEW = 16  # side of the whole view
@@ -307,33 +308,33 @@ def test_the_whole_view_stays_within_the_range_of_colours() -> None:
 )
 def test_pictures_of_any_size_have_a_map_of_their_own_size(chosen: list[str], tmp_path: Path) -> None:
     options = ["backbone=pocket", "backbone.input_size=64", "paths.output_dir=/nowhere"]
-    config = build.compose("test", [*options, *chosen])
-    method = build.build(config.model).method
+    config = compose.compose("test", [*options, *chosen])
+    method = instantiate.build(config.model).method
     for name, size in {"wide": (150, 70), "tall": (70, 150), "strip": (150, 1)}.items():
         picture = tmp_path / f"{name}.png"
         Image.new("RGB", size, (90, 20, 200)).save(picture)
-        batch = next(iter(prediction.loader([picture], config.image_size, "object")))
+        batch = next(iter(predict.loader([picture], config.image_size, "object")))
         assert method(batch.image, batch.category).map.shape == (1, size[1], size[0])
 
 
 def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> None:
     options = ["backbone=pocket", "paths.output_dir=/nowhere"]
-    changed = build.compose("test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"])
+    changed = compose.compose("test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"])
     assert (changed.model.method.tiling.overlap, changed.image_size, changed.dataset.image_size) == (0.5, None, None)
-    assert build.compose("test", [*options, "tiling=native", "model.method.tiling=null"]).model.method.tiling is None
-    plain = build.compose("test", [*options, "model=dhrclip_plus", "tiling=none"])
+    assert compose.compose("test", [*options, "tiling=native", "model.method.tiling=null"]).model.method.tiling is None
+    plain = compose.compose("test", [*options, "model=dhrclip_plus", "tiling=none"])
     assert (plain.model.method.tiling, plain.image_size) == (None, 192)
 
 
 def test_a_model_without_tiling_says_so_when_given_one() -> None:
     options = ["backbone=pocket", "backbone.pretrained=null", "paths.output_dir=/nowhere", "tiling=native"]
-    config = build.compose("test", [*options, "model=dhrclip"])
+    config = compose.compose("test", [*options, "model=dhrclip"])
     with pytest.raises(ValueError, match=r"model=dhrclip does not take tiling .*model=dhrclip_plus"):
-        guards.require_known_tiling(config)
+        preflight.require_known_tiling(config)
 
 
 def test_prompts_learned_on_the_ordinary_view_leave_the_images_their_own_pixels() -> None:
-    config = build.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"])
+    config = compose.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"])
     learned = {"image_size": 192, "tiling": None, "sigma_px": 2.5}
-    assert build.adopt_settings(config, {"settings": learned}) == ["image_size", "tiling"]
+    assert checkpoint_settings.adopt_settings(config, {"settings": learned}) == ["image_size", "tiling"]
     assert (config.image_size, config.model.method.tiling.overlap, config.model.method.sigma_px) == (None, 0.25, 2.5)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsad import build, guards
-from zsad.backbones.clip import CLIP
-from zsad.maths.windows import window_indices
-from zsad.methods.ensembles import PromptEnsemble
+from zsad.backbones.clip.model import CLIP
+from zsad.config import compose, instantiate
+from zsad.functional.patch_windows import window_indices
 from zsad.methods.winclip import WinCLIP
+from zsad.prompts.ensemble import PromptEnsemble
+from zsad.runs import preflight
 from zsad.tasks.evaluation import ZeroShotEvaluation
 
 OUTPUT = "paths.output_dir=/nowhere"
@@ -188,26 +189,26 @@ def test_a_half_precision_tower_gives_nearly_the_same(tiny_backbone: CLIP, image
 
 
 def test_the_model_brings_its_usual_backbone_and_the_command_line_wins() -> None:
-    usual = build.compose("test", ["model=winclip", OUTPUT])
+    usual = compose.compose("test", ["model=winclip", OUTPUT])
     assert (usual.backbone.model_name, usual.backbone.pretrained) == ("ViT-B-16-plus-240", "laion400m_e31")
     assert (usual.backbone.quick_gelu, usual.image_size) == (False, 240)
-    other = build.compose("test", ["model=winclip", "backbone=pocket", OUTPUT])
+    other = compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT])
     assert (other.backbone.pretrained, other.image_size) == ("pocket", 192)
 
 
 def test_the_published_numbers_of_winclip() -> None:
-    method = build.compose("test", ["model=winclip", OUTPUT]).model.method
+    method = compose.compose("test", ["model=winclip", OUTPUT]).model.method
     assert (list(method.scales), method.temperature, method.patch_norm) == ([2, 3], 0.07, True)
     assert (len(method.prompts.normal), len(method.prompts.anomalous), len(method.prompts.templates)) == (7, 4, 21)
 
 
 def test_it_is_built_as_configured_and_has_nothing_to_train() -> None:
-    task = build.build(build.compose("test", ["model=winclip", "backbone=pocket", OUTPUT]).model)
+    task = instantiate.build(compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT]).model)
     assert type(task) is ZeroShotEvaluation
     assert task.method.scales == (2, 3)
-    config = build.compose("train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT])
+    config = compose.compose("train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT])
     with pytest.raises(ValueError, match=r"nothing to train; run: python test.py model=winclip dataset=mtd"):
-        guards.require_trainable(config)
+        preflight.require_trainable(config)
 
 
 def test_what_is_forgotten_is_scored_zero_shot_again(method: WinCLIP, image: Tensor) -> None:

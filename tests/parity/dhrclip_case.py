@@ -19,11 +19,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip import CLIP, OPENAI_MEAN, OPENAI_STD, ImageFeatures
+from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD, ImageFeatures
 from zsad.data.images import resize_mask
-from zsad.maths.resample import resize_levels
+from zsad.functional.resample import resize_levels
 from zsad.methods.dhrclip import DHRCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch, Prediction
 
 # Quantity -> what it rests on: the whole view, the tiles, and that tiles are pasted where they were cut (placed).

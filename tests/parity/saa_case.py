@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zsad.backbones.grounded_sam import GroundedSAM
-from zsad.backbones.grounding_dino import Grounding, normalized
-from zsad.backbones.sam import letterbox, to_frame
-from zsad.methods.defect_words import DefectPrompts, DefectWords
-from zsad.methods.found import Found
+from zsad.backbones.grounded.grounded_sam import GroundedSAM
+from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.backbones.grounded.sam import letterbox, to_frame
+from zsad.methods.box_filter import Found
 from zsad.methods.saa import SAA
+from zsad.prompts.saa_captions import DefectPrompts, DefectWords
 
 SAM_SIDE = 1024  # of the square that it sees; a case may say otherwise
 NOWHERE = "no object at all"

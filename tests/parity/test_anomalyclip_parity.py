@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip import CLIP, resize_positions
-from zsad.maths import similarity
-from zsad.maths.resample import gaussian_smooth, upsample
+from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.functional import similarity
+from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
 FORWARD, GRADIENT, TRAJECTORY, AFTER_STEPS = 2e-5, 2e-3, 1e-5, 1e-4  # max|difference| / max|reference|

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad import build
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
+from zsad.config import compose, instantiate
 from zsad.methods.clip_baseline import CLIPBaseline
-from zsad.methods.ensembles import PromptEnsemble
+from zsad.prompts.ensemble import PromptEnsemble
 
 BOUND = 2e-5  # max|difference| / max|reference|
 METHODS = ("clip", "clip_ac", "clip_ac_mean_first")
@@ -28,8 +28,8 @@ METHODS = ("clip", "clip_ac", "clip_ac_mean_first")
 @functools.cache
 def ensemble(model: str, **changed: Any) -> PromptEnsemble:
     """Build the prompts of a model as ``test.py`` would."""
-    config = build.compose("test", [f"model={model}", "backbone=pocket", "paths.output_dir=/nowhere"])
-    return build.build(config.model.method.prompts, **changed)
+    config = compose.compose("test", [f"model={model}", "backbone=pocket", "paths.output_dir=/nowhere"])
+    return instantiate.build(config.model.method.prompts, **changed)
 
 
 def prompts_of(method: str) -> PromptEnsemble:

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsad.backbones.clip import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.model import OPENAI_MEAN, OPENAI_STD
 from zsad.data.images import resize_mask, soft_mask, to_tensor
-from zsad.maths.resample import resize_levels
-from zsad.maths.tiles import cut, quadrants
+from zsad.functional.resample import resize_levels
+from zsad.functional.tiles import cut, quadrants
 
 Archive = dict[str, np.ndarray]
 ONE_LEVEL = 1 / 255

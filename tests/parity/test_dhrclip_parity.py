@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from tests.parity.dhrclip_case import Case, learned_numbers, load, parse, two_channels
-from zsad.backbones.clip import resize_positions
-from zsad.maths import curves, similarity
-from zsad.maths.resample import gaussian_smooth
+from zsad.backbones.clip.model import resize_positions
+from zsad.functional import similarity
+from zsad.functional.resample import gaussian_smooth
+from zsad.metrics import curves
 
 # Largest absolute differences: ten times what an independent implementation reached.
 FEATURES, MAPS, SUM_OF_MAPS, LOGITS, LOSS, LATER = 4e-5, 2e-5, 5e-5, 2e-4, 3e-5, 2e-4

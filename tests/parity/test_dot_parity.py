@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.saa_case import WordPiece
-from zsad.backbones.grounding_dino import Grounding
-from zsad.backbones.language import WordTable, published_words
+from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.methods.box_filter import Found
 from zsad.methods.dot import DOTPrompt
-from zsad.methods.found import Found
+from zsad.prompts.defect_vocabulary import WordTable, published_words
 
 MAPS = 1e-5
 SCORES = 1e-6

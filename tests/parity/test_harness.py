@@ -16,12 +16,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip import CLIP, OPENAI_MEAN, OPENAI_STD
-from zsad.backbones.tokenizer import tokenize
+from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.tokenizer import tokenize
 from zsad.data.images import resize_mask, to_tensor
-from zsad.maths import curves
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.metrics import curves
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
 HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from zsad.maths import curves, histogram
-from zsad.maths.components import region_weights
-from zsad.maths.curves import rank_labelled, rank_pixels
-from zsad.maths.filled_overlap import aupro_filled
-from zsad.maths.histogram import BinnedRanking
-from zsad.maths.region_f1 import region_f1, region_f1_matched
+from zsad.metrics import curves, score_histogram
+from zsad.metrics.aupro_saa import aupro_filled
+from zsad.metrics.connected_components import region_weights
+from zsad.metrics.curves import rank_labelled, rank_pixels
+from zsad.metrics.region_f1 import region_f1, region_f1_matched
+from zsad.metrics.score_histogram import BinnedRanking
 
 IMAGE = {"image_auroc": curves.auroc, "image_ap": curves.average_precision, "image_f1max": curves.f1_max}
 PIXEL = {
@@ -79,7 +79,7 @@ def test_pixel_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
 
 def _count_pixels(maps: torch.Tensor, masks: torch.Tensor) -> BinnedRanking:
     weight = torch.cat([region_weights(mask) for mask in masks])
-    return BinnedRanking(histogram.add(histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16))
+    return BinnedRanking(score_histogram.add(score_histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16))
 
 
 def test_pixel_metrics_from_a_histogram(metrics_case: dict[str, dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsad.backbones.clip import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.model import OPENAI_MEAN, OPENAI_STD
 from zsad.data.images import resize_mask, soft_mask, to_tensor
 
 ONE_ROUNDING = 1e-6  # of values below 3: one float32 rounding of the normalisation

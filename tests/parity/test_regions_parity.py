@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsad.backbones.saliency_network import saliency_input
-from zsad.maths import curves, regions, restoration, saliency
-from zsad.maths.resample import bicubic, min_max, nearest, resize_levels_linearly, upsample
+from zsad.backbones.grounded.saliency_network import saliency_input
+from zsad.functional import inpaint, regions, saliency
+from zsad.functional.resample import bicubic, min_max, nearest, resize_levels_linearly, upsample
+from zsad.metrics import curves
 
 MAPS = 1e-5
 STAGES = ("feat0", "feat1", "feat2")
@@ -157,5 +158,5 @@ def test_boxes_and_masks_grow(dot_dilation: dict[str, Any]) -> None:
         boxes, scale = torch.from_numpy(case["boxes"]), torch.from_numpy(np.atleast_1d(case["scale"])).to(torch.float64)
         compare(case, "out_boxes", regions.dilated(boxes, scale.expand(len(boxes))))
     if {"mask", "kernel_size"} <= case.keys():
-        grown = restoration.dilate(torch.from_numpy(case["mask"]).bool(), int(case["kernel_size"]))
+        grown = inpaint.dilate(torch.from_numpy(case["mask"]).bool(), int(case["kernel_size"]))
         compare(case, "out_mask", grown * int(case["mask"].max()), bound=0)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from tests.parity import saa_case
-from zsad import build
-from zsad.backbones.grounded_sam import GroundedSAM
-from zsad.backbones.grounding_dino import Grounding
-from zsad.backbones.sam import letterbox
-from zsad.maths.resample import upsample
-from zsad.methods.defect_words import DefectPrompts, DefectWords, read_property
-from zsad.methods.found import Found, find
+from zsad.backbones.grounded.grounded_sam import GroundedSAM
+from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.sam import letterbox
+from zsad.config import compose, instantiate
+from zsad.functional.resample import upsample
+from zsad.methods.box_filter import Found, find
 from zsad.methods.saa import SAA, Explained
+from zsad.prompts.saa_captions import DefectPrompts, DefectWords, read_property
 
 MAPS = 1e-5
 SCORES = 1e-6
@@ -65,8 +65,8 @@ def compare(case: dict[str, Any], key: str, ours: Tensor, bound: float) -> None:
 
 
 def words() -> DefectWords:
-    config = build.compose("test", ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
-    return build.build(config.model.method.prompts)
+    config = compose.compose("test", ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
+    return instantiate.build(config.model.method.prompts)
 
 
 def test_the_published_numbers_of_every_category(saa_properties: dict[str, Any]) -> None:

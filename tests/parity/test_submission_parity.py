@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zsad.reports.submission import UNLABELLED, write_image
+from zsad.callbacks.visa_submission import UNLABELLED, write_image
 
 
 @pytest.fixture

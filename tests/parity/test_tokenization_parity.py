@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zsad.backbones.tokenizer import tokenize
+from zsad.backbones.clip.tokenizer import tokenize
 
 
 @pytest.fixture

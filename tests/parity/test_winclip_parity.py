@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad import build
-from zsad.backbones.clip import CLIP
-from zsad.backbones.tokenizer import tokenize
-from zsad.maths import windows
-from zsad.maths.resample import upsample
-from zsad.methods.ensembles import PromptEnsemble
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.tokenizer import tokenize
+from zsad.config import compose, instantiate
+from zsad.functional import patch_windows
+from zsad.functional.resample import upsample
 from zsad.methods.winclip import Embeddings, WinCLIP
+from zsad.prompts.ensemble import PromptEnsemble
 
 EMBEDDINGS, SCORES, SHARP, FEW_SHOT, AGGREGATION = 2e-5, 2e-5, 1e-4, 3e-5, 1e-6  # max|difference| / max|reference|
 GEOMETRY = ("patch", "vision_width", "vision_layers", "embed_dim", "text_width", "text_layers")
@@ -49,8 +49,8 @@ INPUTS: dict[str, set[str]] = {
 
 @functools.cache
 def prompts() -> PromptEnsemble:
-    config = build.compose("test", ["model=winclip", "backbone=pocket", "paths.output_dir=/nowhere"])
-    return build.build(config.model.method.prompts)
+    config = compose.compose("test", ["model=winclip", "backbone=pocket", "paths.output_dir=/nowhere"])
+    return instantiate.build(config.model.method.prompts)
 
 
 @dataclass
@@ -159,7 +159,7 @@ def test_windows_hold_the_published_patches(window_cases: dict[str, dict[str, Te
     if not with_masks:
         pytest.skip("the file holds no masks")
     for case, mask in with_masks.items():
-        assert torch.equal(windows.window_indices(*geometry(case)).T, mask.long()), case
+        assert torch.equal(patch_windows.window_indices(*geometry(case)).T, mask.long()), case
 
 
 def test_harmonic_aggregation_in_single_and_in_double_precision(window_cases: dict[str, dict[str, Tensor]]) -> None:
@@ -168,7 +168,7 @@ def test_harmonic_aggregation_in_single_and_in_double_precision(window_cases: di
         for name in {"aggregated", "aggregated_float64"} & arrays.keys() if "window_scores" in arrays else ():
             reference = arrays[name]
             scores = arrays["window_scores"][: len(reference)].to(reference.dtype)
-            ours = windows.harmonic_map(scores, *geometry(case))
+            ours = patch_windows.harmonic_map(scores, *geometry(case))
             for row, (one, other) in enumerate(zip(ours, reference, strict=True)):  # of very different sizes
                 assert_close(one, other, AGGREGATION, f"{case}.{name}, row {row}")
             compared += 1
@@ -187,7 +187,9 @@ def test_something_of_the_window_cases_is_compared(window_cases: dict[str, dict[
 def test_masks_of_every_scale(winclip_case: Case) -> None:
     for name, match in winclip_case.holding(r"masks\.scale(\d+)"):
         grid = winclip_case.config["grid"]
-        assert torch.equal(windows.window_indices((grid, grid), int(match[1])).T, winclip_case.golden[name].long())
+        assert torch.equal(
+            patch_windows.window_indices((grid, grid), int(match[1])).T, winclip_case.golden[name].long()
+        )
 
 
 def test_token_ids_and_single_sentences(winclip_case: Case) -> None:
@@ -240,7 +242,7 @@ def test_zero_shot_scores_and_maps(winclip_case: Case, kind: str, bound: float) 
         }
         for scale, margins in zip(case.config["scales"], scales, strict=True):
             ours[f"window_score.scale{scale}"] = margins.sigmoid()
-            ours[f"map.scale{scale}"] = windows.harmonic_map(margins.sigmoid(), seen.grid, scale)
+            ours[f"map.scale{scale}"] = patch_windows.harmonic_map(margins.sigmoid(), seen.grid, scale)
         for name, quantity in ours.items():
             case.compare(f"{kind}.{category}.{name}", quantity, bound)
 
@@ -275,7 +277,7 @@ def test_associations_with_the_references(winclip_case: Case, patch_norm: bool) 
         case.compare(f"{prefix}.association_map", method.association_map(patches, scales, seen.grid), FEW_SHOT)
         for scale, associations in zip(case.config["scales"], scales, strict=True):
             case.compare(f"{prefix}.window_association.scale{scale}", associations, FEW_SHOT)
-            scale_map = windows.harmonic_map(associations, seen.grid, scale)
+            scale_map = patch_windows.harmonic_map(associations, seen.grid, scale)
             case.compare(f"{prefix}.association_map.scale{scale}", scale_map, FEW_SHOT)
 
 

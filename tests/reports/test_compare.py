@@ -8,9 +8,9 @@ import math
 import pytest
 from rich.console import Console
 
-from tests.reports.html_checks import assert_stands_alone, browser, look_at
+from tests.reports.html.html_checks import assert_stands_alone, browser, look_at
 from zsad.reports.compare import compare, csv_table, html, latex, markdown, screen_tables, write_compared
-from zsad.reports.tables import Rows, join, write_tables
+from zsad.reports.results_table import Rows, join, write_tables
 from zsad.types import Results
 
 

@@ -2,13 +2,13 @@
 
 import csv
 
-from zsad import build
+from zsad.config import compose, instantiate
 
 
 def test_a_second_start_keeps_the_log_of_the_first(tmp_path):
-    config = build.compose("train", ["logger=csv", f"paths.output_dir={tmp_path}"])
+    config = compose.compose("train", ["logger=csv", f"paths.output_dir={tmp_path}"])
     for epoch in (0, 1):
-        logger = build.build(config.logger)
+        logger = instantiate.build(config.logger)
         logger.log_metrics({"epoch": epoch}, step=epoch)
         logger.save()
     files = sorted(tmp_path.rglob("metrics.csv"))

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from zsad import __version__
+from zsad.callbacks.stopwatch import Stopwatch
 from zsad.reports import run_card as module
-from zsad.reports.run_card import Stopwatch, git_state, run_card, write_run_card
+from zsad.reports.run_card import git_state, run_card, write_run_card
 
 GIVEN = {
     "config": {
@@ -86,7 +87,7 @@ def test_the_files_hold_the_card(tmp_path):
 @pytest.mark.parametrize("stage", ["train", "test", "predict"])
 def test_the_stopwatch_counts_the_images_of_one_run_at_a_time(stage, random_batch, monkeypatch):
     now = iter([0.0, 1.0, 4.0, 10.0, 11.0])
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
     stopwatch = Stopwatch()
     start, end = getattr(stopwatch, f"on_{stage}_start"), getattr(stopwatch, f"on_{stage}_batch_end")
     start(None, None)

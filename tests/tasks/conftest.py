@@ -13,13 +13,13 @@ import torch
 from lightning import seed_everything
 from PIL import Image
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
+from zsad.data.locations import write_json
 from zsad.data.module import JsonDataModule
-from zsad.data.roots import write_json
-from zsad.maths import curves
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
-from zsad.tasks.metrics import CategoryMetrics
+from zsad.metrics import curves
+from zsad.metrics.per_category import CategoryMetrics
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.tasks.prompt_tuning import PromptTuning
 
 METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})

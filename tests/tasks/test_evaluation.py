@@ -13,11 +13,11 @@ from lightning import Trainer
 from PIL import Image
 from torch import Tensor, nn
 
+from zsad.data.locations import write_json
 from zsad.data.module import JsonDataModule
-from zsad.data.roots import write_json
-from zsad.maths import curves
+from zsad.metrics import curves
+from zsad.metrics.per_category import CategoryMetrics
 from zsad.tasks.evaluation import ZeroShotEvaluation
-from zsad.tasks.metrics import CategoryMetrics
 from zsad.types import Prediction
 
 METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})

@@ -21,11 +21,11 @@ import torch
 from lightning import Callback, Trainer
 from PIL import Image
 
-from zsad.backbones.clip import CLIP
+from zsad.backbones.clip.model import CLIP
 from zsad.data import images
-from zsad.data.drawn import DrawnDefects
+from zsad.data.cached_dataset import RememberedDataset, collate_remembered
 from zsad.data.module import JsonDataModule
-from zsad.data.remembered import RememberedDataset, collate_remembered
+from zsad.data.synthetic.into_photos import DrawnDefects
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.methods.tiling import Tiling

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsad import build
-from zsad.backbones.clip import CLIP, ImageFeatures
-from zsad.backbones.tokenizer import tokenize
-from zsad.backbones.weights import infer_architecture, read_state_dict
+from zsad.backbones.clip.model import CLIP, ImageFeatures
+from zsad.backbones.clip.tokenizer import tokenize
+from zsad.backbones.clip.weights import infer_architecture, read_state_dict
+from zsad.config import compose, instantiate
 from zsad.data.images import collate
 from zsad.data.synthetic import render, stream
 from zsad.data.synthetic.world import WORLDS
-from zsad.maths import curves, similarity
-from zsad.maths.resample import gaussian_smooth
+from zsad.functional import similarity
+from zsad.functional.resample import gaussian_smooth
 from zsad.methods.anomalyclip import AnomalyCLIP
+from zsad.metrics import curves
 from zsad.types import Batch
 
 _RENDERED = 256
@@ -90,7 +91,7 @@ def target(side: int, cache: Path) -> Photos:
 def dataset(name: str, side: int) -> Photos:
     """Read the test images of an indexed dataset, found and read as ``test.py`` does."""
     choices = [f"dataset={name}", "backbone=pocket", f"image_size={side}", "paths.output_dir=."]
-    data = build.build(build.compose("test", [*choices, "dataset.test_batch_size=16"]).dataset)
+    data = instantiate.build(compose.compose("test", [*choices, "dataset.test_batch_size=16"]).dataset)
     data.setup("test")
     every = collate(data.test_dataloader())
     return Photos(every.image, every.mask, every.is_anomalous, list(every.category))

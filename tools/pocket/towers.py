@@ -1,4 +1,4 @@
-"""The two towers while they are trained: the same parameters as ``zsad.backbones.clip.CLIP``, with gradients.
+"""The two towers while they are trained: the same parameters as ``zsad.backbones.clip.model.CLIP``, with gradients.
 
 Legend: B images, N patches, V vision width, E joint width, n texts.
 """
@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zsad.backbones.clip import CLIP
-from zsad.backbones.tokenizer import tokenize
-from zsad.backbones.value_attention import dual_block
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.tokenizer import tokenize
+from zsad.backbones.clip.value_attention import dual_block
 
 PUBLISHED_DEPTH, PUBLISHED_VALUE_BLOCK = 24, 6  # AnomalyCLIP on ViT-L/14
 CONTEXT_TOKENS, DEEP_TOKENS = 12, 4  # and its prompts

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zsad.backbones.weights import can_resolve
+from zsad.backbones.clip.weights import can_resolve
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _NO_NETWORK = "it is not on this machine, and there is no network"

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zsad.backbones.hub import as_dtype, load_part
-from zsad.maths.restoration import harmonic_fill
+from zsad.functional.inpaint import harmonic_fill
 
 _PACKAGE = "diffusers"
 

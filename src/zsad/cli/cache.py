@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from omegaconf import DictConfig
 
-from zsad import build
 from zsad.cli.options import DataJson, app
 from zsad.cli.progress import bars, images
+from zsad.config import compose, errors, instantiate
 
 
 @app.command()
@@ -31,7 +31,7 @@ def cache(
 
     Trainings fill the cache by themselves in their first epoch. This does it beforehand, once for a whole sweep.
     """
-    with build.clear_errors():
+    with errors.clear_errors():
         config = _config(dataset, model, backbone, [f"feature_cache={'ram' if ram else 'disk'}", *(override or [])])
         if clear:
             typer.echo(_cleared(Path(config.feature_cache.folder).expanduser()))
@@ -44,18 +44,18 @@ def cache(
 
 def _config(dataset: str | None, model: str, backbone: str | None, given: list[str]) -> DictConfig:
     chosen = {"dataset": dataset, "model": model, "backbone": backbone}
-    choices = build.read_arguments([f"{group}={name}" for group, name in chosen.items() if name is not None])
-    return build.compose("train", [*choices, "logger=none", "paths.output_dir=.", *given])
+    choices = compose.read_arguments([f"{group}={name}" for group, name in chosen.items() if name is not None])
+    return compose.compose("train", [*choices, "logger=none", "paths.output_dir=.", *given])
 
 
 def _filled(config: DictConfig) -> str:
-    from zsad import guards
+    from zsad.runs import preflight
 
-    guards.require_trainable(config)
-    guards.require_known_tiling(config)
-    data = build.build(config.dataset)
+    preflight.require_trainable(config)
+    preflight.require_known_tiling(config)
+    data = instantiate.build(config.dataset)
     data.setup("fit")
-    task, trainer = build.build(config.model), build.quiet_trainer(config)
+    task, trainer = instantiate.build(config.model), instantiate.quiet_trainer(config)
     kept, looked_at = task.feature_cache, 0
     kept.open(task.method, str(trainer.precision))
     data.recall = kept.recall

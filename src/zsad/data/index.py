@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsad.data.disk import Disk
-from zsad.data.roots import did_you_mean, read_json
+from zsad.data.locations import did_you_mean, read_json
+from zsad.data.path_check import Disk
 from zsad.types import Sample
 
 Entries = dict[str, list[Any]]  # category → entries, in file order

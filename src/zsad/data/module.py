@@ -14,12 +14,12 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from zsad.data.cached_dataset import Recall, RememberedDataset, collate_remembered
+from zsad.data.few_shot import References, draw_references, normal_samples
 from zsad.data.images import Augmentation, DrawDefect, ImageDataset, collate
 from zsad.data.index import read_index
 from zsad.data.layouts import LAYOUTS
-from zsad.data.references import References, draw_references, normal_samples
-from zsad.data.remembered import Recall, RememberedDataset, collate_remembered
-from zsad.data.roots import find_index, find_root
+from zsad.data.locations import find_index, find_root
 from zsad.types import Batch, Sample
 
 
@@ -68,7 +68,8 @@ class JsonDataModule(LightningDataModule):
             not tested.
         reference_phase: Phase whose normal images serve as references. Where a category has none there, normal images
             of the test serve.
-        drawn_defects: What damages normal images in training, ``zsad.data.drawn.DrawnDefects``; never in a test.
+        drawn_defects: What damages normal images in training, ``zsad.data.synthetic.into_photos.DrawnDefects``; never
+            in a test.
         fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the published pixels.
         views: So many augmented versions of each training image, taken in turn epoch by epoch; ``None`` for others in
             every epoch.

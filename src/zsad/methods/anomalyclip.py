@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from zsad.backbones.clip import CLIP, ImageFeatures
-from zsad.maths import losses, similarity
-from zsad.maths.resample import gaussian_smooth, upsample
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.backbones.clip.model import CLIP, ImageFeatures
+from zsad.functional import losses, similarity
+from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.tiling import Tiling
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch, Prediction
 
 IMAGE_SCORES = ("global", "map", "both")

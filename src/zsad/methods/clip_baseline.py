@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from zsad.backbones.clip import CLIP, ImageFeatures
-from zsad.maths import similarity
-from zsad.maths.resample import gaussian_smooth, upsample
-from zsad.methods.ensembles import CategoryTexts, PromptEnsemble
+from zsad.backbones.clip.model import CLIP, ImageFeatures
+from zsad.functional import similarity
+from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.tiling import Tiling
+from zsad.prompts.ensemble import CategoryTexts, PromptEnsemble
 from zsad.types import Prediction
 
 

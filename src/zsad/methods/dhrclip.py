@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zsad.backbones.clip import CLIP, ImageFeatures
-from zsad.maths import similarity
-from zsad.maths.resample import gaussian_smooth, resize_levels, upsample
-from zsad.maths.tiles import cut, quadrants, stitch
+from zsad.backbones.clip.model import CLIP, ImageFeatures
+from zsad.functional import similarity
+from zsad.functional.resample import gaussian_smooth, resize_levels, upsample
+from zsad.functional.tiles import cut, quadrants, stitch
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.methods.prompts import ObjectAgnosticPrompts
+from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch, Prediction
 
 TILES = 4

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zsad.backbones.grounding_dino import Grounding, normalized
-from zsad.backbones.language import Words, spoken
-from zsad.maths import regions, run_lengths
-from zsad.maths.resample import min_max
-from zsad.methods.found import Found, check_range, find, readable, require_verb
+from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.functional import regions, rle
+from zsad.functional.resample import min_max
+from zsad.methods.box_filter import Found, check_range, find, readable, require_verb
+from zsad.prompts.defect_vocabulary import Words, spoken
 from zsad.types import Detections, Prediction, RunLengths
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ class DOTPrompt(nn.Module):
         fusion, runs = regions.MaskFusion(look.size, found.boxes.device), []
         for masks in look.masks(inside) if len(found) else ():
             fusion.add(masks, found.scores[len(runs) : len(runs) + len(masks)])
-            runs += [run_lengths.encode(mask) for mask in masks]
+            runs += [rle.encode(mask) for mask in masks]
         return FUSIONS[self.fusion](fusion), tuple(runs)
 
     def scaled(self, fused: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:

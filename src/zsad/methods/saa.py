@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zsad.backbones.grounded_sam import GroundedSAM, Look
-from zsad.backbones.grounding_dino import Grounding
-from zsad.maths import run_lengths, saliency
-from zsad.maths.regions import MaskFusion, means_inside
-from zsad.maths.resample import upsample
-from zsad.methods.defect_words import DefectPrompts, DefectWords
-from zsad.methods.found import Found, check_range, find, join, readable, require_verb, without_duplicates
+from zsad.backbones.grounded.grounded_sam import GroundedSAM, Look
+from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.functional import rle, saliency
+from zsad.functional.regions import MaskFusion, means_inside
+from zsad.functional.resample import upsample
+from zsad.methods.box_filter import Found, check_range, find, join, readable, require_verb, without_duplicates
+from zsad.prompts.saa_captions import DefectPrompts, DefectWords
 from zsad.types import Detections, Prediction, RunLengths
 
 FUSIONS = {"code": MaskFusion.code, "paper": MaskFusion.paper}
@@ -180,7 +180,7 @@ class SAA(nn.Module):
             weights |= {row: scores[row] * one for row, one in zip(part, rise.tolist(), strict=True)}
             heaviest = sorted(weights, key=lambda row: (-weights[row], row))[:k_mask]
             weights = {row: weights[row] for row in heaviest}
-            new = {row: run_lengths.encode(mask) for row, mask in zip(part, masks, strict=True) if row in weights}
+            new = {row: rle.encode(mask) for row, mask in zip(part, masks, strict=True) if row in weights}
             outlines = {row: new[row] if row in new else outlines[row] for row in heaviest}
             if len(weights) == k_mask and seen < len(rows) and scores[rows[seen]] * reach < weights[heaviest[-1]]:
                 break
@@ -195,7 +195,7 @@ class SAA(nn.Module):
         """Return the map of some weighted masks, in float64; zeros where there are none."""
         fusion = MaskFusion(size)
         for mask, weight in zip(detections.masks, detections.scores, strict=True):
-            fusion.add(run_lengths.decode(mask)[None], weight[None])
+            fusion.add(rle.decode(mask)[None], weight[None])
         return FUSIONS[self.fusion](fusion)
 
     def _find(self, said: Grounding, max_area: float, word: str | None = None) -> Found:

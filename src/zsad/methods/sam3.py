@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from zsad.backbones.sam3 import SAM3Segmenter
-from zsad.backbones.sam3_light import Concepts, ImageFeatures
-from zsad.maths import losses, regions, run_lengths
-from zsad.maths.resample import upsample
-from zsad.methods.concept_prompts import ConceptPrompts
-from zsad.methods.found import check_range, require_verb
+from zsad.backbones.sam3.head import Concepts, ImageFeatures
+from zsad.backbones.sam3.segmenter import SAM3Segmenter
+from zsad.functional import losses, regions, rle
+from zsad.functional.resample import upsample
+from zsad.methods.box_filter import check_range, require_verb
+from zsad.prompts.sam3_phrases import ConceptPrompts
 from zsad.types import Batch, Detections, Prediction
 
 IMAGE_SCORES = ("both", "instance", "map")
@@ -242,7 +242,7 @@ class SAM3(nn.Module):
             boxes[kept].cpu(),
             scores[kept].cpu(),
             tuple(phrases[int(rows[one])] for one in kept),
-            tuple(run_lengths.encode(mask) for mask in masks),
+            tuple(rle.encode(mask) for mask in masks),
         )
 
     def _confident(self, weights: Float[Tensor, "p k"]) -> Tensor:

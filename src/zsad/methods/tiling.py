@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zsad.maths.resample import mirrored, upsample
-from zsad.maths.tiles import best_grid, blending_window, cut, grid_scale, shared_side, stitch, tile_boxes
+from zsad.functional.resample import mirrored, upsample
+from zsad.functional.tiles import best_grid, blending_window, cut, grid_scale, shared_side, stitch, tile_boxes
 from zsad.types import Box
 
 # Tiles (n, 3, t, t) in [0, 1], and for each the number of its image in the batch (n,) -> margins of their patches

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from zsad.backbones.clip import CLIP
-from zsad.maths import similarity, windows
-from zsad.maths.resample import mirrored, upsample
-from zsad.methods.ensembles import CategoryTexts, PromptEnsemble
+from zsad.backbones.clip.model import CLIP
+from zsad.functional import patch_windows, similarity
+from zsad.functional.resample import mirrored, upsample
 from zsad.methods.tiling import Tiling
+from zsad.prompts.ensemble import CategoryTexts, PromptEnsemble
 from zsad.types import Prediction
 
 _LEAST = 1e-7  # a probability of 0 has no finite logit
@@ -160,7 +160,7 @@ class WinCLIP(nn.Module):
             norm_tokens=self.patch_norm,
             project_tokens=False,
         )
-        indices = [windows.window_indices(features.grid, scale) for scale in self.scales]
+        indices = [patch_windows.window_indices(features.grid, scale) for scale in self.scales]
         patches = features.tokens[0][:, 1:] if with_patches else None
         return Embeddings(features.image, self.backbone.encode_windows(image, indices), patches, features.grid)
 
@@ -180,7 +180,9 @@ class WinCLIP(nn.Module):
     ) -> Float[Tensor, "b h w"]:
         """Probability that each patch is anomalous: harmonic mean over the scales, and the image as a constant map."""
         maps = self._scale_maps([margins.sigmoid() for margins in window_margins], grid)
-        return windows.harmonic_mean(torch.stack([image_margin.sigmoid()[:, None, None].expand_as(maps[0]), *maps]))
+        return patch_windows.harmonic_mean(
+            torch.stack([image_margin.sigmoid()[:, None, None].expand_as(maps[0]), *maps])
+        )
 
     def associations(
         self, seen: Embeddings, category: Sequence[str]
@@ -193,7 +195,7 @@ class WinCLIP(nn.Module):
         patches, *scales = (
             torch.stack(
                 [
-                    windows.association(features, self._memory[name][level].to(features.device))
+                    patch_windows.association(features, self._memory[name][level].to(features.device))
                     for features, name in zip(images, category, strict=True)
                 ]
             )
@@ -214,4 +216,4 @@ class WinCLIP(nn.Module):
         return tiles[..., rows[:, None], columns]
 
     def _scale_maps(self, scores: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]) -> list[Tensor]:
-        return [windows.harmonic_map(part, grid, scale) for part, scale in zip(scores, self.scales, strict=True)]
+        return [patch_windows.harmonic_map(part, grid, scale) for part, scale in zip(scores, self.scales, strict=True)]

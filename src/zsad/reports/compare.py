@@ -14,12 +14,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from zsad.files import write_whole
-from zsad.reports.html_tables import Cell, metric_label, number, table
-from zsad.reports.markup import Markup, tag
-from zsad.reports.page import document
-from zsad.reports.tables import MEAN
-from zsad.reports.tested import Tested, read_tests
+from zsad.atomic_write import write_whole
+from zsad.reports.html.html_tables import Cell, number, table
+from zsad.reports.html.markup import Markup, tag
+from zsad.reports.html.page import document
+from zsad.reports.read_runs import Tested, read_tests
+from zsad.reports.results_table import MEAN
+from zsad.reports.run_page import metric_label
 
 _ERROR_RATES = ("fpr",)  # metrics whose name begins so, after image_ or pixel_, are better when lower
 _FACTS = ("run", "method", "learned from", "input px")

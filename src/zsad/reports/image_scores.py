@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsad.files import write_whole
+from zsad.atomic_write import write_whole
 
 _COLUMNS = ("path", "category", "defect", "is_anomalous", "score", "probability")
 

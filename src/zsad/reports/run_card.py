@@ -1,6 +1,5 @@
 """The run card: what one needs to know, years later, to trust or to repeat a run."""
 
-# ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
 
 import json
@@ -10,70 +9,20 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback
 
-from zsad.files import write_whole
-from zsad.types import Batch
+from zsad.atomic_write import write_whole
+from zsad.callbacks.stopwatch import Stopwatch
 
 _PACKAGE = "zsad"
 _SECRET_KEY = re.compile(r"(^|[._-])(api_?key|access_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _HIDDEN = "(hidden)"
-
-
-class Stopwatch(Callback):
-    """Measure how long the batches of a run took, and how many images were in them. Each process measures its own."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.seconds = 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        """Images a second of this process, 0 before the first batch ended."""
-        return self.images / self.seconds if self.seconds else 0.0
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
-        self._start()
-
-    def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
-        self._start()
-
-    def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
-        self._start()
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Count."""
-        self._count(batch)
-
-    def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Count."""
-        self._count(batch)
-
-    def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Count."""
-        self._count(batch)
-
-    def _start(self) -> None:
-        self.images, self.seconds, self._since = 0, 0.0, time.perf_counter()
-
-    def _count(self, batch: Batch) -> None:
-        self.images += len(batch)
-        self.seconds = time.perf_counter() - self._since
 
 
 def run_card(

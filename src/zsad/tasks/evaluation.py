@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from lightning import LightningModule
 from torch import nn
 
-from zsad.tasks.halving import InHalves
-from zsad.tasks.metrics import CategoryMetrics
+from zsad.metrics.per_category import CategoryMetrics
+from zsad.tasks.oom_retry import InHalves
 from zsad.types import Batch, Prediction, Results, Sample
 
 

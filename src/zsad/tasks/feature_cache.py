@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from zsad.backbones.weights import fingerprint
-from zsad.files import write_whole
+from zsad.atomic_write import write_whole
+from zsad.backbones.clip.weights import fingerprint
 from zsad.types import Batch, Seen
 
 log = logging.getLogger("zsad")

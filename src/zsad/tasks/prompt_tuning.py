@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
 
-from zsad.tasks.checkpoint import (
+from zsad.metrics.per_category import CategoryMetrics
+from zsad.model_files.learned import (
     KEY,
     check_fit,
     find_checkpoint,
@@ -23,8 +24,7 @@ from zsad.tasks.checkpoint import (
 )
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.feature_cache import FeatureCache
-from zsad.tasks.metrics import CategoryMetrics
-from zsad.tasks.shares import Shares
+from zsad.tasks.loss_weighting import Shares
 from zsad.types import Batch
 
 log = logging.getLogger("zsad")

@@ -7,7 +7,7 @@ from zsad.data.layouts.layout import Layout
 from zsad.data.layouts.medical import MEDICAL
 from zsad.data.layouts.mvtec_like import MVTEC_LIKE
 from zsad.data.layouts.visa import VISA
-from zsad.data.roots import did_you_mean
+from zsad.data.locations import did_you_mean
 
 __all__ = ["LAYOUTS", "Layout", "find_layout"]
 

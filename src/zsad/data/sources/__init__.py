@@ -1,9 +1,10 @@
 """How the samples of a raw download are found: by folder templates, or by the download's own tables."""
 
+from zsad.data.image_files import IMAGE_SUFFIXES, natural_key
 from zsad.data.sources.folders import Folders, Label
 from zsad.data.sources.record import Record, Source
 from zsad.data.sources.tables import CategoryTables, NumberedTable, VisaTable
-from zsad.data.sources.tree import IMAGE_SUFFIXES, Listing, Tree, natural_key, split_suffix, template_pattern
+from zsad.data.sources.tree import Listing, Tree, split_suffix, template_pattern
 
 __all__ = [
     "IMAGE_SUFFIXES",

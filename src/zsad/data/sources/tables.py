@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsad.data.roots import read_json
+from zsad.data.image_files import natural_key
+from zsad.data.locations import read_json
 from zsad.data.sources.record import Record
-from zsad.data.sources.tree import Tree, natural_key, template_pattern
+from zsad.data.sources.tree import Tree, template_pattern
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+from zsad.data.image_files import IMAGE_SUFFIXES, natural_key
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,6 @@ def split_suffix(path: str) -> tuple[str, str]:
     """
     stem, dot, suffix = path.rpartition(".")
     return (stem, dot + suffix) if dot else (path, "")
-
-
-def natural_key(text: str) -> tuple[list[str | int], str]:
-    """Sort key under which ``2.png`` comes before ``10.png``.
-
-    >>> sorted(["10.png", "2.png", "1.png"], key=natural_key)
-    ['1.png', '2.png', '10.png']
-    """
-    parts = re.split(r"([0-9]+)", text)
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text
 
 
 def template_pattern(template: str) -> re.Pattern[str]:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import Progress
 
+from zsad.atomic_write import write_whole
 from zsad.data.synthetic.marks import GRADES
 from zsad.data.synthetic.world import WORLDS, render, stream
-from zsad.files import write_whole
 
 _RECIPE = "synthetic.json"
 _VERSION = 1  # to be raised whenever the same recipe gives other pictures

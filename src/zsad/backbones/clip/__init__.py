@@ -1,0 +1,1 @@
+"""CLIP: its two towers, their weights, its tokens."""

@@ -1,0 +1,89 @@
+"""What detectors and segmenters said of images, kept on disk: other thresholds then cost seconds, not another pass.
+
+One file of tensors for each key, written whole. A file that is cut short or altered is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from zsad.atomic_write import write_whole
+
+_CHECKSUM = "checksum"
+_KEPT_SHARE = 0.9  # so much is left when the oldest go, so that not every further file makes room for itself alone
+
+
+class DetectionCache:
+    """Small tensors by key, in a folder that several processes and later runs share.
+
+    Args:
+        folder: Made where it is missing.
+        max_gb: When the files take more than so many gigabytes, the oldest are deleted.
+    """
+
+    def __init__(self, folder: Path, max_gb: float) -> None:
+        self.folder = folder
+        self.max_bytes = int(max_gb * 1e9)
+        self._bytes: int | None = None
+
+    def get(self, *key: str) -> dict[str, Tensor] | None:
+        """Return the tensors under a key, or ``None`` where there are none that can be trusted."""
+        try:
+            tensors = load(self._path(key).read_bytes())
+        except (FileNotFoundError, SafetensorError):
+            return None
+        checksum = tensors.pop(_CHECKSUM, None)
+        return tensors if checksum is not None and torch.equal(checksum, _checksum(tensors)) else None
+
+    def put(self, *key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors under a key, in place of what was there."""
+        own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        path = self._path(key)
+        content = save({**own, _CHECKSUM: _checksum(own)})
+        self._make_room(len(content) - _size(path))
+        write_whole(path, content)
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        name = hashlib.blake2b("\0".join(key).encode(), digest_size=20).hexdigest()
+        return self.folder / name[:2] / f"{name[2:]}.safetensors"
+
+    def _make_room(self, wanted: int) -> None:
+        if self._bytes is None:
+            self._bytes = sum(size for _, size, _ in self._files())
+        self._bytes += wanted
+        if self._bytes <= self.max_bytes:
+            return
+        # Other processes write and delete here, too: look anew.
+        files = sorted(self._files())
+        self._bytes = sum(size for _, size, _ in files) + max(wanted, 0)
+        for _, size, path in files:
+            if self._bytes <= _KEPT_SHARE * self.max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            self._bytes -= size
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        for path in self.folder.glob("??/*"):
+            with contextlib.suppress(FileNotFoundError):  # another process made room just now
+                state = path.stat()
+                yield state.st_mtime, state.st_size, path
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,1 @@
+"""SAM 3: concepts outlined in one network."""

@@ -1,0 +1,1 @@
+"""What is watched and written while a run trains or tests; mirrors conf/callbacks."""

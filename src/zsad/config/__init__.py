@@ -1,0 +1,1 @@
+"""Hydra and OmegaConf: from a configuration to the objects of a run."""

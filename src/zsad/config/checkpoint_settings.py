@@ -1,0 +1,73 @@
+"""The settings that a checkpoint was learned with, beside those of the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from zsad.config.compose import _flat, choices, plain
+
+# What sets a run apart from the published one of its model. How it ran, and on which data, is compared otherwise.
+_PUBLISHED_KEYS = ("model.", "backbone.", "image_size", "tiling", "ensemble", "dataset.categories", "dataset.fast_jpeg")
+
+
+def departures() -> list[str]:
+    """Return what the command line changed of a model as it is configured, such as ``image_size=336``."""
+    return [one for one in HydraConfig.get().overrides.task if one.lstrip("+~").startswith(_PUBLISHED_KEYS)]
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """Return the numbers and words of a model's method, flat: ``prompts.deep_blocks`` → 9; and the size of its input.
+
+    Neither the backbone nor what says which classes are built is among them.
+    """
+    method = {key: value for key, value in plain(config.model.method).items() if key != "backbone"}
+    return {**_flat(method), "image_size": config.image_size}
+
+
+def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:
+    """Give a model the settings its prompts were learned with, and return those that it could not be given.
+
+    A checkpoint is a stranger's file: it may only replace plain values that the configuration already has. It can
+    neither say what is built nor make the configuration look something up.
+    """
+    own, refused = settings(config), []
+    for key, value in learned.get("settings", {}).items():
+        if key in own and own[key] == value:
+            continue
+        # Null: the image's own pixels, which a model with tiles needs and one without cannot use.
+        changes_kind = key == "image_size" and (value is None or own[key] is None)
+        if not changes_kind and key in own and _is_plain(value) and _are_alike(own[key], value):
+            OmegaConf.update(config, key if key == "image_size" else f"model.method.{key}", value)
+        else:
+            refused.append(key)
+    return refused
+
+
+def known_choices(learned: dict[str, Any], **given: str | None) -> list[str]:
+    """Return the overrides that choose what the user gave, or else what the checkpoint was learned with.
+
+    Raises:
+        ValueError: If neither says it, or the name is not one of ours.
+    """
+    overrides = []
+    for group, name in given.items():
+        name = name or learned.get(group)
+        if name not in choices(group):
+            said = "does not say its" if name is None else f"names an unknown {group}, {name!r}, instead of a known"
+            raise ValueError(f"the checkpoint {said} {group}: pass --{group} with one of {', '.join(choices(group))}")
+        overrides.append(f"{group}={name}")
+    return overrides
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other)]
+    return all(numbers) or one is None or other is None or type(one) is type(other)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(item) and not isinstance(item, list) for item in value)
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)

@@ -1,0 +1,66 @@
+"""From a part of a configuration to the object that it describes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from zsad.config import sweeps
+from zsad.config.compose import is_sweep
+
+if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
+    from lightning import Trainer
+
+
+# What Lightning warns of and is meant to be so here.
+_EXPECTED_WARNINGS = (
+    r".*module\(s\) in eval mode at the start of training",  # the frozen backbone
+    r".*smaller than the logging interval",
+    r".*does not have many workers",
+    r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+    r".*`srun` command is available",  # on the login node of a cluster
+    r".*your dataloader is not resumable",  # its sampler is: zsad.data.module
+    r".*Checkpoint directory .* exists and is not empty",  # resume_path has checked it
+)
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """Build what a part of the configuration describes; lists arrive as lists, mappings as dictionaries."""
+    return instantiate(node, _convert_="object", **arguments)
+
+
+def build_trainer(config: DictConfig) -> Trainer:
+    """Build the trainer with its callbacks and its logger."""
+    import lightning
+
+    # Its news (which accelerators there are not, products to try) would bury ours.
+    logging.getLogger(lightning.__name__).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    from zsad.callbacks.loggers import end_earlier
+    from zsad.tasks.checkpoint_io import WholeCheckpoints
+
+    sweeps.require_own_processes(config, is_sweep=is_sweep(), is_slurm="SLURM_NTASKS" in os.environ)
+    end_earlier()
+    logger = build(config.logger) if config.logger else False
+    trainer = build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
+    trainer.strategy.checkpoint_io = WholeCheckpoints()
+    return trainer
+
+
+def quiet_trainer(config: DictConfig) -> Trainer:
+    """Build the trainer alone: it writes nothing and shows nothing."""
+    return build(config.trainer, callbacks=[], logger=False, enable_progress_bar=False, enable_checkpointing=False)
+
+
+def seed_everything(config: DictConfig) -> None:
+    """Seed Python, NumPy and PyTorch, in loader processes too."""
+    from lightning import seed_everything as seed
+
+    seed(config.seed, workers=True, verbose=False)

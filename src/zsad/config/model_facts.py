@@ -1,0 +1,33 @@
+"""What the configuration says of a model or a dataset, before any weights are read."""
+
+from __future__ import annotations
+
+import inspect
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from zsad.config.compose import CONF
+
+
+def mask_threshold(dataset: str) -> int | None:
+    """Return the mask rule in a dataset's configuration; ``None`` where there is none."""
+    file = CONF / "dataset" / f"{dataset}.yaml"
+    return OmegaConf.select(OmegaConf.load(file), "mask_threshold") if file.is_file() else None
+
+
+def learns(config: DictConfig) -> bool:
+    """Tell whether the chosen model learns anything, before any weights are read."""
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+    return issubclass(get_class(config.model._target_), PromptTuning)
+
+
+def takes(config: DictConfig, argument: str) -> bool:
+    """Tell whether the chosen method has an argument, before any weights are read."""
+    return argument in inspect.signature(get_class(config.model.method._target_)).parameters
+
+
+def remembers(config: DictConfig) -> bool:
+    """Tell whether the chosen method takes reference images, before any weights are read."""
+    return hasattr(get_class(config.model.method._target_), "remember")

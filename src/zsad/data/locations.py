@@ -1,0 +1,108 @@
+"""Which datasets are known, where their indexes lie, and where their images lie on this machine."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zsad.atomic_write import write_whole
+
+ROOTS_FILE = "roots.json"
+GENERATED = "synthetic"  # names of generated datasets begin so
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean visa?", or nothing where no known name is near.
+
+    >>> did_you_mean("vsia", ["mvtec", "visa"])
+    ' Did you mean visa?'
+    """
+    near = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def dataset_names(data_json: Path) -> list[str]:
+    """Return the datasets that have an index."""
+    return sorted(path.stem for path in data_json.glob("*.json") if path.name != ROOTS_FILE)
+
+
+def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Path:
+    """Return the index of a dataset.
+
+    Args:
+        name: Dataset name, the stem of its index file.
+        data_json: Folder of the indexes.
+        preparable: Names that ``zsad prepare`` knows without an index; they help the error to say what is meant.
+
+    Raises:
+        FileNotFoundError: No such index. The message names the known ones, the nearest name and the command.
+    """
+    path = data_json / f"{name}.json"
+    if path.is_file() and path.name != ROOTS_FILE:
+        return path
+    known = dataset_names(data_json)
+    if name in preparable:
+        fix = f"It is a known download: zsad prepare {name} ROOT"
+    elif name.startswith(GENERATED):
+        fix = f"It is generated, not downloaded: zsad prepare {GENERATED}"
+    else:
+        hint = did_you_mean(name, [*known, *preparable])
+        fix = f"{hint} To add one: zsad prepare {name} ROOT --layout mvtec".strip()
+    raise FileNotFoundError(f"no {path}. Known: {', '.join(known) or 'none yet'}. {fix}")
+
+
+def remembered_roots(data_json: Path) -> dict[str, str]:
+    """Return the roots that ``zsad prepare`` wrote down on this machine."""
+    path = data_json / ROOTS_FILE
+    return read_json(path) if path.is_file() else {}
+
+
+def remember_root(name: str, root: Path, data_json: Path) -> None:
+    """Write down where a dataset lies."""
+    write_json(data_json / ROOTS_FILE, {**remembered_roots(data_json), name: str(root.resolve())})
+
+
+def find_root(name: str, root: str | Path | None, data_json: Path) -> Path:
+    """Return the folder that the paths of an index are relative to.
+
+    ``root`` wins where it is given; then what ``zsad prepare`` wrote down, ``$ZSAD_DATASETS/NAME``, ``datasets/NAME``.
+
+    Raises:
+        FileNotFoundError: None of them is a folder. The message lists where it looked, and both fixes.
+    """
+    places = [Path(root).expanduser()] if root is not None else _usual_places(name, data_json)
+    for place in places:
+        if place.is_dir():
+            return place.absolute()
+    raise FileNotFoundError(
+        f"no images of {name}: looked in {', '.join(str(place) for place in places)}. "
+        f"Either zsad prepare {name} /path/to/{name}, or pass dataset.root=/path/to/{name}"
+    )
+
+
+def _usual_places(name: str, data_json: Path) -> list[Path]:
+    remembered = remembered_roots(data_json).get(name)
+    shared = os.environ.get("ZSAD_DATASETS")
+    places = [Path(remembered)] if remembered else []
+    if shared:
+        places.append(Path(shared).expanduser() / name)
+    return [*places, Path("datasets") / name]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; the error says where it breaks."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not valid JSON ({error}); make it anew with zsad prepare {path.stem} ROOT"
+        ) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file so that a reader sees the old or the new one, never half of it."""
+    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,148 @@
+"""Check an index against the disk again, down to the pixels; report everything, not the first mistake."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from zsad.data.images import UnreadableImageError, load_image, load_mask, mask_values, size_difference
+from zsad.data.index import Problem, check_entries, index_phases, named_files
+from zsad.data.layouts import LAYOUTS
+from zsad.data.locations import find_index, find_root
+from zsad.data.path_check import Disk
+from zsad.data.prepare.record_checks import READERS, Progress
+from zsad.data.sources import IMAGE_SUFFIXES, split_suffix
+from zsad.types import Sample
+
+MANY_VALUES = 16  # more grey values than class numbers: soft edges or JPEG
+
+
+@dataclass
+class Verification:
+    """What ``verify`` found.
+
+    Attributes:
+        index: The index file.
+        root: Where its images lie.
+        images: Number of images per phase.
+        problems: Mistakes in index or files.
+        notes: Oddities of the data that are no mistakes of the index: empty masks, unlisted files.
+    """
+
+    index: Path
+    root: Path
+    images: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """Count how often each kind of problem or note occurs."""
+        return Counter(problem.kind for problem in [*self.problems, *self.notes])
+
+    def __str__(self) -> str:
+        """Return every problem, every note, and what was checked."""
+        checked = ", ".join(f"{count} in {phase}" for phase, count in self.images.items())
+        lines = [*(f"problem: {each}" for each in self.problems), *(f"note: {each}" for each in self.notes)]
+        total = f"{self.index}: {len(self.problems)} problems, {len(self.notes)} notes; images: {checked}"
+        return "\n".join([*lines, total])
+
+
+def verify(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    data_json: Path = Path("data_json"),
+    mask_threshold: int | None = None,
+    progress: Progress | None = None,
+) -> Verification:
+    """Decode every image and mask of an index and report what does not fit.
+
+    Args:
+        name: Dataset name.
+        root: Folder of the images; found as for a run where ``None``.
+        data_json: Folder of the indexes.
+        mask_threshold: The dataset's mask rule; that of the layout of the same name where ``None``.
+        progress: Called after every image.
+    """
+    index = find_index(name, data_json, LAYOUTS)
+    if mask_threshold is None:
+        mask_threshold = LAYOUTS[name].mask_threshold if name in LAYOUTS else 0
+    disk = Disk(find_root(name, root, data_json))
+    report = Verification(index, Path(disk.root))
+    samples: list[Sample] = []
+    named: set[str] = set()
+    for phase, entries in index_phases(index).items():
+        found, problems = check_entries(entries, disk)
+        report.images[phase] = len(found)
+        report.problems += problems
+        samples += found
+        named |= named_files(entries, disk)
+    report.problems += _in_two_phases(samples)
+    with ThreadPoolExecutor(READERS) as pool:  # Pillow decodes outside of Python's lock
+        checks = pool.map(partial(_check_pixels, threshold=mask_threshold), samples)
+        for done, (problems, notes) in enumerate(checks, start=1):
+            report.problems += problems
+            report.notes += notes
+            if progress is not None:
+                progress(done, len(samples))
+    report.notes += _unlisted(samples, named, disk)
+    return report
+
+
+def _in_two_phases(samples: Sequence[Sample]) -> list[Problem]:
+    counts = Counter(sample.image_path for sample in samples)
+    return [Problem("in two phases", str(path), "") for path, count in counts.items() if count > 1]
+
+
+def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[Problem]]:
+    """Return what decoding an image and its masks brings to light: problems and notes."""
+    masks = [] if sample.mask_path is None else [sample.mask_path, *sample.more_masks]
+    try:
+        size = load_image(sample.image_path).size
+        mask = load_mask(masks, threshold) if masks else None
+    except UnreadableImageError as error:
+        return [Problem("unreadable", str(sample.image_path), str(error))], []
+    except ValueError as error:
+        return [Problem("unusable", str(sample.image_path), str(error))], []
+    if mask is None:
+        bare = Problem("no mask", str(sample.image_path), "its pixels count nowhere")
+        return [], [bare] if sample.is_anomalous else []
+    detail = size_difference(sample.image_path, size, masks[0], mask.size)
+    problems = [Problem("sizes differ", str(masks[0]), detail)] if mask.size != size else []
+    is_empty = mask.getextrema() == (0, 0)
+    return problems, list(_mask_oddities(sample, masks, is_empty, threshold))
+
+
+def _mask_oddities(sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int) -> Iterator[Problem]:
+    """Yield what is odd about masks whose files are sound."""
+    if not sample.is_anomalous:
+        if not is_empty:
+            yield Problem("mask of a normal image is not empty", str(masks[0]), "it is read as empty")
+        return
+    values = np.unique(np.concatenate([mask_values(mask).ravel() for mask in masks]))
+    if is_empty and values.max() > 0:
+        detail = f"its largest value is {values.max()}, mask_threshold is {threshold}: lower it?"
+        yield Problem("mask without a value above the threshold", str(masks[0]), detail)
+    elif is_empty:
+        yield Problem("empty mask of an anomalous image", str(masks[0]), f"category {sample.category}, {sample.defect}")
+    if threshold == 0 and len(values) > MANY_VALUES:
+        detail = f"{len(values)} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
+        yield Problem("mask with soft edges", str(masks[0]), detail)
+
+
+def _unlisted(samples: Sequence[Sample], named: set[str], disk: Disk) -> Iterator[Problem]:
+    """Yield images that lie beside listed ones but are in no phase."""
+    root = Path(disk.root)
+    folders = sorted({sample.image_path.parent.relative_to(root).as_posix() for sample in samples})
+    for folder in folders:
+        for name in disk.files(folder):
+            path = name if folder == "." else f"{folder}/{name}"
+            if path not in named and split_suffix(name)[1].lower() in IMAGE_SUFFIXES:
+                yield Problem("not in the index", str(root / path), "")

@@ -1,0 +1,167 @@
+"""From all that a detector says of a caption to the boxes that a method believes: the box filter of SAA and DOT-Prompt.
+
+Legend: q queries of the detector, t token columns, l tokens of the caption, n boxes that are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.functional import regions
+
+_SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The boxes of an image that passed a filter.
+
+    Attributes:
+        boxes: (n, 4) centre x, centre y, width, height; relative to the image.
+        scores: (n,) the best token score of each.
+        phrases: The tokens that each fits, as the tokenizer writes them; ``[CLS]`` and ``[SEP]`` may be among them.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    phrases: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of boxes."""
+        return len(self.phrases)
+
+    @property
+    def areas(self) -> Float[Tensor, " n"]:
+        """Width times height of each, as a share of the image."""
+        return regions.area(self.boxes)
+
+    def corners(self, size: tuple[int, int]) -> Float[Tensor, "n 4"]:
+        """Return x0, y0, x1, y1 in pixels of an image of (height, width), not clamped to it."""
+        return regions.to_corners(self.boxes, *size)
+
+    def select(self, rows: Int[Tensor, " k"]) -> "Found":
+        """Return some of the boxes, in the order of their numbers in ``rows``."""
+        return Found(self.boxes[rows], self.scores[rows], tuple(self.phrases[int(row)] for row in rows))
+
+
+def check_range(least: float | int = 0, most: float | int = math.inf, **settings: Any) -> None:
+    """Refuse settings that are no numbers, or outside of a range; its ends belong to it.
+
+    >>> check_range(0, 1, box_threshold="high")
+    Traceback (most recent call last):
+        ...
+    ValueError: box_threshold='high': expected a number from 0 to 1
+
+    Raises:
+        ValueError: As said, of the first of them.
+    """
+    expected = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
+    for name, value in settings.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not least <= value <= most:
+            raise ValueError(f"{name}={value!r}: expected a number {expected}")
+
+
+def require_verb(backbone: object, verb: str, choices: str) -> None:
+    """Refuse a backbone of another kind, before it is asked for what it cannot do.
+
+    Raises:
+        ValueError: If it lacks the verb; the message names backbones that have it.
+    """
+    if not hasattr(backbone, verb):
+        raise ValueError(f"backbone: got {type(backbone).__name__}, expected one that can {verb}: {choices}")
+
+
+def find(
+    grounding: Grounding,
+    *,
+    box_threshold: float,
+    text_threshold: float,
+    max_area: float = math.inf,
+    min_area: float = 0.0,
+    filter_word: str | None = None,
+) -> Found:
+    """Return the boxes that are certain enough, of the right size, and not of the background.
+
+    Args:
+        grounding: What the detector says of a caption.
+        box_threshold: A box is kept whose best token score is above it.
+        text_threshold: Tokens whose score is above it make up the phrase of a box.
+        max_area: A box is kept whose area, as a share of the image, is below it ...
+        min_area: ... and above this.
+        filter_word: A box is dropped whose phrase contains it, as a part of a word too.
+
+    All comparisons are strict, in the precision of the scores.
+
+    Raises:
+        ValueError: If the detector was asked to leave out boxes that this threshold would keep.
+
+    Source: SAA+, arXiv 2305.10724, property prompts; the published code for the details.
+    """
+    if box_threshold < grounding.floor:
+        raise ValueError(
+            f"box_threshold={box_threshold}, but of boxes below {grounding.floor} the detector was asked to say "
+            "nothing: raise box_threshold, or lower backbone.cache_floor"
+        )
+    scores, boxes = grounding.token_scores.amax(dim=1), grounding.boxes
+    areas = regions.area(boxes)
+    rows = ((scores > box_threshold) & (areas < max_area) & (areas > min_area)).nonzero()[:, 0]
+    phrases = _phrases(grounding, grounding.token_scores[rows] > text_threshold)
+    wanted = [i for i, phrase in enumerate(phrases) if filter_word is None or filter_word not in phrase]
+    rows = rows[torch.tensor(wanted, dtype=torch.long, device=rows.device)]
+    return Found(boxes[rows], scores[rows], tuple(phrases[i] for i in wanted))
+
+
+def join(parts: Sequence[Found]) -> Found:
+    """Return what was found with several captions as one, caption by caption; duplicates stay.
+
+    Raises:
+        ValueError: If there is no part at all.
+    """
+    if not parts:
+        raise ValueError("no captions, so there is nothing to join: expected one or more")
+    boxes, scores = torch.cat([part.boxes for part in parts]), torch.cat([part.scores for part in parts])
+    return Found(boxes, scores, tuple(phrase for part in parts for phrase in part.phrases))
+
+
+def without_duplicates(found: Found, iou_threshold: float | None) -> Found:
+    """Drop each box that overlaps one of a higher score by more than ``iou_threshold``; ``None`` drops nothing.
+
+    What is left keeps its order.
+    """
+    if iou_threshold is None or not len(found):
+        return found
+    corners = found.corners((1, 1))
+    return found.select(regions.suppress(corners, found.scores, iou_threshold).sort().values)
+
+
+def readable(phrase: str) -> str:
+    """Return a phrase for people: without the marks of the text encoder and the ends of sentences.
+
+    >>> readable("[CLS] defect on. [SEP]"), readable("printed _ circuit _ board")
+    ('defect on', 'printed_circuit_board')
+    """
+    for mark in _SPECIAL:
+        phrase = phrase.replace(mark, " ")
+    return " ".join(phrase.replace(" _ ", "_").replace(".", " ").replace("##", "").split())
+
+
+def _phrases(grounding: Grounding, fits: Bool[Tensor, "n t"]) -> list[str]:
+    """Decode the tokens of each box; boxes that fit the same tokens share one decoding."""
+    ids: list[int] = grounding.token_ids.tolist()
+    known: dict[tuple[bool, ...], str] = {}
+    phrases = []
+    for row in fits[:, : len(ids)].tolist():
+        key = tuple(row)
+        if key not in known:
+            known[key] = grounding.decode([token for token, one in zip(ids, row, strict=True) if one])
+        phrases.append(known[key])
+    return phrases

@@ -1,0 +1,1 @@
+"""Formulas of the metrics, and what is kept to compute them."""

@@ -1,0 +1,1 @@
+"""What is stored of a model: learned numbers, published weights, thresholds."""

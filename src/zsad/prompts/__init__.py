@@ -1,0 +1,1 @@
+"""Learnable prompts, prompt ensembles, captions, phrases and vocabularies."""

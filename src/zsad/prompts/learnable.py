@@ -1,0 +1,87 @@
+"""Learnable, object-agnostic prompts: two sentences whose first words are learned.
+
+Legend: c context tokens, k deep tokens, D text width, E joint width. Row 0 is normal, row 1 is anomalous.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.tokenizer import tokenize
+
+PLACEHOLDER = "X"  # one token; its embedding is replaced by a learned vector
+INIT_STD = 0.02
+
+
+class ObjectAgnosticPrompts(nn.Module):
+    """``[v1] … [vc] object.`` and ``[w1] … [wc] damaged object.``, with learned tokens in the deeper text blocks too.
+
+    Nothing in them names the object, so what they learn on one set of objects serves on others. With the published
+    numbers and a text width of 768 these are 43,008 parameters.
+
+    Args:
+        text_width: D.
+        context_tokens: c, learned vectors in front of each sentence.
+        deep_tokens: k, learned tokens that each deeper block receives in rows 1..k. Both sentences share them.
+        deep_blocks: Text blocks that see learned tokens, the first one (the context itself) included; 1 for the
+            context alone, and then ``deep_tokens`` means nothing.
+        normal: The sentence after the context, without full stop.
+        anomalous: Its counterpart.
+        round_deep_to_half: Round the deep tokens, and each sentence's gradient of them, to float16 on their way, as
+            the published code does. Needed to reproduce it to the last digits.
+
+    Raises:
+        ValueError: If the deep tokens do not fit into the context rows that they replace, or no block is left.
+
+    Source: AnomalyCLIP (ICLR 2024), object-agnostic prompt templates and textual prompt tuning.
+    """
+
+    tokens: Tensor
+
+    def __init__(
+        self,
+        text_width: int,
+        *,
+        context_tokens: int = 12,
+        deep_tokens: int = 4,
+        deep_blocks: int = 9,
+        normal: str = "object",
+        anomalous: str = "damaged object",
+        round_deep_to_half: bool = True,
+    ) -> None:
+        super().__init__()
+        if deep_blocks < 1:
+            raise ValueError(f"deep_blocks={deep_blocks}: expected 1 (the context alone) or more")
+        if deep_blocks == 1:
+            deep_tokens = 0  # one shape for "no deep prompts", that of published files, which do not tell k
+        if deep_tokens > context_tokens:
+            raise ValueError(f"deep_tokens={deep_tokens} would overwrite more than the context_tokens={context_tokens}")
+        self.normal = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
+        self.anomalous = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
+        self.deep = nn.Parameter(torch.randn(deep_blocks - 1, deep_tokens, text_width) * INIT_STD)
+        self.round_deep_to_half = round_deep_to_half
+        self.register_buffer("tokens", torch.zeros(0), persistent=False)
+        self.reword(normal, anomalous)
+
+    def reword(self, normal: str, anomalous: str) -> None:
+        """Put other words after the learned context, without full stop; what was learned stays."""
+        self.words = (normal, anomalous)
+        context = " ".join([PLACEHOLDER] * len(self.normal))
+        self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(self.tokens.device)
+
+    def embed(self, backbone: CLIP) -> Float[Tensor, "2 t d"]:
+        """Return the token embeddings of both sentences, the learned context in its place."""
+        embedded = backbone.embed_tokens(self.tokens)
+        context = torch.stack([self.normal, self.anomalous]).to(embedded.dtype)
+        return torch.cat([embedded[:, :1], context, embedded[:, 1 + context.shape[1] :]], dim=1)
+
+    def forward(self, backbone: CLIP) -> Float[Tensor, "2 e"]:
+        """Return the text features of both sentences, not of unit length."""
+        deep = self.deep[:, None].expand(-1, 2, -1, -1)  # (blocks, k, D) -> (blocks, 2, k, D)
+        if self.round_deep_to_half:
+            # Expanded before rounding: the gradients of the two sentences are rounded one by one, then added.
+            deep = deep.half().float()
+        return backbone.encode_prompts(self.embed(backbone), self.tokens.argmax(dim=-1), tuple(deep))

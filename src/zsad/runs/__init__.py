@@ -1,0 +1,1 @@
+"""What a run does around training and testing."""

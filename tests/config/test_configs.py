@@ -1,0 +1,112 @@
+"""Every configuration composes, every key is an argument of what it builds, train and test cannot drift apart."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from zsad.config import compose, errors, instantiate
+
+GROUPS = (
+    "dataset",
+    "augmentation",
+    "backbone",
+    "model",
+    "metrics",
+    "robustness",
+    "feature_cache",
+    "trainer",
+    "callbacks",
+    "logger",
+    "experiment",
+)
+CHOICES = [(group, name) for group in GROUPS for name in compose.choices(group)]
+OUTPUT = "paths.output_dir=/nowhere"
+
+
+def nodes(tree: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(tree, dict):
+        if "_target_" in tree:
+            yield path, tree
+        for key, value in tree.items():
+            yield from nodes(value, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("script", ["train", "test"])
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda value: str(value))
+def test_every_choice_composes_and_every_key_is_a_constructor_argument(script: str, group: str, name: str) -> None:
+    config = compose.plain(compose.compose(script, [f"{group}={name}", OUTPUT]))
+    checked = 0
+    for path, node in nodes(config):
+        arguments = {key: value for key, value in node.items() if not key.startswith("_")}
+        target = get_object(node["_target_"])
+        positional = [None] if node.get("_partial_") else []
+        signature = inspect.signature(target)
+        try:
+            if positional:
+                signature.bind_partial(**arguments)
+            else:
+                signature.bind(**arguments)
+        except TypeError as error:
+            pytest.fail(f"{path} ({node['_target_']}): {error}")
+        checked += 1
+    assert checked >= 10
+
+
+def test_train_and_test_choose_from_the_same_groups() -> None:
+    def groups(script: str) -> list[str]:
+        defaults = OmegaConf.load(compose.CONF / f"{script}.yaml").defaults
+        return [next(iter(entry)) for entry in defaults if not isinstance(entry, str)]
+
+    assert groups("train") == groups("test")
+
+
+@pytest.mark.parametrize("model", compose.choices("model"))
+def test_a_model_builds_its_backbone_once(model: str) -> None:
+    text = (compose.CONF / "model" / f"{model}.yaml").read_text()
+    assert text.count("${backbone}") <= 1
+
+
+def test_an_experiment_has_the_last_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for entry in compose.CONF.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "experiment").unlink(missing_ok=True)
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /backbone: pocket\nepochs: 3\nmodel: {method: {sigma_px: 1.5}}\n"
+    )
+    monkeypatch.setattr(compose, "CONF", tmp_path)
+    config = compose.compose("train", ["experiment=mine", OUTPUT])
+    assert (config.epochs, config.model.method.sigma_px, config.trainer.max_epochs) == (3, 1.5, 3)
+    assert compose.chosen()["backbone"] == "pocket"
+    assert compose.compose("train", ["experiment=mine", "epochs=4", OUTPUT]).trainer.max_epochs == 4
+
+
+def test_the_published_numbers_of_anomalyclip() -> None:
+    config = compose.compose("train", [OUTPUT])
+    method = config.model.method
+    assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (111, 15, 8, 518)
+    assert (list(method.feature_blocks), method.value_attention_from, method.local_weight) == ([24], 6, 4.0)
+    assert (method.temperature, method.sigma_px, method.image_score, method.norm_image) == (0.07, 4.0, "global", False)
+    assert (method.prompts.context_tokens, method.prompts.deep_tokens, method.prompts.deep_blocks) == (12, 4, 9)
+    assert (config.model.optimizer.lr, list(config.model.optimizer.betas)) == (1e-3, [0.5, 0.999])
+    assert (config.dataset.train_phase, config.trainer.precision) == ("test", "32-true")
+
+
+def test_a_misspelt_key_names_itself_and_its_place() -> None:
+    config = compose.compose("train", ["backbone=pocket", "+model.method.prompts.contxt_tokens=3", OUTPUT])
+    with pytest.raises(SystemExit, match=r"contxt_tokens.*\(in model.method"), errors.clear_errors():
+        instantiate.build(config.model)
+
+
+def test_lists_arrive_as_lists() -> None:
+    config = compose.compose("train", ["backbone=pocket", "model=anomalyclip_multiscale", OUTPUT])
+    task = instantiate.build(config.model)
+    assert task.method.feature_blocks == [task.method.backbone.block_at(block, of=24) for block in (6, 12, 18, 24)]
+    assert type(task.method.feature_blocks) is list

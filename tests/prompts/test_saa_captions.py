@@ -1,0 +1,162 @@
+"""Words for defects are data: published ones as published, a way in for one's own, and general ones for the rest."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zsad.config import compose, instantiate
+from zsad.data.layouts import LAYOUTS
+from zsad.prompts.saa_captions import DefectWords, _mapping, read_property
+
+GENERAL = {"captions": ["defect on {}"], "filter_word": "{}", "k_mask": 5, "defect_area_threshold": 0.9}
+TABLES = {
+    "parts": {
+        "metal_nut": {"captions": ["scratch.", "bent {}"], "filter_word": "nut", "k_mask": 2, "aliases": ["hex nut"]},
+        "plate": {"name": "steel plate"},
+    }
+}
+
+
+def composed(*overrides: str) -> DefectWords:
+    """Build the words of a model as ``test.py`` would."""
+    given = overrides if any(one.startswith("model=") for one in overrides) else ("model=saa_plus", *overrides)
+    config = compose.compose("test", [*given, "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
+    return instantiate.build(config.model.method.prompts)
+
+
+def test_general_captions_come_first_and_then_those_of_the_category() -> None:
+    words = DefectWords(GENERAL, TABLES, dataset="parts")
+    asked = words.prompts("metal_nut")
+    assert asked.captions == (("defect on metal_nut", "metal_nut"), ("scratch.", "nut"), ("bent metal_nut", "nut"))
+    assert (asked.k_mask, asked.defect_area_threshold, asked.object_prompt) == (2, 0.9, "metal_nut")
+
+
+@pytest.mark.parametrize("name", ["metal_nut", "Metal nut", "metal-nut", "hex_nut"])
+def test_a_category_is_known_by_its_aliases_and_however_it_is_spelt(name: str) -> None:
+    words = DefectWords(GENERAL, TABLES, dataset="parts")
+    assert words.prompts(name) == words.prompts("metal_nut")
+
+
+def test_a_row_says_what_captions_call_its_category() -> None:
+    asked = DefectWords(GENERAL, TABLES, dataset="parts").prompts("plate")
+    assert asked.captions == (("defect on steel plate", "steel plate"),)
+    assert asked.object_prompt == "steel plate"
+
+
+def test_an_unknown_category_is_asked_generally_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    words = DefectWords(GENERAL, TABLES)
+    words.enter("screws")
+    with caplog.at_level(logging.WARNING, logger="zsad"):
+        assert words.prompts("long screw").captions == (("defect on long screw", "long screw"),)
+        words.prompts("long screw")
+        words.prompts("metal nut")
+    first, second = caplog.messages
+    assert "no expert words for long screw of screws: general prompts alone" in first
+    assert "conf/prompts/saa/screws.yaml" in first
+    assert "+model.method.prompts.files.screws=FILE.yaml" in first
+    assert "Those of parts: model.method.prompts.dataset=parts." in second
+
+
+def test_general_words_alone_are_a_choice_and_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    DefectWords(GENERAL).prompts("screw")
+    assert not caplog.messages
+
+
+def test_a_table_that_was_chosen_serves_every_dataset_and_a_tested_one_by_its_other_name() -> None:
+    chosen = DefectWords(GENERAL, TABLES, dataset="parts")
+    chosen.enter("elsewhere")
+    entered = DefectWords(GENERAL, TABLES, datasets={"parts_2": "parts"})
+    entered.enter("parts_2")
+    assert chosen.prompts("metal_nut") == entered.prompts("metal_nut")
+    with pytest.raises(ValueError, match=r"no words for dataset=part\. Known: parts"):
+        DefectWords(GENERAL, TABLES, dataset="part")
+
+
+def test_words_of_ones_own_lie_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "screws.yaml"
+    file.write_text("screw: {captions: [rust, bent thread], k_mask: 3}\n7: {captions: [dent]}\n")
+    words = DefectWords(GENERAL, TABLES, files={"screws": str(file)}, dataset="screws")
+    assert words.prompts("screw").captions[1:] == (("rust", "screw"), ("bent thread", "screw"))
+    assert words.prompts("7").captions[-1] == ("dent", "7")
+    with pytest.raises(FileNotFoundError, match=r"no such file of defect words: .*gone\.yaml"):
+        DefectWords(GENERAL, files={"screws": str(tmp_path / "gone.yaml")})
+    file.write_text("- rust\n")
+    with pytest.raises(ValueError, match=r"screws\.yaml: expected categories"):
+        DefectWords(GENERAL, files={"screws": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"caption": ["x"]}, r"parts\.nut\.caption is not known\. Expected: captions, filter_word"),
+        ({"captions": "scratch"}, r"parts\.nut\.captions='scratch': expected list"),
+        ({"captions": ["scratch", " "]}, r"parts\.nut\.captions=\['scratch', ' '\]: expected a list of texts"),
+        ({"k_mask": 0}, r"parts\.nut\.k_mask=0: expected more than 0"),
+        ({"k_mask": True}, r"parts\.nut\.k_mask=True: expected int or null"),
+        ({"object_count": None}, r"parts\.nut\.object_count=None: expected int"),
+        ({"defect_area_threshold": "0.3"}, r"defect_area_threshold='0\.3': expected int or float or null"),
+        ({"property": "the image of nut"}, r"'the image of nut' is not a property sentence: .* its 6th word"),
+    ],
+)
+def test_a_mistake_in_a_row_names_its_place(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DefectWords(GENERAL, {"parts": {"nut": row}})
+
+
+def test_a_text_in_place_of_rows_names_its_place() -> None:
+    with pytest.raises(ValueError, match=r"parts\.nut='nonsense': expected words by their keys"):
+        _mapping("parts.nut", "nonsense")
+
+
+def test_the_published_sentence_serves_as_a_row() -> None:
+    first = "the image of nut have 3 similar nut, with a maximum of 7 anomaly. "
+    sentence = first + "The anomaly would not exceed 0.25 object area."
+    asked = DefectWords(GENERAL, {"parts": {"nut": {"property": sentence}}}, dataset="parts").prompts("nut")
+    assert (asked.object_count, asked.object_prompt, asked.k_mask) == (3, "nut,", 7)
+    assert asked.defect_area_threshold == read_property(sentence).defect_area_threshold == 0.25
+
+
+@pytest.mark.parametrize("dataset", ["mvtec", "ksdd2", "mtd"])
+def test_every_category_of_the_published_datasets_has_words(dataset: str, caplog: pytest.LogCaptureFixture) -> None:
+    words, layout = composed(), LAYOUTS[dataset]
+    words.enter(dataset)
+    names = layout.categories or [source.category for source in layout.sources]  # type: ignore[union-attr]
+    assert all(len(words.prompts(str(name)).captions) > 3 for name in names)
+    assert not caplog.messages
+
+
+def test_the_model_without_expert_words_has_the_published_general_ones() -> None:
+    words = composed("model=saa_plus_general")
+    words.enter("mvtec")
+    assert [text for text, _ in words.prompts("grid").captions] == ["defect on grid", "damage on grid", "flaw on grid"]
+
+
+def test_words_change_on_the_command_line_and_new_ones_come_from_a_file(tmp_path: Path) -> None:
+    words = composed("model.method.prompts.tables.mtd.mtd.captions=[dark spot]", "model.method.prompts.dataset=mtd")
+    assert words.prompts("magnetic_tile").captions[-1] == ("dark spot", "mtd")
+    row = "+model.method.prompts.tables.screws.screw={captions:[rust,bent thread],k_mask:3}"
+    assert composed(row, "model.method.prompts.dataset=screws").prompts("screw").k_mask == 3
+    (tmp_path / "words.yaml").write_text("screw: {captions: [rust]}\n")
+    given = f"+model.method.prompts.files.screws={tmp_path}/words.yaml"
+    assert composed(given, "model.method.prompts.dataset=screws").prompts("screw").captions[-1] == ("rust", "screw")
+
+
+def test_a_table_of_the_configuration_joins_by_its_name() -> None:
+    words = composed("+prompts/saa@model.method.prompts.tables.tiles=mtd", "model.method.prompts.dataset=tiles")
+    assert words.prompts("mtd").captions[-1] == ("defect.", "mtd")
+
+
+@pytest.mark.parametrize("model", ["saa", "saa_plus", "saa_plus_general"])
+def test_every_row_of_every_model_can_be_asked(model: str) -> None:
+    words = composed(f"model={model}")
+    for dataset in [*words.tables, *words.datasets]:
+        words.enter(dataset)
+        rows = words.tables[words.datasets.get(dataset, dataset)]
+        assert rows, dataset
+        for category in rows:
+            asked = words.prompts(category)
+            assert all(text.strip() and "{}" not in text for text, _ in asked.captions)
