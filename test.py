@@ -20,12 +20,17 @@ def main(config: DictConfig) -> None:
         preflight.check_test(config, run)
         if run.nothing_left():
             return
-        from zsad.runs import provenance, results, several_datasets  # torch: not before the cheap mistakes are excluded
+        from zsad.runs import (
+            provenance,
+            results,
+            several_datasets,
+        )  # torch: not before the cheap mistakes are excluded
 
         configs = compose.for_each_dataset(config)
         instantiate.seed_everything(config)
         data = results.set_up(
-            {name: instantiate.build(one.dataset) for name, one in configs.items()}, config.skip_missing
+            {name: instantiate.build(one.dataset) for name, one in configs.items()},
+            config.skip_missing,
         )
         task, settings, tested = (
             instantiate.build(config.model),
@@ -39,18 +44,28 @@ def main(config: DictConfig) -> None:
         for name, one in data.items():
             own, folder = configs[name], Path(configs[name].paths.output_dir)
             about = results.About(
-                compose.plain(own), compose.chosen(), learned, resume.decisions(own), checkpoint_settings.departures()
+                compose.plain(own),
+                compose.chosen(),
+                learned,
+                resume.decisions(own),
+                checkpoint_settings.departures(),
             )
             if config.test_on and not config.overwrite and tested.restore(name, folder, about):
                 continue
             trainer = instantiate.build_trainer(own)
             notes = provenance.inspect(task, one, learned=learned, settings=settings)
             trainer.test(task, one, verbose=False)
-            robustness = changes and changes.run(task.method, one, instantiate.quiet_trainer(config), folder)
+            robustness = changes and changes.run(
+                task.method, one, instantiate.quiet_trainer(config), folder
+            )
             beside = results.write_test(task, trainer, folder, about, notes, robustness)
             tested.add(name, task.results, notes, beside)
         if distributed.is_first_process():
-            tested.write(Path(config.paths.output_dir), compose.chosen()["model"], several=bool(config.test_on))
+            tested.write(
+                Path(config.paths.output_dir),
+                compose.chosen()["model"],
+                several=bool(config.test_on),
+            )
 
 
 if __name__ == "__main__":

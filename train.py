@@ -24,14 +24,21 @@ def main(config: DictConfig) -> None:
         if run.nothing_left():
             return
         resume_from = preflight.resume_path(config, run)
-        from zsad.runs import provenance, results  # torch: not before the cheap mistakes are excluded
+        from zsad.runs import (
+            provenance,
+            results,
+        )  # torch: not before the cheap mistakes are excluded
 
         instantiate.seed_everything(config)
         data = instantiate.build(config.dataset)
         data.setup("fit")  # a mistake in the data shows before any weights are read
         task = instantiate.build(config.model)
         task.provenance = provenance.provenance(
-            task, data, chosen=compose.chosen(), settings=checkpoint_settings.settings(config), seed=config.seed
+            task,
+            data,
+            chosen=compose.chosen(),
+            settings=checkpoint_settings.settings(config),
+            seed=config.seed,
         )
         trainer = instantiate.build_trainer(config)
         if trainer.is_global_zero:
@@ -39,7 +46,9 @@ def main(config: DictConfig) -> None:
         preflight.clear_run_folder(config, run, resume_from)
         run.begin()
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
-        results.write_training(task, trainer, Path(config.paths.output_dir), config=compose.plain(config))
+        results.write_training(
+            task, trainer, Path(config.paths.output_dir), config=compose.plain(config)
+        )
 
 
 if __name__ == "__main__":

@@ -61,11 +61,15 @@ def compare(name: str, straightforward: Side, ours: Side, repeats: int) -> Row:
             wall[side].append(time.perf_counter() - started[1])
     difference = max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))
     slow, fast = (statistics.median(times) for times in cpu)
-    return Row(name, (slow, fast), (statistics.median(wall[0]), statistics.median(wall[1])), difference)
+    return Row(
+        name, (slow, fast), (statistics.median(wall[0]), statistics.median(wall[1])), difference
+    )
 
 
 @torch.no_grad()
-def plain_image_tower(clip: CLIP, image: Tensor, blocks: Sequence[int], value_attention_from: int) -> list[Tensor]:
+def plain_image_tower(
+    clip: CLIP, image: Tensor, blocks: Sequence[int], value_attention_from: int
+) -> list[Tensor]:
     """Encode one image as the formulas stand: every score written out, every row of every block, both paths to the end.
 
     Returns the global vector and the projected tokens of each tapped block.
@@ -77,7 +81,9 @@ def plain_image_tower(clip: CLIP, image: Tensor, blocks: Sequence[int], value_at
     x = visual.ln_pre(x + resize_positions(visual.positional_embedding, visual.grid_size, grid))
     side, taps = None, []
     for index, block in enumerate(visual.transformer.resblocks, start=1):
-        query, key, value = F.linear(block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias).chunk(3, dim=-1)
+        query, key, value = F.linear(
+            block.ln_1(x), block.attn.in_proj_weight, block.attn.in_proj_bias
+        ).chunk(3, dim=-1)
         if index >= value_attention_from:
             side = (x if side is None else side) + _attend(block.attn, value, value, value)
         x = x + _attend(block.attn, query, key, value)
@@ -88,8 +94,12 @@ def plain_image_tower(clip: CLIP, image: Tensor, blocks: Sequence[int], value_at
 
 
 def _attend(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = (x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in (query, key, value))
-    scores = (query * query.shape[-1] ** -0.5) @ key.mT  # (B, h, T, T): what fused attention never holds
+    query, key, value = (
+        x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in (query, key, value)
+    )
+    scores = (
+        query * query.shape[-1] ** -0.5
+    ) @ key.mT  # (B, h, T, T): what fused attention never holds
     return attention.out_proj((scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2))
 
 
@@ -130,7 +140,9 @@ def image_rows(method: AnomalyCLIP, batch: int, repeats: int) -> list[Row]:
     ]
     if batch > 1:
         sides: tuple[Side, Side] = one_by_one, lambda: ours(images, [clip.depth])
-        rows.append(compare(f"image tower, {batch} images: one by one, in a batch", *sides, repeats))
+        rows.append(
+            compare(f"image tower, {batch} images: one by one, in a batch", *sides, repeats)
+        )
     return rows
 
 
@@ -143,7 +155,11 @@ def text_rows(method: AnomalyCLIP, repeats: int) -> list[Row]:
         def forward_and_backward() -> list[Tensor]:
             prompts.zero_grad()
             encode().sum().backward()
-            return [parameter.grad.clone() for parameter in prompts.parameters() if parameter.grad is not None]
+            return [
+                parameter.grad.clone()
+                for parameter in prompts.parameters()
+                if parameter.grad is not None
+            ]
 
         return forward_and_backward
 
@@ -159,9 +175,17 @@ def text_rows(method: AnomalyCLIP, repeats: int) -> list[Row]:
     method.text_features()  # now known
     return [
         compare(
-            f"text tower: {full} positions, {short}", torch.no_grad()(look(plain)), torch.no_grad()(look(ours)), repeats
+            f"text tower: {full} positions, {short}",
+            torch.no_grad()(look(plain)),
+            torch.no_grad()(look(ours)),
+            repeats,
         ),
-        compare(f"text tower and gradients: {full} positions, {short}", learn(plain), learn(ours), repeats),
+        compare(
+            f"text tower and gradients: {full} positions, {short}",
+            learn(plain),
+            learn(ours),
+            repeats,
+        ),
         compare(
             "text features at test time: each image, known",
             torch.no_grad()(look(ours)),
@@ -173,23 +197,30 @@ def text_rows(method: AnomalyCLIP, repeats: int) -> list[Row]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="clip_vit_b16")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=1, help="also compare this many images in one call")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="also compare this many images in one call"
+    )
     arguments = parser.parse_args()
     options = [f"backbone={arguments.backbone}", "backbone.pretrained=null", "paths.output_dir=."]
     method = instantiate.build(compose.compose("test", options).model).method
     method.prompts(method.backbone)  # whatever a first call prepares is not measured
     text_repeats = max(arguments.repeats, 5)  # cheap enough
-    rows = [*image_rows(method, arguments.batch, arguments.repeats), *text_rows(method, text_repeats)]
+    rows = [
+        *image_rows(method, arguments.batch, arguments.repeats),
+        *text_rows(method, text_repeats),
+    ]
     clip = method.backbone
-    machine = (
-        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
     medians = f"median of {arguments.repeats}, text of {text_repeats}"
     print(f"{arguments.backbone} at {clip.input_size} px, {medians}; {machine}\n")
-    print("| compared | straightforward, CPU s | ours, CPU s | ratio | ratio of wall times | largest difference |")
+    print(
+        "| compared | straightforward, CPU s | ours, CPU s | ratio | ratio of wall times | largest difference |"
+    )
     print("| :--- | ---: | ---: | ---: | ---: | ---: |")
     print(*rows, sep="\n")
 

@@ -40,14 +40,23 @@ def fabricate(root: Path, images: int) -> int:
     tables.mkdir(parents=True)
     for number in range(OBJECTS):
         name = f"object_{number:02d}"
-        table: dict[str, Any] = {"meta": {"normal_class": "OK", "prefix": f"{name}/"}, "train": [], "test": []}
+        table: dict[str, Any] = {
+            "meta": {"normal_class": "OK", "prefix": f"{name}/"},
+            "train": [],
+            "test": [],
+        }
         for phase, defect, path, mask_path in _entries(name, samples):
             file = root / "realiad_1024" / name / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(picture)
             if mask_path:
                 (root / "realiad_1024" / name / mask_path).write_bytes(mask)
-            entry = {"category": name, "anomaly_class": defect, "image_path": path, "mask_path": mask_path}
+            entry = {
+                "category": name,
+                "anomaly_class": defect,
+                "image_path": path,
+                "mask_path": mask_path,
+            }
             table[phase].append(entry)
         (tables / f"{name}.json").write_text(json.dumps(table))
     return OBJECTS * VIEWS * samples
@@ -56,7 +65,10 @@ def fabricate(root: Path, images: int) -> int:
 def _entries(name: str, samples: int) -> Iterator[tuple[str, str, str, str | None]]:
     """Yield (phase, defect, image, mask) of an object: of three samples one to learn, one good, one defective."""
     for sample in range(samples):
-        phase, defect = ("train", "test", "test")[sample % 3], ("OK", "OK", DEFECTS[sample % 4])[sample % 3]
+        phase, defect = (
+            ("train", "test", "test")[sample % 3],
+            ("OK", "OK", DEFECTS[sample % 4])[sample % 3],
+        )
         for view in range(1, VIEWS + 1):
             stem = f"{name}_{sample:04d}_{'OK' if defect == 'OK' else f'NG_{defect}'}_C{view}_20231023085630"
             folder = "OK" if defect == "OK" else f"NG/{defect}"
@@ -106,15 +118,22 @@ def report(images: int, seconds: dict[str, float], index_bytes: int) -> str:
     """Write the Markdown. On a busy machine the CPU time says more than the wall time."""
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f}"
     rows = [("prepare", f"zsad prepare ({index_bytes / 1e6:.0f} MB of index)")]
-    rows += [(f"open {each}", f"open {each} ({seconds[f'images {each}']:,.0f} images)") for each in ("train", "test")]
-    lines = [f"| {title} | {seconds[key]:.2f} | {seconds[f'{key} cpu']:.2f} |" for key, title in rows]
+    rows += [
+        (f"open {each}", f"open {each} ({seconds[f'images {each}']:,.0f} images)")
+        for each in ("train", "test")
+    ]
+    lines = [
+        f"| {title} | {seconds[key]:.2f} | {seconds[f'{key} cpu']:.2f} |" for key, title in rows
+    ]
     head = ["| step | wall, s | CPU, s |", "| :--- | ---: | ---: |"]
     return "\n".join([f"{images:,} images in {OBJECTS} objects; {machine}", "", *head, *lines])
 
 
 def main() -> None:
     """Fabricate, measure, print; or be one of the measured processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=REAL_IAD_IMAGES)
     parser.add_argument("--step", nargs=2, metavar=("STEP", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -57,7 +57,13 @@ def magnetic_tiles(root: Path) -> list[Sample]:
     records = list(LAYOUTS["mtd"].records(tree))
     chosen = records[:: max(1, len(records) // MTD_IMAGES)][:MTD_IMAGES]
     return [
-        Sample(root / each.image, root / each.masks[0] if each.masks else None, "tile", each.defect, each.is_anomalous)
+        Sample(
+            root / each.image,
+            root / each.masks[0] if each.masks else None,
+            "tile",
+            each.defect,
+            each.is_anomalous,
+        )
         for each in chosen
     ]
 
@@ -72,7 +78,9 @@ def bare(samples: Sequence[Sample]) -> None:
         if sample.is_anomalous and sample.mask_path is not None:
             with Image.open(sample.mask_path) as file:
                 mask = (
-                    file.convert("L").point(lambda value: 255 * (value > 127)).resize(size, Image.Resampling.BILINEAR)
+                    file.convert("L")
+                    .point(lambda value: 255 * (value > 127))
+                    .resize(size, Image.Resampling.BILINEAR)
                 )
             _ = torch.from_numpy(np.array(mask)).float().div(255) > 0.5
 
@@ -80,7 +88,9 @@ def bare(samples: Sequence[Sample]) -> None:
 def loader(samples: Sequence[Sample], workers: int, fast_jpeg: bool = False) -> Callable[[], None]:
     """Return the pass of a run's test loader over the samples."""
     dataset = ImageDataset(samples, SIZE_PX, 127, fast_jpeg=fast_jpeg)
-    batches = DataLoader(dataset, 1, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0)
+    batches = DataLoader(
+        dataset, 1, num_workers=workers, collate_fn=collate, persistent_workers=workers > 0
+    )
 
     def run() -> None:
         for _ in batches:
@@ -89,7 +99,9 @@ def loader(samples: Sequence[Sample], workers: int, fast_jpeg: bool = False) -> 
     return run
 
 
-def measure(samples: Sequence[Sample], runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def measure(
+    samples: Sequence[Sample], runs: dict[str, Callable[[], None]], rounds: int
+) -> dict[str, list[float]]:
     """Let all take turns; return images a second for each round. The first round, which starts workers, is not kept."""
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
@@ -104,7 +116,9 @@ def difference(samples: Sequence[Sample]) -> tuple[float, float]:
     """Return mean and largest difference in grey levels between ``fast_jpeg`` and the published pixels."""
     exact, fast = (ImageDataset(samples, SIZE_PX, fast_jpeg=each) for each in (False, True))
     differences = [255 * (exact[i].image - fast[i].image).abs() for i in range(len(samples))]
-    return float(torch.stack([each.mean() for each in differences]).mean()), max(float(d.max()) for d in differences)
+    return float(torch.stack([each.mean() for each in differences]).mean()), max(
+        float(d.max()) for d in differences
+    )
 
 
 def report(title: str, speeds: dict[str, list[float]]) -> str:
@@ -127,21 +141,34 @@ def runs_of(samples: Sequence[Sample], fast_jpeg: bool) -> dict[str, Callable[[]
     runs: dict[str, Callable[[], None]] = {"bare Pillow loop": lambda: bare(samples)}
     runs |= {f"loader, {workers} workers": loader(samples, workers) for workers in WORKERS}
     if fast_jpeg:
-        runs |= {f"loader, {workers} workers, fast_jpeg": loader(samples, workers, True) for workers in WORKERS}
+        runs |= {
+            f"loader, {workers} workers, fast_jpeg": loader(samples, workers, True)
+            for workers in WORKERS
+        }
     return runs
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mtd", type=Path, help="folder of the magnetic-tile download")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # as in the worker processes
-    print(f"{os.cpu_count()} CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n")
+    print(
+        f"{os.cpu_count()} CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n"
+    )
     if arguments.mtd:
         samples = magnetic_tiles(arguments.mtd)
-        print(report(f"MTD, {len(samples)} images", measure(samples, runs_of(samples, False), arguments.rounds)), "\n")
+        print(
+            report(
+                f"MTD, {len(samples)} images",
+                measure(samples, runs_of(samples, False), arguments.rounds),
+            ),
+            "\n",
+        )
     with tempfile.TemporaryDirectory() as folder:
         samples = generate(Path(folder))
         title = f"{len(samples)} generated JPEGs of {JPEG_PX} px"

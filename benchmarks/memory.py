@@ -56,12 +56,20 @@ def measure(command: Sequence[str]) -> Measured:
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{said.read()[-3000:]}")
-    return Measured(usage.ru_maxrss * KIB_PER_UNIT * 1024 / 1e9, usage.ru_utime + usage.ru_stime, wall)
+    return Measured(
+        usage.ru_maxrss * KIB_PER_UNIT * 1024 / 1e9, usage.ru_utime + usage.ru_stime, wall
+    )
 
 
 def run(script: str, folder: Path, options: Sequence[str], *own: str) -> Measured:
     """Measure ``train.py`` or ``test.py`` on one image, loader included, in one process."""
-    single = ("dataset.max_images=1", "dataset.batch_size=1", "dataset.num_workers=0", "trainer=cpu", "logger=none")
+    single = (
+        "dataset.max_images=1",
+        "dataset.batch_size=1",
+        "dataset.num_workers=0",
+        "trainer=cpu",
+        "logger=none",
+    )
     return measure([sys.executable, script, *single, *options, *own, f"hydra.run.dir={folder}"])
 
 
@@ -72,12 +80,28 @@ def measure_runs(backbone: str, options: Sequence[str]) -> dict[str, Measured]:
         options = [f"backbone={backbone}", *options]
         trained = run("train.py", folder / "train", options, "epochs=1", "backbone.pretrained=null")
         options = [*options, f"ckpt_path={folder / 'train'}"]
-        rows = {"test.py, random weights": run("test.py", folder / "test", options, "backbone.pretrained=null")}
+        rows = {
+            "test.py, random weights": run(
+                "test.py", folder / "test", options, "backbone.pretrained=null"
+            )
+        }
         for precision in ("float32", "float16"):
             file = folder / f"{precision}.safetensors"
-            measure([sys.executable, __file__, "--write-weights", str(file), precision, "--backbone", backbone])
+            measure(
+                [
+                    sys.executable,
+                    __file__,
+                    "--write-weights",
+                    str(file),
+                    precision,
+                    "--backbone",
+                    backbone,
+                ]
+            )
             options_here = [*options, f"backbone.pretrained={file}"]
-            rows[f"test.py, {precision} safetensors"] = run("test.py", folder / precision, options_here)
+            rows[f"test.py, {precision} safetensors"] = run(
+                "test.py", folder / precision, options_here
+            )
             file.unlink()
         return rows | {"train.py, random weights": trained}
 
@@ -85,7 +109,9 @@ def measure_runs(backbone: str, options: Sequence[str]) -> dict[str, Measured]:
 def measure_saved(backbone: str) -> dict[str, Any]:
     """Count what a training step saves for backward, in a process of its own."""
     command = [sys.executable, __file__, "--count-saved", "--backbone", backbone]
-    return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    )
 
 
 @dataclass
@@ -127,15 +153,22 @@ def count_saved(backbone: str) -> dict[str, Any]:
     with elsewhere.watch():
         loss = torch.stack(list(method.loss(_batch(size)).values())).sum()
     loss.backward()
-    learned = sum(parameter.numel() for parameter in method.parameters() if parameter.grad is not None)
+    learned = sum(
+        parameter.numel() for parameter in method.parameters() if parameter.grad is not None
+    )
     del loss
     encode = type(method.backbone).encode_image.__wrapped__  # what it would be without no_grad
     image = torch.rand(1, 3, size, size, requires_grad=True)
     with with_gradients.watch():
         features = encode(
-            method.backbone, image, blocks=method.feature_blocks, value_attention_from=method.value_attention_from
+            method.backbone,
+            image,
+            blocks=method.feature_blocks,
+            value_attention_from=method.value_attention_from,
         )
-    kept_alive = features.image.requires_grad  # else nothing would have been counted, and for no good reason
+    kept_alive = (
+        features.image.requires_grad
+    )  # else nothing would have been counted, and for no good reason
     return {
         "tower": tower.megabytes,
         "elsewhere": elsewhere.megabytes,
@@ -202,7 +235,10 @@ def report(backbone: str, runs: dict[str, Measured], saved: dict[str, Any]) -> s
             "",
             "| one process | peak memory, GB | CPU, s | wall, s |",
             "| :--- | ---: | ---: | ---: |",
-            *(f"| {name} | {m.peak_gb:.2f} | {m.cpu_s:.0f} | {m.wall_s:.0f} |" for name, m in runs.items()),
+            *(
+                f"| {name} | {m.peak_gb:.2f} | {m.cpu_s:.0f} | {m.wall_s:.0f} |"
+                for name, m in runs.items()
+            ),
             "",
             f"Peak of a training step over peak of a test: {train.peak_gb / test.peak_gb:.2f}",
             "",
@@ -218,20 +254,32 @@ def report(backbone: str, runs: dict[str, Measured], saved: dict[str, Any]) -> s
 
 def main() -> None:
     """Measure everything, or be one of the measured processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("options", nargs="*", help="of train.py and test.py, such as dataset=mtd")
     parser.add_argument("--backbone", default="clip_vit_l14_336")
-    parser.add_argument("--write-weights", nargs=2, metavar=("FILE", "PRECISION"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--write-weights", nargs=2, metavar=("FILE", "PRECISION"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--count-saved", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write_weights:
-        write_weights(Path(arguments.write_weights[0]), arguments.write_weights[1], arguments.backbone)
+        write_weights(
+            Path(arguments.write_weights[0]), arguments.write_weights[1], arguments.backbone
+        )
     elif arguments.count_saved:
         print(json.dumps(count_saved(arguments.backbone)))
     else:
         (ROOT / "runs").mkdir(exist_ok=True)
         options = arguments.options or ["dataset=synthetic_b"]
-        print(report(arguments.backbone, measure_runs(arguments.backbone, options), measure_saved(arguments.backbone)))
+        print(
+            report(
+                arguments.backbone,
+                measure_runs(arguments.backbone, options),
+                measure_saved(arguments.backbone),
+            )
+        )
 
 
 if __name__ == "__main__":

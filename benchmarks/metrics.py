@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 SIZE, BATCH = 518, 8
 GB_PER_UNIT = (1 if sys.platform == "darwin" else 1024) / 1e9  # of ru_maxrss
-PUBLISHED, TORCHMETRICS, COUNTED, SORTED = "scikit-learn and 200 thresholds", "torchmetrics", "counted", "sorted"
+PUBLISHED, TORCHMETRICS, COUNTED, SORTED = (
+    "scikit-learn and 200 thresholds",
+    "torchmetrics",
+    "counted",
+    "sorted",
+)
 
 
 def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -38,13 +43,21 @@ def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
 
     for seed in range(count):
         generator = torch.Generator().manual_seed(seed)
-        noise = F.interpolate(torch.randn(1, 1, 37, 37, generator=generator), (SIZE, SIZE), mode="bilinear")[0, 0]
-        field = F.interpolate(torch.randn(1, 1, 10, 10, generator=generator), (SIZE, SIZE), mode="bicubic")[0, 0]
-        mask = field > 2.05 * field.std() if seed % 4 else field.isnan()  # every fourth image is normal
+        noise = F.interpolate(
+            torch.randn(1, 1, 37, 37, generator=generator), (SIZE, SIZE), mode="bilinear"
+        )[0, 0]
+        field = F.interpolate(
+            torch.randn(1, 1, 10, 10, generator=generator), (SIZE, SIZE), mode="bicubic"
+        )[0, 0]
+        mask = (
+            field > 2.05 * field.std() if seed % 4 else field.isnan()
+        )  # every fourth image is normal
         yield (2 * noise + 2 * mask).sigmoid(), mask
 
 
-def counted_or_sorted(maps: list[Tensor], masks: list[Tensor], bins: int | None) -> dict[str, float]:
+def counted_or_sorted(
+    maps: list[Tensor], masks: list[Tensor], bins: int | None
+) -> dict[str, float]:
     """Compute all pixel metrics with this package, as a run does: in batches of 8 maps, then the metrics."""
     import torch
 
@@ -62,7 +75,9 @@ def counted_or_sorted(maps: list[Tensor], masks: list[Tensor], bins: int | None)
     }
     metrics = SortedPixelMetrics(measures) if bins is None else BinnedPixelMetrics(measures, bins)
     for start in range(0, len(maps), BATCH):
-        metrics.update(torch.stack(maps[start : start + BATCH]), torch.stack(masks[start : start + BATCH]))
+        metrics.update(
+            torch.stack(maps[start : start + BATCH]), torch.stack(masks[start : start + BATCH])
+        )
     return metrics.compute().values
 
 
@@ -108,7 +123,10 @@ def torchmetrics_exact(maps: list[Tensor], masks: list[Tensor]) -> dict[str, flo
     scores, truth = torch.stack(maps).flatten(), torch.stack(masks).flatten().long()
     return {
         name: float(metric(scores, truth))
-        for name, metric in (("AUROC", BinaryAUROC(thresholds=None)), ("AP", BinaryAveragePrecision(thresholds=None)))
+        for name, metric in (
+            ("AUROC", BinaryAUROC(thresholds=None)),
+            ("AP", BinaryAveragePrecision(thresholds=None)),
+        )
     }
 
 
@@ -139,7 +157,10 @@ def peak(count: int) -> dict[str, Any]:
     for one_map, mask in images(count):
         metrics.update(one_map[None], mask[None])
     values = metrics.compute().values
-    return {"gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * GB_PER_UNIT, "values": values}
+    return {
+        "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * GB_PER_UNIT,
+        "values": values,
+    }
 
 
 def measure(*arguments: str) -> dict[str, Any]:
@@ -179,9 +200,13 @@ def report(count: int, times: dict[str, dict[str, Any]], peaks: dict[int, dict[s
 
 def main() -> None:
     """Measure everything, or be one of the measured processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--maps", type=int, default=83, help="maps that are timed")
-    parser.add_argument("--many", type=int, default=2000, help="maps for the memory; a twentieth of it are the few")
+    parser.add_argument(
+        "--many", type=int, default=2000, help="maps for the memory; a twentieth of it are the few"
+    )
     parser.add_argument("--time", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -191,7 +216,9 @@ def main() -> None:
         print(json.dumps(peak(arguments.peak)))
     else:
         times = {way: measure("--time", way, "--maps", str(arguments.maps)) for way in WAYS}
-        peaks = {count: measure("--peak", str(count)) for count in (arguments.many // 20, arguments.many)}
+        peaks = {
+            count: measure("--peak", str(count)) for count in (arguments.many // 20, arguments.many)
+        }
         print(report(arguments.maps, times, peaks))
 
 

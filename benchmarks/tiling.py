@@ -76,7 +76,9 @@ def passes(backbone: str, options: Sequence[str], side: int, repeats: int) -> di
                 taken.append((time.process_time() - start[0], time.perf_counter() - start[1]))
     size, patch = (side, side), method.backbone.patch_size
     return {
-        "tiles": sum(len(plan.boxes) for plan in method.tiling.plans(size, method.backbone.input_size, patch)),
+        "tiles": sum(
+            len(plan.boxes) for plan in method.tiling.plans(size, method.backbone.input_size, patch)
+        ),
         "cpu": [median(cpu for cpu, _ in taken) for taken in times.values()],
         "wall": [median(wall for _, wall in taken) for taken in times.values()],
         "difference": float((maps[1] - maps[16]).abs().max()),
@@ -141,7 +143,9 @@ def small_defects(side: int, pictures: int) -> list[tuple[str, Tensor, Tensor]]:
     return drawn
 
 
-def left_out(method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tensor]]) -> dict[str, float]:
+def left_out(
+    method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tensor]]
+) -> dict[str, float]:
     """Return recall of defective tiles, pixel AP (mean over categories) and seconds for one share of tiles left out."""
     import torch
 
@@ -156,7 +160,9 @@ def left_out(method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tenso
         chosen: list[Tensor] = []
         tiling.worth_a_look = _remembered(choose.__get__(tiling), chosen)
         ranked.setdefault(name, []).append((method(image, [name]).map[0], mask))
-        plans = tiling.plans(tuple(mask.shape), method.backbone.input_size, method.backbone.patch_size)
+        plans = tiling.plans(
+            tuple(mask.shape), method.backbone.input_size, method.backbone.patch_size
+        )
         for plan, looked_at in zip(plans, chosen, strict=True):
             holds = torch.tensor([is_defective(mask, box, plan.scale) for box in plan.boxes])
             seen += len(looked_at)
@@ -179,10 +185,14 @@ def left_out(method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tenso
 def is_defective(mask: Tensor, box: Any, scale: float) -> bool:
     """Tell whether a tile of a picture at some scale shows a defective pixel."""
     top, left = int(box.top / scale), int(box.left / scale)
-    return bool(mask[top : top + int(box.height / scale), left : left + int(box.width / scale)].any())
+    return bool(
+        mask[top : top + int(box.height / scale), left : left + int(box.width / scale)].any()
+    )
 
 
-def _remembered(function: Callable[[Tensor], Tensor], results: list[Tensor]) -> Callable[[Tensor], Tensor]:
+def _remembered(
+    function: Callable[[Tensor], Tensor], results: list[Tensor]
+) -> Callable[[Tensor], Tensor]:
     def inside(tiles: Tensor) -> Tensor:
         results.append(function(tiles))
         return results[-1]
@@ -201,7 +211,9 @@ def measure_peaks(backbone: str, options: Sequence[str]) -> dict[str, dict[str, 
         return peaks
 
 
-def report(backbone: str, side: int, timed: dict[str, Any], peaks: dict[str, Any], skipped: list[Any]) -> str:
+def report(
+    backbone: str, side: int, timed: dict[str, Any], peaks: dict[str, Any], skipped: list[Any]
+) -> str:
     """Write the Markdown."""
     (cpu_1, cpu_16), (wall_1, wall_16) = timed["cpu"], timed["wall"]
     small, large = (peaks[name]["peak"] for name in SIZES)
@@ -217,7 +229,10 @@ def report(backbone: str, side: int, timed: dict[str, Any], peaks: dict[str, Any
         "",
         "| one image file predicted, four tiles a pass | before it, GB | peak, GB |",
         "| :--- | ---: | ---: |",
-        *(f"| {name} | {peaks[name]['before']:.2f} | {peaks[name]['peak']:.2f} |" for name in SIZES),
+        *(
+            f"| {name} | {peaks[name]['before']:.2f} | {peaks[name]['peak']:.2f} |"
+            for name in SIZES
+        ),
         "",
         f"Ratio of the peaks: {large / small:.2f}",
     ]
@@ -228,19 +243,30 @@ def report(backbone: str, side: int, timed: dict[str, Any], peaks: dict[str, Any
             "",
             "| tiles left out | defective tiles looked at | pixel AP | CPU s a picture |",
             "| ---: | ---: | ---: | ---: |",
-            *(f"| {r['left_out']:.0%} | {r['recall']:.1%} | {r['ap']:.1%} | {r['cpu']:.1f} |" for r in skipped),
+            *(
+                f"| {r['left_out']:.0%} | {r['recall']:.1%} | {r['ap']:.1%} | {r['cpu']:.1f} |"
+                for r in skipped
+            ),
         ]
     return "\n".join(lines)
 
 
 def main() -> None:
     """Measure everything, or be one of the measured processes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("options", nargs="*", help="of test.py, such as backbone.pretrained=null for random weights")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "options", nargs="*", help="of test.py, such as backbone.pretrained=null for random weights"
+    )
     parser.add_argument("--backbone", default="pocket")
-    parser.add_argument("--side", type=int, default=1024, help="of the pictures of (a) and (c), in pixels")
+    parser.add_argument(
+        "--side", type=int, default=1024, help="of the pictures of (a) and (c), in pixels"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="of (a)")
-    parser.add_argument("--checkpoint", help="learned prompts for (c), which is left out without them")
+    parser.add_argument(
+        "--checkpoint", help="learned prompts for (c), which is left out without them"
+    )
     parser.add_argument("--pictures", type=int, default=2, help="of each category, for (c)")
     for hidden, kind in {"--part": str, "--file": str, "--width": int, "--height": int}.items():
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
@@ -254,8 +280,19 @@ def main() -> None:
     if given.part:
         print(json.dumps(parts[given.part]()))
         return
-    shared = ["--side", str(given.side), "--repeats", str(given.repeats), "--pictures", str(given.pictures)]
-    skipped = child("skipping", given.backbone, "--checkpoint", given.checkpoint, *shared) if given.checkpoint else []
+    shared = [
+        "--side",
+        str(given.side),
+        "--repeats",
+        str(given.repeats),
+        "--pictures",
+        str(given.pictures),
+    ]
+    skipped = (
+        child("skipping", given.backbone, "--checkpoint", given.checkpoint, *shared)
+        if given.checkpoint
+        else []
+    )
     timed, peaks = (
         child("passes", given.backbone, *shared, *given.options),
         measure_peaks(given.backbone, given.options),

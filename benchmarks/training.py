@@ -59,7 +59,9 @@ def train(options: list[str], epochs: int) -> Epochs:
 
     from zsad.config import compose, instantiate
 
-    config = compose.compose("train", [*options, f"epochs={epochs}", "logger=none", "paths.output_dir=."])
+    config = compose.compose(
+        "train", [*options, f"epochs={epochs}", "logger=none", "paths.output_dir=."]
+    )
     instantiate.seed_everything(config)
     measured = Epochs()
 
@@ -67,7 +69,9 @@ def train(options: list[str], epochs: int) -> Epochs:
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             self.begun = now()
 
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        def on_train_batch_end(
+            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
             measured.losses.append(float(outputs["loss"]))
             self.last = now()
 
@@ -83,7 +87,9 @@ def train(options: list[str], epochs: int) -> Epochs:
     )
     trainer.callbacks.append(Watch())
     trainer.fit(task, data)
-    measured.learned = torch.cat([parameter.detach().flatten() for parameter in task.method.prompts.parameters()])
+    measured.learned = torch.cat(
+        [parameter.detach().flatten() for parameter in task.method.prompts.parameters()]
+    )
     return measured
 
 
@@ -91,12 +97,24 @@ def run(folder: Path, options: list[str], processes: int) -> tuple[float, float]
     """Return the seconds of a training by ``train.py``, first batch to last, and the most CPU seconds of a process."""
     name = folder / f"{time.time_ns()}"
     spread = ["trainer=ddp", f"trainer.devices={processes}"] if processes > 1 else []
-    command = [sys.executable, "train.py", *spread, *options, "trainer.accelerator=cpu", "dataset.num_workers=0"]
+    command = [
+        sys.executable,
+        "train.py",
+        *spread,
+        *options,
+        "trainer.accelerator=cpu",
+        "dataset.num_workers=0",
+    ]
     command.append(f"hydra.run.dir={name}")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_PORT": str(20000 + time.time_ns() % 20000)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "MASTER_PORT": str(20000 + time.time_ns() % 20000),
+    }
     ranks = [{"LOCAL_RANK": str(rank)} for rank in range(processes)] if processes > 1 else [{}]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(command, cwd=ROOT, env=environment | rank, **silent) for rank in ranks]
+    started = [
+        subprocess.Popen(command, cwd=ROOT, env=environment | rank, **silent) for rank in ranks
+    ]
     cpu = []
     for process in started:
         _, status, usage = os.wait4(process.pid, 0)
@@ -107,9 +125,13 @@ def run(folder: Path, options: list[str], processes: int) -> tuple[float, float]
     return float(json.loads((name / "run_card.json").read_text())["timing"]["seconds"]), max(cpu)
 
 
-def time_epoch(folder: Path, options: list[str], processes: int, epochs: int) -> tuple[float, float]:
+def time_epoch(
+    folder: Path, options: list[str], processes: int, epochs: int
+) -> tuple[float, float]:
     """Return the wall and CPU seconds of an epoch: what a training takes longer with some epochs more."""
-    short, long = (run(folder, [*options, f"epochs={count}"], processes) for count in (1, 1 + epochs))
+    short, long = (
+        run(folder, [*options, f"epochs={count}"], processes) for count in (1, 1 + epochs)
+    )
     wall, cpu = ((more - less) / epochs for less, more in zip(short, long, strict=True))
     return wall, cpu
 
@@ -120,12 +142,20 @@ def report_processes(folder: Path, options: list[str], images: int, batch: int) 
     cached = [*options, "feature_cache=disk", f"feature_cache.folder={folder / 'shared'}"]
     run(folder, [*cached, "epochs=1"], 1)
     rows = []
-    for way, (chosen, epochs) in {"through the tower": (options, 2), "from a full cache": (cached, 40)}.items():
+    for way, (chosen, epochs) in {
+        "through the tower": (options, 2),
+        "from a full cache": (cached, 40),
+    }.items():
         one, two = (
-            time_epoch(folder, [*chosen, f"dataset.batch_size={batch // processes}"], processes, epochs)
+            time_epoch(
+                folder, [*chosen, f"dataset.batch_size={batch // processes}"], processes, epochs
+            )
             for processes in (1, 2)
         )
-        figures = [f"{value:.2f}" for value in (one[1], two[1], one[1] / two[1], one[0], two[0], one[0] / two[0])]
+        figures = [
+            f"{value:.2f}"
+            for value in (one[1], two[1], one[1] / two[1], one[0], two[0], one[0] / two[0])
+        ]
         rows.append(f"| {way} | {' | '.join(figures)} |")
     return "\n".join(
         [
@@ -145,9 +175,7 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
 
     from zsad.tasks.feature_cache import size_of
 
-    machine = (
-        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
     tower = (median(without.wall_s), median(without.cpu_s))
     rows = {
         "through the tower": tower,
@@ -175,18 +203,26 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
 
 def main() -> None:
     """Measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("options", nargs="*", help="of train.py, such as dataset=mtd model=dhrclip")
     parser.add_argument("--backbone", default="clip_vit_l14_336")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=2, help="of each training")
     parser.add_argument("--processes", action="store_true", help="also one process against two")
-    parser.add_argument("--batch", type=int, default=8, help="images a step, of all processes together")
+    parser.add_argument(
+        "--batch", type=int, default=8, help="images a step, of all processes together"
+    )
     given = parser.parse_args()
     options = [f"backbone={given.backbone}", *(given.options or ["dataset=synthetic_a"])]
     if given.backbone != "pocket":
         options.append("backbone.pretrained=null")
-    sizes = ["trainer.accelerator=cpu", "dataset.num_workers=0", f"dataset.max_images={given.images}"]
+    sizes = [
+        "trainer.accelerator=cpu",
+        "dataset.num_workers=0",
+        f"dataset.max_images={given.images}",
+    ]
     sizes.append(f"dataset.batch_size={given.batch}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

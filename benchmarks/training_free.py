@@ -40,7 +40,16 @@ CAPTIONS = [
     "missing piece.",
 ]
 OBJECTS, GRID, PLACES = 12, 256, 30  # of which the slowest loop is timed
-PROMPTS = ["crack", "scratch", "hole", "stain", "dent", "broken part", "missing piece", "contamination"]
+PROMPTS = [
+    "crack",
+    "scratch",
+    "hole",
+    "stain",
+    "dent",
+    "broken part",
+    "missing piece",
+    "contamination",
+]
 # Far smaller than the published networks, but so that towers weigh more than what is around them.
 SIZES = [
     "backbone=grounded_sam_random",
@@ -94,7 +103,10 @@ def build_task(*options: str) -> Any:
 
 def smooth(segmenter: Any) -> None:
     """Even out what upsamples the masks: random kernels make noise of single pixels, which no real mask is."""
-    for layer in (segmenter.model.mask_decoder.upscale_conv1, segmenter.model.mask_decoder.upscale_conv2):
+    for layer in (
+        segmenter.model.mask_decoder.upscale_conv1,
+        segmenter.model.mask_decoder.upscale_conv2,
+    ):
         layer.weight.copy_(layer.weight.mean(dim=(2, 3), keepdim=True).expand_as(layer.weight))
 
 
@@ -103,7 +115,9 @@ def photo(height: int, width: int, number: int = 0) -> Any:
     import torch
 
     blots = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(number))
-    return torch.nn.functional.interpolate(blots, size=(height, width), mode="bicubic").clamp(0, 1)[0]
+    return torch.nn.functional.interpolate(blots, size=(height, width), mode="bicubic").clamp(0, 1)[
+        0
+    ]
 
 
 def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
@@ -142,11 +156,20 @@ def captions(repeats: int) -> Iterator[str]:
             known.clear()
         return detector.ground(image, CAPTIONS)
 
-    (alone, new, again), found = medians([one_by_one, lambda: together(True), lambda: together(False)], repeats)
+    (alone, new, again), found = medians(
+        [one_by_one, lambda: together(True), lambda: together(False)], repeats
+    )
     pairs = zip(found[0], found[2], strict=True)
     apart = max(float((one.token_scores - other.token_scores).abs().max()) for one, other in pairs)
-    yield row(f"{len(CAPTIONS)} captions: one pass each → one call, new words", alone, new, f"{apart:.0e}")
-    yield row(f"{len(CAPTIONS)} captions: one pass each → one call, known words", alone, again, f"{apart:.0e}")
+    yield row(
+        f"{len(CAPTIONS)} captions: one pass each → one call, new words", alone, new, f"{apart:.0e}"
+    )
+    yield row(
+        f"{len(CAPTIONS)} captions: one pass each → one call, known words",
+        alone,
+        again,
+        f"{apart:.0e}",
+    )
     (tower,), _ = medians([lambda: detector.see(image)], repeats)
     yield row("of one call: all of it → without the image tower", again, again - tower)
 
@@ -163,7 +186,9 @@ def sam3(repeats: int) -> Iterator[str]:
 
     def passes(prompts: list[str]) -> Any:
         with torch.no_grad():
-            return backbone.segment(backbone.encode_image(image).of(0), backbone.encode_text(prompts)).semantic
+            return backbone.segment(
+                backbone.encode_image(image).of(0), backbone.encode_text(prompts)
+            ).semantic
 
     times, (slow, fast) = medians([one_by_one, lambda: passes(PROMPTS)], repeats)
     yield row(
@@ -189,7 +214,9 @@ def cache(repeats: int) -> Iterator[str]:
             slow.append(look(folder))
             fast.append(look(folder))
             size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    yield row(f"SAA+, {len(images)} images: first time → from the cache", median(slow), median(fast))
+    yield row(
+        f"SAA+, {len(images)} images: first time → from the cache", median(slow), median(fast)
+    )
     yield f"The cache takes {size / len(images) / 1e6:.2f} MB for each of these images."
 
 
@@ -206,19 +233,32 @@ def saliency(repeats: int) -> Iterator[str]:
             top, left = 10 + 80 * (number // 4), 8 + 62 * (number % 4)
             masks[number, top : top + height, left : left + width] = True
         alone, _ = seconds(lambda f=features, m=masks: each_alone(f, m, 0, PLACES))
-        slow, heats = seconds(lambda f=features, m=masks, n=timed: [pixel_by_pixel(f, m, i) for i in range(n)])
+        slow, heats = seconds(
+            lambda f=features, m=masks, n=timed: [pixel_by_pixel(f, m, i) for i in range(n)]
+        )
         (fast,), (ours,) = medians([lambda f=features, m=masks: between_objects(f, m)], repeats)
-        apart = max(float((ours - heat)[mask].abs().max()) for heat, mask in zip(heats, masks, strict=False))
+        apart = max(
+            float((ours - heat)[mask].abs().max()) for heat, mask in zip(heats, masks, strict=False)
+        )
         said = f"{OBJECTS} objects on {float(masks.any(dim=0).float().mean()):.0%} of the grid, {channels} channels"
-        yield row(f"{said}: each pixel with the whole map → blocks", alone / PLACES * int(masks.sum()), fast)
-        yield row(f"{said}: loop as published → blocks", slow * OBJECTS / timed, fast, f"{apart:.0e}")
+        yield row(
+            f"{said}: each pixel with the whole map → blocks",
+            alone / PLACES * int(masks.sum()),
+            fast,
+        )
+        yield row(
+            f"{said}: loop as published → blocks", slow * OBJECTS / timed, fast, f"{apart:.0e}"
+        )
 
 
 def each_alone(features: Any, masks: Any, number: int, count: int) -> list[Any]:
     """Compare some pixels of an object with the whole map, one after the other, and take the most similar of others."""
     others = masks.sum(dim=0) > masks[number].int()
     places = masks[number].nonzero().tolist()[:count]
-    return [(1 - (features * features[:, y, x, None, None]).sum(dim=0)[others].max()) / 2 for y, x in places]
+    return [
+        (1 - (features * features[:, y, x, None, None]).sum(dim=0)[others].max()) / 2
+        for y, x in places
+    ]
 
 
 def pixel_by_pixel(features: Any, masks: Any, number: int) -> Any:
@@ -262,7 +302,12 @@ def peak() -> None:
     torch.set_grad_enabled(False)
     backbone = build_task("model=saa_plus", *SIZES).method.backbone
     built, look = peak_gb(), backbone.look(photo(1024, 1024))
-    corners = torch.rand(300, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=1).values.flatten(1) * 1024
+    corners = (
+        torch.rand(300, 2, 2, generator=torch.Generator().manual_seed(0))
+        .sort(dim=1)
+        .values.flatten(1)
+        * 1024
+    )
     next(iter(look.masks(corners[:1])))
     encoded = peak_gb()
     fusion = MaskFusion(look.size)
@@ -284,7 +329,9 @@ PARTS = {"memory": memory, "captions": captions, "sam3": sam3, "cache": cache, "
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all without")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)

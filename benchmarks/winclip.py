@@ -52,38 +52,59 @@ def rows(clip: CLIP, size: int, batch: int, scales: Sequence[int], repeats: int)
         index = window_indices(grid, scale)
         name = f"{len(index)} windows of {scale} × {scale} patches"
         return compare(
-            name, lambda: window_by_window(clip, image, index), lambda: clip.encode_windows(image, [index]), repeats
+            name,
+            lambda: window_by_window(clip, image, index),
+            lambda: clip.encode_windows(image, [index]),
+            repeats,
         )
 
     def whole() -> list[Tensor]:
         with torch.no_grad():
-            return [clip.model.encode_image(image)] if size == clip.native_size else [clip.encode_image(image).image]
+            return (
+                [clip.model.encode_image(image)]
+                if size == clip.native_size
+                else [clip.encode_image(image).image]
+            )
 
-    image_pass = compare("the whole image, for scale", whole, lambda: [clip.encode_image(image).image], max(repeats, 3))
+    image_pass = compare(
+        "the whole image, for scale",
+        whole,
+        lambda: [clip.encode_image(image).image],
+        max(repeats, 3),
+    )
     return [*(row(scale) for scale in scales), image_pass]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--backbone", default="clip_vit_b16_plus_240")
     parser.add_argument("--image-size", type=int, help="side in pixels; the backbone's own without")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--scales", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    options = ["model=winclip", f"backbone={arguments.backbone}", "backbone.pretrained=null", "paths.output_dir=."]
+    options = [
+        "model=winclip",
+        f"backbone={arguments.backbone}",
+        "backbone.pretrained=null",
+        "paths.output_dir=.",
+    ]
     clip = instantiate.build(compose.compose("test", options).backbone)
     size = arguments.image_size or clip.input_size
     table = rows(clip, size, arguments.batch, arguments.scales, arguments.repeats)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    machine = (
-        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
+    print(
+        f"{arguments.backbone} at {size} px, batch {arguments.batch}, median of {arguments.repeats}; {machine}"
     )
-    print(f"{arguments.backbone} at {size} px, batch {arguments.batch}, median of {arguments.repeats}; {machine}")
     print(f"highest resident memory {peak:.0f} MiB\n")
-    print("| compared | one by one, CPU s | batched, CPU s | ratio | ratio of wall times | largest difference |")
+    print(
+        "| compared | one by one, CPU s | batched, CPU s | ratio | ratio of wall times | largest difference |"
+    )
     print("| :--- | ---: | ---: | ---: | ---: | ---: |")
     print(*table, sep="\n")
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-sys.path.insert(0, str(TESTS / "golden"))  # tiny_clip.py: regenerates the weights of the golden vectors
+sys.path.insert(
+    0, str(TESTS / "golden")
+)  # tiny_clip.py: regenerates the weights of the golden vectors
 
 # The same examples in every run: whether a change may land must not hang on a draw. To look for new ones:
 # HYPOTHESIS_PROFILE=searching pytest …
@@ -36,8 +38,20 @@ def tiny_backbone():
 
     architecture = {
         "embed_dim": 64,
-        "vision_cfg": {"image_size": 56, "patch_size": 14, "width": 128, "layers": 4, "head_width": 64},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 4},
+        "vision_cfg": {
+            "image_size": 56,
+            "patch_size": 14,
+            "width": 128,
+            "layers": 4,
+            "head_width": 64,
+        },
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 64,
+            "heads": 1,
+            "layers": 4,
+        },
     }
     return CLIP(pretrained=None, architecture=architecture)
 

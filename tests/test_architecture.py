@@ -67,7 +67,9 @@ def test_imports_go_downwards_only_and_siblings_do_not_meet(path: Path) -> None:
         if not name.startswith("zsad.") or name == "zsad.__version__":
             continue
         there = room(name)
-        assert there == here or floor(there) < floor(here) or floor(here) == TOP, f"{path.name} imports {name}"
+        assert there == here or floor(there) < floor(here) or floor(here) == TOP, (
+            f"{path.name} imports {name}"
+        )
 
 
 def test_hydra_and_omegaconf_stay_on_the_top_floor(path: Path) -> None:
@@ -98,9 +100,14 @@ def test_no_print_no_global_no_unsafe_load(path: Path) -> None:
         assert not isinstance(node, ast.Global), f"{path.name}:{node.lineno}"
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in ("print", "eval", "exec", "pickle.load", "pickle.loads"), f"{path.name}:{node.lineno}"
+            assert called not in ("print", "eval", "exec", "pickle.load", "pickle.loads"), (
+                f"{path.name}:{node.lineno}"
+            )
             if called == "torch.load":
-                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
+                assert any(
+                    k.arg == "weights_only" and ast.unparse(k.value) == "True"
+                    for k in node.keywords
+                )
 
 
 def test_files_and_functions_stay_readable(path: Path) -> None:

@@ -15,14 +15,20 @@ from zsad.cli import app
 from zsad.config import compose
 
 ROOT = Path(__file__).parents[1]
-TEXTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data_json" / "README.md"])
+TEXTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data_json" / "README.md"]
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 def commands(program: str) -> list[str]:
     """Return every line of the documents' code blocks that begins with a program, without its comment."""
-    blocks = [block for text in TEXTS for block in re.findall(r"^```\w*\n(.*?)^```", text.read_text(), re.M | re.S)]
+    blocks = [
+        block
+        for text in TEXTS
+        for block in re.findall(r"^```\w*\n(.*?)^```", text.read_text(), re.M | re.S)
+    ]
     lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
     return sorted({line for line in lines if line.startswith(f"{program} ")})
 
@@ -34,16 +40,24 @@ RUNS = [*commands("python train.py"), *commands("python test.py")]
 @pytest.mark.parametrize("line", RUNS)
 def test_every_documented_run_composes(line: str) -> None:
     _, script, *arguments = shlex.split(line)
-    overrides = [_first_of_a_sweep(argument) for argument in arguments if not argument.startswith("-")]
+    overrides = [
+        _first_of_a_sweep(argument) for argument in arguments if not argument.startswith("-")
+    ]
     # A dataset that an example prepares has its YAML only then; any other stands in for it.
-    overrides = ["dataset=mvtec" if o in {f"dataset={name}" for name in PREPARED} else o for o in overrides]
-    config = compose.compose(Path(script).stem, [*compose.read_arguments(overrides), "paths.output_dir=/nowhere"])
+    overrides = [
+        "dataset=mvtec" if o in {f"dataset={name}" for name in PREPARED} else o for o in overrides
+    ]
+    config = compose.compose(
+        Path(script).stem, [*compose.read_arguments(overrides), "paths.output_dir=/nowhere"]
+    )
     assert compose.plain(config)["model"]["method"]
 
 
 def test_the_two_runs_of_the_field_are_documented() -> None:
     assert "python train.py dataset=visa" in RUNS
-    assert any(line.startswith("python test.py dataset=mvtec ckpt_path=runs/train/") for line in RUNS)
+    assert any(
+        line.startswith("python test.py dataset=mvtec ckpt_path=runs/train/") for line in RUNS
+    )
 
 
 @pytest.mark.parametrize("line", commands("zsad"))
@@ -63,7 +77,9 @@ def test_make_alone_lists_every_target() -> None:
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert {line.split()[1] for line in shown.splitlines()} == TARGETS
-    assert all(len(line.split()) > 3 for line in shown.splitlines()), "a target without an explanation"
+    assert all(len(line.split()) > 3 for line in shown.splitlines()), (
+        "a target without an explanation"
+    )
 
 
 def test_no_target_is_shadowed_by_a_folder_of_its_name() -> None:
@@ -81,7 +97,11 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 def test_a_python_that_is_not_there_is_answered_with_what_to_type() -> None:
     answer = subprocess.run(
-        ["make", "-B", "setup", "PYTHON=no-such-python"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["make", "-B", "setup", "PYTHON=no-such-python"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode != 0
     assert "make setup PYTHON=" in answer.stdout

@@ -21,16 +21,33 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path, nargs="?", default=WEIGHTS)
-    parser.add_argument("--cache", type=Path, default=Path("runs/pocket/heldout"), help="folder for rendered pictures")
-    parser.add_argument("--sides", type=int, nargs="+", default=[128, 192, 256], help="input sizes in pixels")
     parser.add_argument(
-        "--epochs", type=int, nargs="+", default=[0, 8], help="of prompt learning; 0 is the text as written"
+        "--cache",
+        type=Path,
+        default=Path("runs/pocket/heldout"),
+        help="folder for rendered pictures",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="0, 1, … of the prompts; mean ± deviation of several")
-    parser.add_argument("--mtd", action="store_true", help="test on all photographs of MTD instead of synthetic_b")
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[128, 192, 256], help="input sizes in pixels"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        nargs="+",
+        default=[0, 8],
+        help="of prompt learning; 0 is the text as written",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="0, 1, … of the prompts; mean ± deviation of several"
+    )
+    parser.add_argument(
+        "--mtd", action="store_true", help="test on all photographs of MTD instead of synthetic_b"
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--random", action="store_true", help="forget the weights, keep the shape")
-    instead.add_argument("--contrast", action="store_true", help="without any network: what differs from its picture")
+    instead.add_argument(
+        "--contrast", action="store_true", help="without any network: what differs from its picture"
+    )
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -38,7 +55,11 @@ def arguments() -> argparse.Namespace:
 def line(results: Sequence[Mapping[str, float]]) -> str:
     """Return the mean of each percentage, with the deviation (of one run, not of the mean) where there are several."""
     columns = {name: [result[name] for result in results] for name in results[0]}
-    deviations = {name: f" ± {statistics.stdev(column):.1f}" for name, column in columns.items() if len(column) > 1}
+    deviations = {
+        name: f" ± {statistics.stdev(column):.1f}"
+        for name, column in columns.items()
+        if len(column) > 1
+    }
     means = {name: f"{name} {statistics.mean(column):.1f}" for name, column in columns.items()}
     return "  ".join(mean + deviations.get(name, "") for name, mean in means.items())
 

@@ -22,7 +22,10 @@ from pocket.towers import Muon, Towers
 from safetensors.torch import load_file
 from torch import nn
 
-WARM_UP, DECAY = 100, 0.6  # steps; share of the run, at its end, in which the learning rate falls to zero
+WARM_UP, DECAY = (
+    100,
+    0.6,
+)  # steps; share of the run, at its end, in which the learning rate falls to zero
 TOKENS = 3072  # patches in a process's batch, whatever the size of its crops
 EMA = 0.995
 MUON_SCALE = 3  # orthogonal steps stand a higher rate than AdamW's
@@ -35,16 +38,24 @@ log = logging.getLogger("pocket")
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pool, checkpoints, log and weights")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the pool, checkpoints, log and weights"
+    )
     parser.add_argument("--steps", type=int, default=2100)
     parser.add_argument("--text-steps", type=int, default=500)
     parser.add_argument("--pairs", type=int, default=16000, help="rendered pairs in the pool")
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--grow", type=Path, help="folder of a run of four blocks, to continue with six")
+    parser.add_argument(
+        "--grow", type=Path, help="folder of a run of four blocks, to continue with six"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2, help="of one thread each; their gradients are averaged")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="of one thread each; their gradients are averaged"
+    )
     parser.add_argument("--save-every", type=int, default=50, help="steps between checkpoints")
-    parser.add_argument("--measure-every", type=int, default=300, help="steps between held-out measurements")
+    parser.add_argument(
+        "--measure-every", type=int, default=300, help="steps between held-out measurements"
+    )
     return parser.parse_args()
 
 
@@ -55,7 +66,9 @@ def rate(step: int, steps: int) -> float:
 
 def crop_side(done: float, rng: np.random.Generator) -> int:
     """Draw a step's crop size, ``done`` of the way from the first to the last shares."""
-    return int(rng.choice(list(CROPS), p=[first + (last - first) * done for first, last in CROPS.values()]))
+    return int(
+        rng.choice(list(CROPS), p=[first + (last - first) * done for first, last in CROPS.values()])
+    )
 
 
 def text_tower(options: argparse.Namespace) -> Towers:
@@ -66,7 +79,11 @@ def text_tower(options: argparse.Namespace) -> Towers:
         train_text(towers, options.text_steps, options.seed)
         torch.save(towers.state_dict(), path)
     own = towers.state_dict()
-    trained = {name: value for name, value in torch.load(path, weights_only=True).items() if "visual" not in name}
+    trained = {
+        name: value
+        for name, value in torch.load(path, weights_only=True).items()
+        if "visual" not in name
+    }
     towers.load_state_dict(own | trained)
     return towers
 
@@ -81,7 +98,9 @@ class Run:
         self.texts = Dictionary(self.towers)
         first = np.random.default_rng([options.seed, 1])
         self.towers.initialise(
-            patch_samples([pool.batch(64, 64, first) for _ in range(8)], self.towers.clip.patch_size)
+            patch_samples(
+                [pool.batch(64, 64, first) for _ in range(8)], self.towers.clip.patch_size
+            )
         )
         trained = {name: p for name, p in self.towers.named_parameters() if "visual" in name}
         hidden = [p for name, p in trained.items() if "visual.transformer" in name and p.ndim == 2]
@@ -126,14 +145,21 @@ class Run:
         gradients = [p.grad for p in self.trained.values() if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        parts = flat.div_(self.options.processes).split([gradient.numel() for gradient in gradients])
+        parts = flat.div_(self.options.processes).split(
+            [gradient.numel() for gradient in gradients]
+        )
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
     def state(self) -> dict[str, Any]:
         """Return what is needed to go on."""
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        return {"step": self.step, "towers": self.towers.state_dict(), "average": self.average, "optim": optimizers}
+        return {
+            "step": self.step,
+            "towers": self.towers.state_dict(),
+            "average": self.average,
+            "optim": optimizers,
+        }
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -184,20 +210,28 @@ def train(run: Run, out: Path) -> None:
         if run.step % options.save_every == 0 or last:
             run.save(out / "last.pt")
             row = {name: round(value / options.save_every, 4) for name, value in sums.items()}
-            write_row(out / "losses.csv", {"step": run.step, "seconds": round(time.monotonic() - since, 1), **row})
+            write_row(
+                out / "losses.csv",
+                {"step": run.step, "seconds": round(time.monotonic() - since, 1), **row},
+            )
             log.info("step %d: %s", run.step, row)
             sums, since = {}, time.monotonic()
         if run.step % options.measure_every == 0 or last:
             run.export(out / "pocket.safetensors")
             held_out = measure(out / "pocket.safetensors", out / "heldout")
-            write_row(out / "heldout.csv", {"step": run.step, **{k: round(v, 2) for k, v in held_out.items()}})
+            write_row(
+                out / "heldout.csv",
+                {"step": run.step, **{k: round(v, 2) for k, v in held_out.items()}},
+            )
             log.info("step %d held out: %s", run.step, held_out)
 
 
 def work(rank: int, options: argparse.Namespace) -> None:
     """Be one of the processes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)  # two processes of one thread lose less to other work on the machine than two threads
+    torch.set_num_threads(
+        1
+    )  # two processes of one thread lose less to other work on the machine than two threads
     meeting = f"file://{options.out.resolve() / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=options.processes)
     run = Run(options, Pool(options.out / "pool"), rank)

@@ -39,20 +39,31 @@ class Slurm(SlurmLauncher):
         sys.argv = [self._program, *sweep_overrides]
         return super().__call__(sweep_overrides, *args, **kwargs)
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Submit, and wait. An interrupt ends the waiting, not the jobs."""
         assert self.config is not None
         if subprocess.run(["sacct"], capture_output=True, check=False).returncode:
-            logging.getLogger("submitit").setLevel(logging.ERROR)  # or it would say so every few seconds
-            log.warning("this cluster has no accounts (sacct): a job that is killed is waited for, until Ctrl-C")
+            logging.getLogger("submitit").setLevel(
+                logging.ERROR
+            )  # or it would say so every few seconds
+            log.warning(
+                "this cluster has no accounts (sacct): a job that is killed is waited for, until Ctrl-C"
+            )
         try:
             return super().launch(job_overrides, initial_job_idx)
         except KeyboardInterrupt:
-            log.warning("the jobs go on: squeue --me. What has become of them: zsad collect %s", _sweep(self.config))
+            log.warning(
+                "the jobs go on: squeue --me. What has become of them: zsad collect %s",
+                _sweep(self.config),
+            )
             return []
 
 
-class _Run(NamedTuple):  # no dataclass: Hydra executes a plugin before it is among the known modules
+class _Run(
+    NamedTuple
+):  # no dataclass: Hydra executes a plugin before it is among the known modules
     number: int
     overrides: list[str]
     folder: Path
@@ -67,21 +78,29 @@ class LocalPool(Launcher):
         gpus: Each worker sees one of these alone; ``None``: all see all.
     """
 
-    def __init__(self, workers: int, threads: int | None = None, gpus: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, workers: int, threads: int | None = None, gpus: Sequence[int] | None = None
+    ) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"hydra.launcher.workers={workers}: expected 1 or more")
         self.workers, self.threads, self.gpus = workers, threads, gpus
         self._slots: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Take from Hydra what a launch needs."""
         self.hydra_context, self.config = hydra_context, config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Start the runs, wait for all of them, and return how each ended."""
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        runs = [self._run(initial_job_idx + place, list(one)) for place, one in enumerate(job_overrides)]
+        runs = [
+            self._run(initial_job_idx + place, list(one)) for place, one in enumerate(job_overrides)
+        ]
         for slot in range(self.workers):
             self._slots.put(slot)
         log.info("%d runs, %d at a time, in %s", len(runs), self.workers, _sweep(self.config))
@@ -102,7 +121,9 @@ class LocalPool(Launcher):
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)  # names of folders ask for the choices of the run
         try:
-            return _Run(number, overrides, Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)))
+            return _Run(
+                number, overrides, Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
+            )
         finally:
             HydraConfig.instance().cfg = before
 
@@ -119,20 +140,38 @@ class LocalPool(Launcher):
         ended.status = JobStatus.FAILED if code else JobStatus.COMPLETED
         ended.return_value = _failure(run, code, _sweep(self.config)) if code else None
         took = time.monotonic() - began
-        log.info("#%d %s after %.0f s: %s", run.number, "failed" if code else "finished", took, run.folder)
+        log.info(
+            "#%d %s after %.0f s: %s",
+            run.number,
+            "failed" if code else "finished",
+            took,
+            run.folder,
+        )
         return ended
 
     def _wait(self, run: _Run, slot: int) -> int:
         given = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
         kept = [one for one in map(str, given) if not one.startswith(_OF_THE_SWEEP)]  # type: ignore[arg-type]
-        command = [sys.executable, sys.argv[0], *run.overrides, *kept, f"hydra.run.dir='{run.folder}'"]
+        command = [
+            sys.executable,
+            sys.argv[0],
+            *run.overrides,
+            *kept,
+            f"hydra.run.dir='{run.folder}'",
+        ]
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "screen.log").open("ab") as screen:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen, env=self._environment(slot)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=screen,
+                stderr=screen,
+                env=self._environment(slot),
             )
         self._running[run.number] = process
-        with contextlib.suppress(AttributeError, OSError):  # not on every system; the environment says it, too
+        with contextlib.suppress(
+            AttributeError, OSError
+        ):  # not on every system; the environment says it, too
             os.sched_setaffinity(process.pid, self._cpus(slot))
         try:
             return process.wait()
@@ -149,7 +188,10 @@ class LocalPool(Launcher):
         count = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
         with contextlib.suppress(AttributeError):
             count = len(self._cpus(slot))
-        own = {name: str(count) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        own = {
+            name: str(count)
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        }
         if self.gpus:
             own["CUDA_VISIBLE_DEVICES"] = str(self.gpus[slot % len(self.gpus)])
         return os.environ | own
@@ -164,9 +206,15 @@ class RunFailedError(CompactHydraException):
 
 def _failure(run: _Run, code: int, sweep: str) -> RunFailedError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed ({code})"
-    said = [line for line in (run.folder / "screen.log").read_text(errors="replace").splitlines() if line.strip()]
+    said = [
+        line
+        for line in (run.folder / "screen.log").read_text(errors="replace").splitlines()
+        if line.strip()
+    ]
     errors = [line for line in said if line.startswith("error:")] or said[-1:]
-    return RunFailedError(f"run #{run.number} {how}, {' '.join(errors[-1:])}\nAll of them: zsad collect {sweep}")
+    return RunFailedError(
+        f"run #{run.number} {how}, {' '.join(errors[-1:])}\nAll of them: zsad collect {sweep}"
+    )
 
 
 def _sweep(config: DictConfig) -> str:

@@ -73,10 +73,18 @@ class Seen:
         """Return what is known of the first images."""
         known = self.known[:count]
         rows = int(known.sum())
-        return Seen(self.keys[:count], known, {name: tensor[:rows] for name, tensor in self.features.items()})
+        return Seen(
+            self.keys[:count],
+            known,
+            {name: tensor[:rows] for name, tensor in self.features.items()},
+        )
 
     def _map(self, function) -> "Seen":
-        return Seen(self.keys, function(self.known), {name: function(tensor) for name, tensor in self.features.items()})
+        return Seen(
+            self.keys,
+            function(self.known),
+            {name: function(tensor) for name, tensor in self.features.items()},
+        )
 
 
 @dataclass(slots=True)
@@ -116,14 +124,24 @@ class Batch:
     def first(self, count: int) -> "Batch":
         """Return the first images as a batch."""
         seen = None if self.seen is None else self.seen.first(count)
-        rows = {f.name: getattr(self, f.name)[:count] for f in fields(self) if f.name not in ("image", "seen")}
+        rows = {
+            f.name: getattr(self, f.name)[:count]
+            for f in fields(self)
+            if f.name not in ("image", "seen")
+        }
         looked_at = count if seen is None else int((~seen.known).sum())
         return Batch(image=self.image[:looked_at], seen=seen, **rows)
 
     def _map(self, function) -> "Batch":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        tensors = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
         seen = None if self.seen is None else self.seen._map(function)
-        return replace(self, seen=seen, **{name: function(tensor) for name, tensor in tensors.items()})
+        return replace(
+            self, seen=seen, **{name: function(tensor) for name, tensor in tensors.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,14 @@ def test_gated_weights_say_where_to_ask_and_how_to_log_in() -> None:
 @pytest.mark.usefixtures("online")
 def test_a_misspelt_name_is_told_from_a_lost_connection() -> None:
     missing = Failing(RepositoryNotFoundError("404", response=response(404)))
-    with pytest.raises(FileNotFoundError, match=r"the detector organisation/model: no such model.*spelling"):
+    with pytest.raises(
+        FileNotFoundError, match=r"the detector organisation/model: no such model.*spelling"
+    ):
         hub.load_pretrained(missing, NAME, what="the detector")
     lost = Failing(ConnectionError("reset"))
-    with pytest.raises(FileNotFoundError, match=r"something went wrong\).*hf download organisation/model") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=r"something went wrong\).*hf download organisation/model"
+    ) as caught:
         hub.load_pretrained(lost, NAME, what="the detector")
     assert "many lines" not in str(caught.value)
 
@@ -66,7 +70,9 @@ def test_a_misspelt_name_is_told_from_a_lost_connection() -> None:
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_nobody_waits_for_it() -> None:
     model_class = Failing(ConnectionError("unreachable"))
-    with pytest.raises(FileNotFoundError, match=r"no network.*hf download organisation/model --local-dir"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no network.*hf download organisation/model --local-dir"
+    ):
         hub.load_pretrained(model_class, NAME)
     assert [asked["local_files_only"] for asked in model_class.asked] == [True]
     with pytest.raises(FileNotFoundError, match=r"no network.*hf download"):
@@ -97,7 +103,9 @@ def test_a_folder_without_weights_says_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_a_saved_model_comes_back_frozen_in_the_asked_precision(tmp_path: Path) -> None:
-    config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    config = BertConfig(
+        vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
     model = hub.random_model(lambda: BertModel(config))
     model.save_pretrained(tmp_path)
     loaded = hub.load_pretrained(BertModel, str(tmp_path), dtype="bfloat16")

@@ -38,7 +38,9 @@ class FakePipeline:
         self.device = device
         return self
 
-    def __call__(self, image: Tensor, mask_image: Tensor, generator: torch.Generator, **given: Any) -> Any:
+    def __call__(
+        self, image: Tensor, mask_image: Tensor, generator: torch.Generator, **given: Any
+    ) -> Any:
         self.calls.append((image, mask_image, given))
         return SimpleNamespace(images=torch.rand(image.shape, generator=generator))
 
@@ -64,14 +66,18 @@ def test_a_harmonic_fill_keeps_all_other_pixels_and_stays_between_those_around()
     assert (filled[:, MASK] <= around.amax(dim=(1, 2))[:, None] + 1e-4).all()
 
 
-def test_a_diffusion_model_fills_the_region_alone_and_alike_every_time(inpainter: DiffusionInpainter) -> None:
+def test_a_diffusion_model_fills_the_region_alone_and_alike_every_time(
+    inpainter: DiffusionInpainter,
+) -> None:
     filled = inpainter.restore(IMAGE, MASK)
     assert torch.equal(filled[:, ~MASK], IMAGE[:, ~MASK])
     assert not torch.isclose(filled[:, MASK], IMAGE[:, MASK], atol=1e-3).all(dim=0).any()
     assert torch.equal(filled, inpainter.restore(IMAGE, MASK))
 
 
-def test_a_diffusion_model_sees_a_square_and_every_masked_pixel(inpainter: DiffusionInpainter) -> None:
+def test_a_diffusion_model_sees_a_square_and_every_masked_pixel(
+    inpainter: DiffusionInpainter,
+) -> None:
     speck = torch.zeros(500, 500, dtype=torch.bool)
     speck[250, 250] = True
     inpainter.restore(torch.rand(3, 500, 500), speck)
@@ -79,8 +85,17 @@ def test_a_diffusion_model_sees_a_square_and_every_masked_pixel(inpainter: Diffu
     image, mask, given = pipeline.calls[0]
     assert (image.shape, mask.shape) == ((1, 3, 32, 32), (1, 1, 32, 32))
     assert mask.sum() == 1
-    assert (given["prompt"], given["num_inference_steps"], given["height"], given["width"]) == ("", 2, 32, 32)
-    assert (pipeline.loaded[1], pipeline.device, pipeline.silent) == (torch.float32, torch.device("cpu"), True)
+    assert (given["prompt"], given["num_inference_steps"], given["height"], given["width"]) == (
+        "",
+        2,
+        32,
+        32,
+    )
+    assert (pipeline.loaded[1], pipeline.device, pipeline.silent) == (
+        torch.float32,
+        torch.device("cpu"),
+        True,
+    )
 
 
 def test_nothing_to_fill_needs_no_model(inpainter: DiffusionInpainter) -> None:
@@ -105,4 +120,7 @@ def test_without_the_package_the_message_names_the_extra(monkeypatch: pytest.Mon
 def test_every_configured_inpainter_builds(name: str) -> None:
     choice = f"inpainter@callbacks.restoration.inpainter={name}"
     config = compose.compose("test", [choice, "paths.output_dir=/nowhere"])
-    assert torch.equal(instantiate.build(config.callbacks.restoration.inpainter).restore(IMAGE, ~MASK & MASK), IMAGE)
+    assert torch.equal(
+        instantiate.build(config.callbacks.restoration.inpainter).restore(IMAGE, ~MASK & MASK),
+        IMAGE,
+    )

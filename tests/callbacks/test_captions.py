@@ -44,7 +44,11 @@ def test_processes_together_write_one_file_whatever_came_to_which(
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     written = []
     for mine, other in (([NUT], [LEATHER, NUT]), ([LEATHER, NUT], [NUT])):
-        theirs = {"part": [{"tag": one.tag, "caption": one.caption, "source": one.source} for one in other]}
+        theirs = {
+            "part": [
+                {"tag": one.tag, "caption": one.caption, "source": one.source} for one in other
+            ]
+        }
 
         def gather(into: list[Any], own: Any, theirs: Any = theirs) -> None:
             into[:] = [own, theirs]
@@ -52,7 +56,9 @@ def test_processes_together_write_one_file_whatever_came_to_which(
         monkeypatch.setattr(distributed, "all_gather_object", gather)
         CaptionWriter(tmp_path / "captions.json").on_test_epoch_end(trainer(), task_of(part=mine))
         written.append((tmp_path / "captions.json").read_text())
-        CaptionWriter(tmp_path / "second.json").on_test_epoch_end(trainer(rank=1), task_of(part=mine))
+        CaptionWriter(tmp_path / "second.json").on_test_epoch_end(
+            trainer(rank=1), task_of(part=mine)
+        )
     assert written[0] == written[1]
     assert len(json.loads(written[0])["part"]) == 2
     assert not (tmp_path / "second.json").exists()

@@ -19,7 +19,9 @@ HEIGHT, WIDTH = 20, 30
 
 
 def trainer_of(rank=0, barrier=lambda: None):
-    return SimpleNamespace(is_global_zero=rank == 0, global_rank=rank, strategy=SimpleNamespace(barrier=barrier))
+    return SimpleNamespace(
+        is_global_zero=rank == 0, global_rank=rank, strategy=SimpleNamespace(barrier=barrier)
+    )
 
 
 def batch_of(*paths):
@@ -68,7 +70,10 @@ def test_the_file_is_coco(tmp_path):
     run(writer, (predicted(found("hole", "crack"), found()), batch_of("b.png", "a.png")))
     coco = json.loads(writer.file.read_text())
     size = {"width": WIDTH, "height": HEIGHT}
-    assert coco["images"] == [{"id": 1, "file_name": "a.png", **size}, {"id": 2, "file_name": "b.png", **size}]
+    assert coco["images"] == [
+        {"id": 1, "file_name": "a.png", **size},
+        {"id": 2, "file_name": "b.png", **size},
+    ]
     assert coco["categories"] == [{"id": 1, "name": "crack"}, {"id": 2, "name": "hole"}]
     first, second = coco["annotations"]
     assert [one["id"] for one in (first, second)] == [1, 2]
@@ -77,7 +82,9 @@ def test_the_file_is_coco(tmp_path):
     assert (first["score"], second["score"]) == (0.2, 0.1)
     assert (first["bbox"], first["area"], first["iscrowd"]) == ([1, 2, 4, 2], 6, 0)
     for one, mask in ((first, mask_of(0, 0)), (second, mask_of(1, 2))):
-        runs = RunLengths(tuple(one["segmentation"]["size"]), torch.tensor(one["segmentation"]["counts"]))
+        runs = RunLengths(
+            tuple(one["segmentation"]["size"]), torch.tensor(one["segmentation"]["counts"])
+        )
         assert torch.equal(rle.decode(runs), mask)
     assert list(writer.file.parent.iterdir()) == [writer.file]
 
@@ -119,12 +126,17 @@ def test_a_test_writes_it_if_asked(tmp_path, on_test):
 
 
 def test_two_processes_write_what_one_would_though_both_saw_an_image(tmp_path, monkeypatch):
-    steps = [(predicted(found("hole", "crack")), batch_of("c.png")), (predicted(found("dent")), batch_of("a.png"))]
+    steps = [
+        (predicted(found("hole", "crack")), batch_of("c.png")),
+        (predicted(found("dent")), batch_of("a.png")),
+    ]
     steps.append((predicted(found("crack")), batch_of("b.png")))
     alone, both = DetectionWriter(tmp_path / "alone.json"), tmp_path / "both.json"
     run(alone, *steps)
     gathered: list = []
-    monkeypatch.setattr(detections, "_gathered", lambda mine: gathered.append(mine) or list(gathered))
+    monkeypatch.setattr(
+        detections, "_gathered", lambda mine: gathered.append(mine) or list(gathered)
+    )
     first, second = DetectionWriter(both), DetectionWriter(both)
     first.on_predict_epoch_start(trainer_of(0), None)
     run(second, steps[1], steps[2], trainer=trainer_of(1))
@@ -141,7 +153,8 @@ def test_a_process_whose_part_cannot_be_seen_is_told(tmp_path, monkeypatch):
     elsewhere = [detections._Page("z.png", WIDTH, HEIGHT, rank=1, offset=0)], {"crack"}
     monkeypatch.setattr(detections, "_gathered", lambda mine: [mine, elsewhere])
     with pytest.raises(
-        FileNotFoundError, match=r"1\.jsonl of process 1 cannot be seen from here: set paths\.output_dir"
+        FileNotFoundError,
+        match=r"1\.jsonl of process 1 cannot be seen from here: set paths\.output_dir",
     ):
         run(writer, (predicted(found("crack")), batch_of("a.png")))
     assert not writer.file.exists()
@@ -150,8 +163,12 @@ def test_a_process_whose_part_cannot_be_seen_is_told(tmp_path, monkeypatch):
 def test_the_first_process_clears_the_folder_before_any_other_writes(tmp_path):
     file, seen = tmp_path / "detections.json", []
     file.write_text("of an earlier run")
-    DetectionWriter(file).on_predict_epoch_start(trainer_of(1, lambda: seen.append(file.exists())), None)
-    DetectionWriter(file).on_predict_epoch_start(trainer_of(0, lambda: seen.append(file.exists())), None)
+    DetectionWriter(file).on_predict_epoch_start(
+        trainer_of(1, lambda: seen.append(file.exists())), None
+    )
+    DetectionWriter(file).on_predict_epoch_start(
+        trainer_of(0, lambda: seen.append(file.exists())), None
+    )
     assert seen == [True, False]
 
 
@@ -191,7 +208,9 @@ def test_masks_are_put_aside_on_disk_not_kept(tmp_path):
     writer = DetectionWriter(tmp_path / "detections.json")
     writer.on_predict_epoch_start(trainer_of(), None)
     for i in range(5):
-        writer.on_predict_batch_end(trainer_of(), None, predicted(found(*["crack"] * 50)), batch_of(f"{i}.png"), i)
+        writer.on_predict_batch_end(
+            trainer_of(), None, predicted(found(*["crack"] * 50)), batch_of(f"{i}.png"), i
+        )
     aside = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert aside[0].stat().st_size > 5 * 50 * 50
     assert len(repr(vars(writer))) < 1500

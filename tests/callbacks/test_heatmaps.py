@@ -12,7 +12,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from zsad.callbacks.heatmaps import HeatmapWriter
-from zsad.reports.figures.overlays import Thumbnail, contact_sheet, fit, heat, outline, overlay, to_picture
+from zsad.reports.figures.overlays import (
+    Thumbnail,
+    contact_sheet,
+    fit,
+    heat,
+    outline,
+    overlay,
+    to_picture,
+)
 from zsad.types import Batch, Prediction, Sample
 
 SIZE = 32
@@ -42,7 +50,13 @@ def batch_of_samples(samples):
 def indexed(kinds, category="tile"):
     """Samples in the order of an index: one kind after the other; every kind begins with 0.png."""
     return [
-        Sample(Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=not kind.startswith("good"))
+        Sample(
+            Path(f"{category}/{kind}/{i}.png"),
+            None,
+            category,
+            kind,
+            is_anomalous=not kind.startswith("good"),
+        )
         for kind, count in kinds.items()
         for i in range(count)
     ]
@@ -74,12 +88,18 @@ def files_after(writer, *batches, trainer=TRAINER):
     for batch in batches:
         writer.on_test_batch_end(trainer, None, predicted(batch), batch, 0)
     writer.on_test_epoch_end(trainer, None)
-    return sorted(str(path.relative_to(writer.folder)) for path in writer.folder.rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(writer.folder)) for path in writer.folder.rglob("*") if path.is_file()
+    )
 
 
 def test_each_image_has_a_file_by_category_defect_and_stem(tmp_path):
     batch = batch_of(["a/000.png", "a/001.jpg"], anomalous=[True, False])
-    assert files_after(HeatmapWriter(tmp_path), batch) == ["tile.png", "tile/crack/000.png", "tile/good/001.png"]
+    assert files_after(HeatmapWriter(tmp_path), batch) == [
+        "tile.png",
+        "tile/crack/000.png",
+        "tile/good/001.png",
+    ]
 
 
 def test_equal_stems_do_not_overwrite_each_other(tmp_path):
@@ -91,15 +111,20 @@ def test_equal_stems_do_not_overwrite_each_other(tmp_path):
 def test_every_kind_of_defect_is_written_though_the_index_groups_them(tmp_path):
     samples = indexed({"good": 20, "blowhole": 20, "crack": 20, "uneven": 1})
     writer = HeatmapWriter(tmp_path, max_per_category=8, sheet_columns=0)
-    files = files_after(writer, *map(batch_of_samples, zip(samples, strict=True)), trainer=trainer_of(samples))
-    assert sorted(Path(file).parts[1] for file in files) == ["blowhole"] * 2 + ["crack"] + ["good"] * 4 + ["uneven"]
+    files = files_after(
+        writer, *map(batch_of_samples, zip(samples, strict=True)), trainer=trainer_of(samples)
+    )
+    assert sorted(Path(file).parts[1] for file in files) == ["blowhole"] * 2 + ["crack"] + [
+        "good"
+    ] * 4 + ["uneven"]
     assert {"tile/blowhole/5.png", "tile/blowhole/15.png", "tile/crack/10.png"} < set(files)
 
 
 @pytest.mark.parametrize("limit", [6, None])
 def test_two_processes_write_what_one_would(tmp_path, limit):
     samples = [
-        replace(sample, defect=sample.defect[:-1]) for sample in indexed({"good1": 6, "good2": 6, "bad1": 5, "bad2": 7})
+        replace(sample, defect=sample.defect[:-1])
+        for sample in indexed({"good1": 6, "good2": 6, "bad1": 5, "bad2": 7})
     ]
     alone = HeatmapWriter(tmp_path / "alone", max_per_category=limit, sheet_columns=0)
     expected = files_after(alone, batch_of_samples(samples), trainer=trainer_of(samples))
@@ -112,7 +137,11 @@ def test_two_processes_write_what_one_would(tmp_path, limit):
 
 
 def test_pictures_of_an_earlier_run_go_before_any_process_writes_and_other_files_stay(tmp_path):
-    files_after(HeatmapWriter(tmp_path), batch_of(["a/old.png"], categories=["gone"]), batch_of(["a/old.png"]))
+    files_after(
+        HeatmapWriter(tmp_path),
+        batch_of(["a/old.png"], categories=["gone"]),
+        batch_of(["a/old.png"]),
+    )
     (tmp_path / "notes.txt").write_text("mine")
     found = []
     second = trainer_of(rank=1, barrier=lambda: found.append(len(list(tmp_path.rglob("*.png")))))
@@ -137,12 +166,17 @@ def test_predicting_removes_nothing(tmp_path):
 
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path):
     writer = HeatmapWriter(tmp_path)
-    assert files_after(writer, batch_of(["a/000.png"])) == files_after(writer, batch_of(["a/000.png"]))
+    assert files_after(writer, batch_of(["a/000.png"])) == files_after(
+        writer, batch_of(["a/000.png"])
+    )
 
 
 def test_names_from_an_index_stay_inside_the_folder(tmp_path):
     batch = batch_of(["a/000.png"], categories=["../../outside"], defects=["/etc"])
-    assert files_after(HeatmapWriter(tmp_path / "heatmaps"), batch) == ["_.._outside.png", "_.._outside/_etc/000.png"]
+    assert files_after(HeatmapWriter(tmp_path / "heatmaps"), batch) == [
+        "_.._outside.png",
+        "_.._outside/_etc/000.png",
+    ]
     assert list(tmp_path.iterdir()) == [tmp_path / "heatmaps"]
 
 
@@ -150,7 +184,10 @@ def test_names_from_an_index_stay_inside_the_folder(tmp_path):
 def test_the_limit_is_shared_by_good_and_defective(tmp_path, limit, good, bad):
     batches = [batch_of([f"a/{i}.png", f"b/{i}.png"], anomalous=[True, False]) for i in range(5)]
     files = files_after(HeatmapWriter(tmp_path, max_per_category=limit, sheet_columns=0), *batches)
-    assert (sum("good" in file for file in files), sum("crack" in file for file in files)) == (good, bad)
+    assert (sum("good" in file for file in files), sum("crack" in file for file in files)) == (
+        good,
+        bad,
+    )
 
 
 def test_the_sheet_is_made_from_the_extremes_of_all_images_and_little_is_kept(tmp_path):
@@ -162,12 +199,16 @@ def test_the_sheet_is_made_from_the_extremes_of_all_images_and_little_is_kept(tm
     shortlist = writer._shortlists["tile"]
     captions = [[thumbnail.caption.split()[0] for thumbnail in row] for _, row in shortlist.rows()]
     assert captions == [["-0.00", "-1.00"], ["+0.00", "+1.00"], ["+9.00", "+7.00"]]
-    assert [len(row.entries) for row in (shortlist.misses, shortlist.hits, shortlist.false_alarms)] == [2, 2, 2]
+    assert [
+        len(row.entries) for row in (shortlist.misses, shortlist.hits, shortlist.false_alarms)
+    ] == [2, 2, 2]
 
 
 def test_an_image_without_a_place_on_the_sheet_is_not_drawn(tmp_path, monkeypatch):
     drawn, draw = [], HeatmapWriter._thumbnail
-    monkeypatch.setattr(HeatmapWriter, "_thumbnail", lambda self, shot: drawn.append(shot.path) or draw(self, shot))
+    monkeypatch.setattr(
+        HeatmapWriter, "_thumbnail", lambda self, shot: drawn.append(shot.path) or draw(self, shot)
+    )
     writer = HeatmapWriter(tmp_path, max_per_category=0, sheet_columns=2)
     writer.on_test_epoch_start(TRAINER, None)
     for score in (3.0, 1.0, 2.0, 2.0, 5.0, 0.0, 4.0):
@@ -199,7 +240,9 @@ def test_the_proportions_of_a_png_are_known_without_its_pixels(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:200])
     writer = HeatmapWriter(tmp_path / "out", sheet_columns=0)
     files_after(writer, batch_of([tmp_path / "cut.png", tmp_path / "gone.png"]))
-    cut, square = (Image.open(tmp_path / "out/tile/crack" / f"{name}.png").size for name in ("cut", "gone"))
+    cut, square = (
+        Image.open(tmp_path / "out/tile/crack" / f"{name}.png").size for name in ("cut", "gone")
+    )
     assert cut[1] < square[1]
 
 
@@ -243,7 +286,14 @@ def test_a_fixed_range_shows_equal_values_equally_and_none_stretches_them():
 def test_a_constant_map_has_one_colour_whatever_the_range(value):
     picture = np.full((8, 8, 3), 128, np.uint8)
     for value_range in ((0.0, 1.0), None):
-        assert len(np.unique(heat(picture, torch.full((8, 8), value), value_range).reshape(-1, 3), axis=0)) == 1
+        assert (
+            len(
+                np.unique(
+                    heat(picture, torch.full((8, 8), value), value_range).reshape(-1, 3), axis=0
+                )
+            )
+            == 1
+        )
 
 
 def test_the_outline_runs_around_the_defect_and_leaves_it_and_the_picture_alone():
@@ -272,17 +322,26 @@ def test_without_ground_truth_there_is_no_panel_for_it():
 
 def test_an_image_keeps_its_colours_at_its_own_size():
     image = torch.rand(3, 20, 30)
-    assert np.allclose(to_picture(image, (30, 20)) / 255, image.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6)
+    assert np.allclose(
+        to_picture(image, (30, 20)) / 255, image.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6
+    )
 
 
 def test_a_long_caption_does_not_make_a_sheet_wider():
     picture = np.zeros((50, 50, 3), np.uint8)
-    sheets = [contact_sheet("t", [("row", [Thumbnail((picture, picture), text, True)])]) for text in ("a", "a" * 99)]
+    sheets = [
+        contact_sheet("t", [("row", [Thumbnail((picture, picture), text, True)])])
+        for text in ("a", "a" * 99)
+    ]
     assert sheets[0].shape == sheets[1].shape
 
 
 def test_the_longer_side_is_the_one_asked_for():
-    assert (fit((100, 50), 20), fit((50, 100), 20), fit((1000, 1), 20)) == ((20, 10), (10, 20), (20, 1))
+    assert (fit((100, 50), 20), fit((50, 100), 20), fit((1000, 1), 20)) == (
+        (20, 10),
+        (10, 20),
+        (20, 1),
+    )
 
 
 def test_maps_and_images_of_different_sizes_share_a_picture():

@@ -35,7 +35,9 @@ def run(tmp_path: Path) -> RunPage:
     return RunPage("A on b", results, curves={"nut": CURVES}, heatmaps=files, sheets={"nut": sheet})
 
 
-def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(run: RunPage, tmp_path: Path) -> None:
+def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(
+    run: RunPage, tmp_path: Path
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path, name="log")
@@ -45,7 +47,12 @@ def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(run: RunPa
     seen = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
     seen.Reload()
     images = seen.Tags()["images"]
-    assert {"test/curves/ROC", "test/curves/PRO", "test/curves/Precision and recall", "test/sheets/nut"} <= set(images)
+    assert {
+        "test/curves/ROC",
+        "test/curves/PRO",
+        "test/curves/Precision and recall",
+        "test/sheets/nut",
+    } <= set(images)
     assert 1 <= sum(name.startswith("test/heatmaps/nut/scratch/") for name in images) <= HEATMAPS
     sheet = seen.Images("test/sheets/nut")[0]
     assert (sheet.width, sheet.height) == (30, 10)

@@ -47,7 +47,9 @@ class SendSignal(Callback):
     def __init__(self, number: int, epoch: int, batch: int) -> None:
         self.number, self.when = number, (epoch, batch)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         if (trainer.current_epoch, batch_idx) == self.when:
             os.kill(os.getpid(), self.number)
 
@@ -57,14 +59,27 @@ def data(tmp_path: Path) -> Callable[[int], JsonDataModule]:
     rng = np.random.default_rng(0)
     entries = []
     for number in range(IMAGES):
-        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
-        Image.fromarray(np.full((8, 8), 255 * (number % 2), np.uint8)).save(tmp_path / f"{number}_mask.png")
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
+        Image.fromarray(np.full((8, 8), 255 * (number % 2), np.uint8)).save(
+            tmp_path / f"{number}_mask.png"
+        )
         mask = f"{number}_mask.png" if number % 2 else ""
-        labels = {"cls_name": "plate", "specie_name": "spot" if number % 2 else "good", "anomaly": number % 2}
+        labels = {
+            "cls_name": "plate",
+            "specie_name": "spot" if number % 2 else "good",
+            "anomaly": number % 2,
+        }
         entries.append({"img_path": f"{number}.png", "mask_path": mask, **labels})
     write_json(tmp_path / "index.json", {"train": {}, "test": {"plate": entries}})
     return lambda workers: JsonDataModule(
-        "plates", index=tmp_path / "index.json", root=tmp_path, image_size=8, batch_size=BATCH, num_workers=workers
+        "plates",
+        index=tmp_path / "index.json",
+        root=tmp_path,
+        image_size=8,
+        batch_size=BATCH,
+        num_workers=workers,
     )
 
 
@@ -84,7 +99,11 @@ def trainer(folder: Path, *callbacks: Callback, **changes: Any) -> Trainer:
     return Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
-        callbacks=[ModelCheckpoint(folder, save_last=True, save_top_k=-1), Preemption(), *callbacks],
+        callbacks=[
+            ModelCheckpoint(folder, save_last=True, save_top_k=-1),
+            Preemption(),
+            *callbacks,
+        ],
         logger=False,
         use_distributed_sampler=False,
         enable_progress_bar=False,
@@ -105,13 +124,31 @@ def undisturbed(data: Callable[[int], JsonDataModule], folder: Path, **changes: 
 
 @pytest.mark.parametrize(
     ("epoch", "batch", "accumulated", "workers"),
-    [(0, 0, 1, 0), (1, 2, 1, 0), (1, 5, 1, 0), (2, 4, 1, 0), (1, 1, 2, 0), (1, 1, 4, 0), (1, 2, 1, 2), (0, 5, 1, 2)],
+    [
+        (0, 0, 1, 0),
+        (1, 2, 1, 0),
+        (1, 5, 1, 0),
+        (2, 4, 1, 0),
+        (1, 1, 2, 0),
+        (1, 1, 4, 0),
+        (1, 2, 1, 2),
+        (0, 5, 1, 2),
+    ],
 )
 def test_a_training_stopped_by_a_signal_ends_resumed_with_the_weights_of_an_undisturbed_one(
-    data: Callable[[int], JsonDataModule], tmp_path: Path, epoch: int, batch: int, accumulated: int, workers: int
+    data: Callable[[int], JsonDataModule],
+    tmp_path: Path,
+    epoch: int,
+    batch: int,
+    accumulated: int,
+    workers: int,
 ) -> None:
     whole = undisturbed(data, tmp_path / "whole", accumulate_grad_batches=accumulated)
-    stopped = trainer(tmp_path / "run", SendSignal(signal.SIGTERM, epoch, batch), accumulate_grad_batches=accumulated)
+    stopped = trainer(
+        tmp_path / "run",
+        SendSignal(signal.SIGTERM, epoch, batch),
+        accumulate_grad_batches=accumulated,
+    )
     with pytest.raises(SystemExit, match="stopped by SIGTERM"):
         stopped.fit(Regression(), data(workers))
     assert stopped.global_step < 18 // accumulated
@@ -131,17 +168,29 @@ def test_the_rest_of_an_epoch_is_needed_to_end_with_these_weights(
         trainer(tmp_path / "run", SendSignal(signal.SIGTERM, 1, 2)).fit(Regression(), data(0))
     monkeypatch.setattr(JsonDataModule, "_begun", lambda self: (0, 0))
     resumed = Regression()
-    trainer(tmp_path / "run").fit(resumed, data(0), ckpt_path=str(tmp_path / "run" / "last.ckpt"), weights_only=True)
+    trainer(tmp_path / "run").fit(
+        resumed, data(0), ckpt_path=str(tmp_path / "run" / "last.ckpt"), weights_only=True
+    )
     assert not torch.equal(learned(resumed), whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_a_job_that_is_warned_goes_back_into_the_queue(
-    data: Callable[[int], JsonDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    data: Callable[[int], JsonDataModule],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
 ) -> None:
     commands = []
     monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
-    job = {"JOB_ID": "41", "JOB_NAME": "job", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}
+    job = {
+        "JOB_ID": "41",
+        "JOB_NAME": "job",
+        "NTASKS": "1",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+    }
     for name, value in job.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     one = trainer(tmp_path / "run", SendSignal(number, 1, 2), default_root_dir=tmp_path)
@@ -149,10 +198,14 @@ def test_a_job_that_is_warned_goes_back_into_the_queue(
         one.fit(Regression(), data(0))
     assert commands == [["scontrol", "requeue", "41"]]
     assert (tmp_path / "run" / "last.ckpt").is_file()
-    assert not list(tmp_path.rglob("hpc_ckpt*"))  # Lightning's handler, which writes these, has not been called
+    assert not list(
+        tmp_path.rglob("hpc_ckpt*")
+    )  # Lightning's handler, which writes these, has not been called
 
 
-def test_who_started_the_job_requeues_it(data: Callable[[int], JsonDataModule], tmp_path: Path) -> None:
+def test_who_started_the_job_requeues_it(
+    data: Callable[[int], JsonDataModule], tmp_path: Path
+) -> None:
     """Submitit's handler is called when the checkpoint is written, and not before."""
 
     def requeue(number: int, frame: Any) -> None:
@@ -176,7 +229,9 @@ def test_a_signal_that_comes_with_the_last_step_does_not_stop_what_is_done(
     assert torch.equal(learned(model), undisturbed(data, tmp_path / "whole"))
 
 
-def test_signals_are_given_back_after_a_training(data: Callable[[int], JsonDataModule], tmp_path: Path) -> None:
+def test_signals_are_given_back_after_a_training(
+    data: Callable[[int], JsonDataModule], tmp_path: Path
+) -> None:
     def own(number: int, frame: Any) -> None: ...
 
     signal.signal(signal.SIGUSR1, own)

@@ -52,7 +52,9 @@ def square(top: int, left: int, side: int = 8) -> Tensor:
 
 def detected(*masks: Tensor) -> Detections:
     n = len(masks)
-    return Detections(torch.zeros(n, 4), torch.ones(n), ("hole",) * n, tuple(map(rle.encode, masks)))
+    return Detections(
+        torch.zeros(n, 4), torch.ones(n), ("hole",) * n, tuple(map(rle.encode, masks))
+    )
 
 
 def batch_of(*paths: str, defect: str = "hole") -> Batch:
@@ -88,18 +90,25 @@ def test_the_region_is_what_is_outlined_or_the_map_from_a_value_on() -> None:
 def test_the_region_is_grown_before_it_is_filled(tmp_path: Path, grow_px: int, side: int) -> None:
     inpainter, batch = Recorder(), batch_of("a.png")
     writer = RestorationWriter(tmp_path, inpainter, enabled=True, grow_px=grow_px)
-    writer.on_predict_batch_end(trainer_of(), None, predicted(batch, detected(square(10, 20))), batch, 0)
+    writer.on_predict_batch_end(
+        trainer_of(), None, predicted(batch, detected(square(10, 20))), batch, 0
+    )
     assert [int(mask.sum()) for mask in inpainter.masks] == [side * side]
 
 
 def test_the_harmonic_fill_removes_a_defect_and_shows_where_it_was(tmp_path: Path) -> None:
-    writer, batch = RestorationWriter(tmp_path, HarmonicInpainter(), enabled=True), batch_of("x/a.png")
+    writer, batch = (
+        RestorationWriter(tmp_path, HarmonicInpainter(), enabled=True),
+        batch_of("x/a.png"),
+    )
     writer.on_predict_batch_end(trainer_of(), None, predicted(batch), batch, 0)
     restored = np.asarray(Image.open(tmp_path / "nut" / "plain" / "a.png"))
     assert restored.shape == (SIZE, SIZE, 3)
     assert np.abs(restored.astype(int) - round(GREY * 255)).max() <= 1
     shown = np.asarray(Image.open(tmp_path / "nut" / "a.png"))
-    difference = shown[28 : 28 + 256, -264:-8].mean(axis=2) > 128  # the last panel, a margin of 8 px around it
+    difference = (
+        shown[28 : 28 + 256, -264:-8].mean(axis=2) > 128
+    )  # the last panel, a margin of 8 px around it
     assert difference.mean() == pytest.approx(64 / SIZE**2, rel=0.15)
 
 
@@ -110,7 +119,9 @@ def test_off_nothing_is_written_and_nothing_filled(tmp_path: Path) -> None:
         ("on_test_epoch_start", "on_test_batch_end"),
         ("on_predict_epoch_start", "on_predict_batch_end"),
     ):
-        getattr(writer, start)(trainer_of([Sample(Path("a.png"), None, "nut", "hole", is_anomalous=True)]), None)
+        getattr(writer, start)(
+            trainer_of([Sample(Path("a.png"), None, "nut", "hole", is_anomalous=True)]), None
+        )
         getattr(writer, end)(trainer_of(), None, predicted(batch), batch, 0)
     assert not inpainter.masks
     assert not list(tmp_path.iterdir())
@@ -119,7 +130,9 @@ def test_off_nothing_is_written_and_nothing_filled(tmp_path: Path) -> None:
 def test_a_test_restores_some_defective_images_of_every_category_and_kind(tmp_path: Path) -> None:
     kinds = ["good"] * 3 + ["hole"] * 3 + ["dent"] * 3
     samples = [
-        Sample(Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=kind != "good")
+        Sample(
+            Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=kind != "good"
+        )
         for category in ("nut", "bolt")
         for i, kind in enumerate(kinds)
     ]
@@ -141,7 +154,11 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     batch = batch_of("x/a.png", "y/a.png", "z/y/a.png")
     writer = RestorationWriter(tmp_path, Recorder(), enabled=True)
     writer.on_predict_batch_end(trainer_of(), None, predicted(batch), batch, 0)
-    assert sorted(file.name for file in (tmp_path / "nut").glob("*.png")) == ["a.png", "a_2.png", "y_a.png"]
+    assert sorted(file.name for file in (tmp_path / "nut").glob("*.png")) == [
+        "a.png",
+        "a_2.png",
+        "y_a.png",
+    ]
     assert len(set(writer.files.values())) == 3
 
 

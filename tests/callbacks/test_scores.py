@@ -31,7 +31,10 @@ def test_a_test_writes_what_each_image_is_and_its_score(tmp_path, random_batch):
         ImageScore("good/0.png", "nut", "good", False, -2.0, 0.119203),
         ImageScore("scratch/0.png", "nut", "scratch", True, 3.0, 0.952574),
     ]
-    assert [(one.path, one.score) for one in writer.tested] == [("good/0.png", -2.0), ("scratch/0.png", 3.0)]
+    assert [(one.path, one.score) for one in writer.tested] == [
+        ("good/0.png", -2.0),
+        ("scratch/0.png", 3.0),
+    ]
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -43,8 +46,13 @@ def test_a_second_test_forgets_the_first_and_needs_no_file(tmp_path, random_batc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_scores_of_all_processes_are_in_one_file_in_an_order_of_their_own(tmp_path, random_batch, monkeypatch):
-    others = [ImageScore("a.png", "nut", "good", False, 0.5, 0.6), ImageScore("z.png", "bolt", "", True, 1.0, 0.7)]
+def test_the_scores_of_all_processes_are_in_one_file_in_an_order_of_their_own(
+    tmp_path, random_batch, monkeypatch
+):
+    others = [
+        ImageScore("a.png", "nut", "good", False, 0.5, 0.6),
+        ImageScore("z.png", "bolt", "", True, 1.0, 0.7),
+    ]
 
     def gather(gathered, mine):
         gathered[:] = [mine, others]
@@ -54,10 +62,17 @@ def test_the_scores_of_all_processes_are_in_one_file_in_an_order_of_their_own(tm
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     file = tmp_path / "test_scores.csv"
     finished(ScoreWriter(tmp_path / "scores.csv", file), [(prediction(-2.0, 3.0), random_batch)])
-    assert [one.path for one in read_scores(file)] == ["z.png", "a.png", "good/0.png", "scratch/0.png"]
+    assert [one.path for one in read_scores(file)] == [
+        "z.png",
+        "a.png",
+        "good/0.png",
+        "scratch/0.png",
+    ]
     file.unlink()
     later = SimpleNamespace(is_global_zero=False)
-    finished(ScoreWriter(tmp_path / "scores.csv", file), [(prediction(-2.0, 3.0), random_batch)], later)
+    finished(
+        ScoreWriter(tmp_path / "scores.csv", file), [(prediction(-2.0, 3.0), random_batch)], later
+    )
     assert not file.exists()
 
 
@@ -68,7 +83,10 @@ def test_a_prediction_writes_a_line_per_image_at_once(tmp_path, random_batch):
     with (tmp_path / "new" / "scores.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["path", "score", "probability"]
-    assert rows[1:] == [["good/0.png", "-2.000000", "0.119203"], ["scratch/0.png", "3.000000", "0.952574"]]
+    assert rows[1:] == [
+        ["good/0.png", "-2.000000", "0.119203"],
+        ["scratch/0.png", "3.000000", "0.952574"],
+    ]
     assert not (tmp_path / "test_scores.csv").exists()
 
 
@@ -76,5 +94,7 @@ def test_a_prediction_writes_a_line_per_image_at_once(tmp_path, random_batch):
 def test_a_line_that_is_no_score_is_told(tmp_path, line):
     file = tmp_path / "test_scores.csv"
     file.write_text(f"path,category,defect,is_anomalous,score,probability\n{line}\n")
-    with pytest.raises(ValueError, match=r"test_scores\.csv, line 2: .*expected columns path, category"):
+    with pytest.raises(
+        ValueError, match=r"test_scores\.csv, line 2: .*expected columns path, category"
+    ):
         read_scores(file)

@@ -49,7 +49,9 @@ def score_of(folder, name):
 
 
 def contents_of(folder):
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
     return {
         name: np.load(path)["img"].tobytes() if name.endswith("npz") else path.read_text()
         for name, path in files.items()
@@ -65,11 +67,15 @@ def test_every_image_has_a_score_and_a_map_and_nothing_else_is_left(two_classes,
     assert sorted(path.name for path in (tmp_path / "5shot/2").iterdir()) == ["candle", "pcb1"]
 
 
-def test_maps_are_scaled_over_their_class_not_image_by_image_and_not_over_all(two_classes, tmp_path):
+def test_maps_are_scaled_over_their_class_not_image_by_image_and_not_over_all(
+    two_classes, tmp_path
+):
     write_submission(two_classes, tmp_path, size_px=None)
     candles = torch.cat([two_classes[0][1].map, two_classes[2][1].map]).double().numpy()
     expected = np.round(255 * (candles - candles.min()) / (candles.max() - candles.min()))
-    stored = np.stack([image_of(tmp_path / "0shot/0/candle", name) for name in ("000", "001", "a-b.c")])
+    stored = np.stack(
+        [image_of(tmp_path / "0shot/0/candle", name) for name in ("000", "001", "a-b.c")]
+    )
     assert np.abs(stored - expected).max() <= 1  # float32 against float64, at a half
     assert (stored.min(), stored.max()) == (0, 255)
     board = image_of(tmp_path / "0shot/0/pcb1", "000")
@@ -86,18 +92,24 @@ def test_the_maximum_of_the_scaled_map_can_be_the_image_score(two_classes, tmp_p
     write_submission(two_classes, tmp_path, size_px=None, score_of_map=True)
     folder = tmp_path / "0shot/0/candle"
     for name in ("000", "001", "a-b.c"):
-        assert float(score_of(folder, name)) == pytest.approx(image_of(folder, name).max() / 255, abs=0.5 / 255 + 1e-5)
+        assert float(score_of(folder, name)) == pytest.approx(
+            image_of(folder, name).max() / 255, abs=0.5 / 255 + 1e-5
+        )
 
 
 def test_a_class_without_any_difference_is_all_zero(tmp_path):
-    write_submission([predicted("candle", ["0.JPG", "1.JPG"], torch.full((2, 4, 4), 0.3), [2.0, 2.0])], tmp_path)
+    write_submission(
+        [predicted("candle", ["0.JPG", "1.JPG"], torch.full((2, 4, 4), 0.3), [2.0, 2.0])], tmp_path
+    )
     assert not image_of(tmp_path / "0shot/0/candle", "1").any()
     assert score_of(tmp_path / "0shot/0/candle", "1") == "0.00000"
 
 
 def test_maps_are_resized_as_opencv_does():
     maps = torch.rand(2, 30, 45, generator=torch.Generator().manual_seed(5))
-    expected = np.stack([cv2.resize(one, (40, 40), interpolation=cv2.INTER_CUBIC) for one in maps.numpy()])
+    expected = np.stack(
+        [cv2.resize(one, (40, 40), interpolation=cv2.INTER_CUBIC) for one in maps.numpy()]
+    )
     np.testing.assert_allclose(resized(maps, 40).numpy(), expected, atol=2e-5)
     torch.testing.assert_close(resized(maps, None), maps)
 
@@ -110,7 +122,8 @@ def test_written_maps_have_the_fixed_size_by_default(two_classes, tmp_path):
 def test_two_images_of_one_name_are_refused(tmp_path):
     twice = predicted("candle", ["000.JPG", "000.png"], torch.rand(2, 4, 4), [0.0, 1.0])
     with pytest.raises(
-        ValueError, match=r"two images of one class are named 000, .*000\.JPG and .*000\.png: a submission"
+        ValueError,
+        match=r"two images of one class are named 000, .*000\.JPG and .*000\.png: a submission",
     ):
         write_submission([twice], tmp_path)
 
@@ -126,7 +139,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path, broken):
 @pytest.mark.parametrize("category", ["..", ".", "", "a/b", "../b", "/tmp"])
 def test_a_class_cannot_lead_out_of_the_folder(tmp_path, category):
     with pytest.raises(ValueError, match="cannot name a folder"):
-        write_submission([predicted(category, ["000.JPG"], torch.rand(1, 4, 4), [0.0])], tmp_path / "out")
+        write_submission(
+            [predicted(category, ["000.JPG"], torch.rand(1, 4, 4), [0.0])], tmp_path / "out"
+        )
 
 
 def test_a_finished_submission_is_not_mixed_with_another(two_classes, tmp_path):

@@ -80,12 +80,19 @@ def test_an_archive_and_a_table_will_do(zsad: Zsad, mine: Path, tmp_path: Path) 
     (tmp_path / "labels.csv").write_text("image,label\ngood/1.png,ok\nbad/scratch/2.png,ng\n")
     done = zsad("prepare", "folder", "raw.zip", "--name", "mypart", "--table", "labels.csv")
     assert done.exit_code == 0, done.output
-    assert json.loads((tmp_path / "dj/roots.json").read_text()) == {"mypart": str(tmp_path / "datasets/mypart")}
+    assert json.loads((tmp_path / "dj/roots.json").read_text()) == {
+        "mypart": str(tmp_path / "datasets/mypart")
+    }
     index = json.loads((tmp_path / "dj/mypart.json").read_text())
-    assert [entry["img_path"] for entry in index["test"]["mypart"]] == ["raw/good/1.png", "raw/bad/scratch/2.png"]
+    assert [entry["img_path"] for entry in index["test"]["mypart"]] == [
+        "raw/good/1.png",
+        "raw/bad/scratch/2.png",
+    ]
 
 
-def test_bad_images_stop_it_unless_they_are_to_be_skipped(zsad: Zsad, mine: Path, tmp_path: Path) -> None:
+def test_bad_images_stop_it_unless_they_are_to_be_skipped(
+    zsad: Zsad, mine: Path, tmp_path: Path
+) -> None:
     (mine / "good/broken.png").write_bytes(b"no image")
     refused = zsad("prepare", "folder", mine, "--name", "mypart")
     assert refused.exit_code == 1
@@ -93,4 +100,6 @@ def test_bad_images_stop_it_unless_they_are_to_be_skipped(zsad: Zsad, mine: Path
     assert not (tmp_path / "dj/mypart.json").exists()
     skipped = zsad("prepare", "folder", mine, "--name", "mypart", "--on-bad-image", "skip")
     assert skipped.exit_code == 0
-    assert (tmp_path / "dj/mypart.skipped.txt").read_text().startswith("unreadable: good/broken.png")
+    assert (
+        (tmp_path / "dj/mypart.skipped.txt").read_text().startswith("unreadable: good/broken.png")
+    )

@@ -16,13 +16,21 @@ OUTPUT = "paths.output_dir=/nowhere"
 @pytest.mark.parametrize(
     ("argument", "answer"),
     [
-        ("dataset=vsia", "no dataset=vsia. Known: .*Did you mean dataset=visa.*zsad prepare vsia ROOT"),
-        ("model=anomaliclip", "no model=anomaliclip. Known: anomalyclip.*Did you mean model=anomalyclip"),
+        (
+            "dataset=vsia",
+            "no dataset=vsia. Known: .*Did you mean dataset=visa.*zsad prepare vsia ROOT",
+        ),
+        (
+            "model=anomaliclip",
+            "no model=anomaliclip. Known: anomalyclip.*Did you mean model=anomalyclip",
+        ),
         ("backbone=poket", "no backbone=poket. .*Did you mean backbone=pocket"),
         ("dataset=visa,mvtex", "no dataset=mvtex. .*Did you mean dataset=mvtec"),
     ],
 )
-def test_a_misspelt_choice_is_answered_with_the_known_and_the_nearest(argument: str, answer: str) -> None:
+def test_a_misspelt_choice_is_answered_with_the_known_and_the_nearest(
+    argument: str, answer: str
+) -> None:
     with pytest.raises(SystemExit, match=answer):
         compose.read_arguments(["-m", argument])
 
@@ -32,7 +40,9 @@ def test_right_choices_and_plain_numbers_pass() -> None:
     assert compose.read_arguments(given) == given
 
 
-def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_an_experiment_says() -> None:
+def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_an_experiment_says() -> (
+    None
+):
     several = ["dataset=mvtec", "test_on=[mvtec,visa]"]
     assert compose.read_arguments(["dataset=[mvtec, visa]"]) == several
     assert compose.read_arguments(["dataset=mtd"]) == ["dataset=mtd", "test_on=null"]
@@ -41,12 +51,17 @@ def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_a
 
 
 def test_what_sets_a_run_apart_from_the_published_one_is_known() -> None:
-    compose.compose("test", ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT])
+    compose.compose(
+        "test",
+        ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT],
+    )
     assert checkpoint_settings.departures() == ["image_size=64", "model.method.sigma_px=2"]
 
 
 def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_else() -> None:
-    arguments = compose.read_arguments(["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT])
+    arguments = compose.read_arguments(
+        ["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT]
+    )
     config = compose.compose("test", arguments)
     configs = compose.for_each_dataset(config)
     assert list(configs) == ["mvtec", "visa"]
@@ -59,7 +74,9 @@ def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_
     ]
     assert config.name == "anomalyclip_mvtec+visa_from_nothing"
     assert {one.name for one in configs.values()} == {config.name}
-    assert compose.for_each_dataset(compose.compose("test", ["dataset=visa", OUTPUT])).keys() == {"visa"}
+    assert compose.for_each_dataset(compose.compose("test", ["dataset=visa", OUTPUT])).keys() == {
+        "visa"
+    }
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])
@@ -71,7 +88,11 @@ def test_help_answers_without_importing_torch(script: str) -> None:
         "sys.exit(bool({'torch', 'lightning', 'open_clip', 'albumentations'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=compose.CONF.parent, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=compose.CONF.parent,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "anomalyclip" in done.stdout
@@ -90,7 +111,11 @@ def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> 
     }
     assert checkpoint_settings.adopt_settings(config, learned) == []
     method = config.model.method
-    assert (method.sigma_px, method.prompts.deep_blocks, list(method.feature_blocks)) == (2, 5, [6, 24])
+    assert (method.sigma_px, method.prompts.deep_blocks, list(method.feature_blocks)) == (
+        2,
+        5,
+        [6, 24],
+    )
     assert method.value_attention_from is None
     assert config.image_size == 128
 
@@ -124,11 +149,15 @@ def test_a_checkpoint_may_only_name_choices_that_exist() -> None:
         "model=anomalyclip",
         "backbone=pocket",
     ]
-    with pytest.raises(ValueError, match="does not say its model: pass --model with one of anomalyclip"):
+    with pytest.raises(
+        ValueError, match="does not say its model: pass --model with one of anomalyclip"
+    ):
         checkpoint_settings.known_choices({}, model=None, backbone="pocket")
 
 
-def test_errors_of_users_are_one_message_and_the_traceback_is_a_wish_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_users_are_one_message_and_the_traceback_is_a_wish_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit, match="error: got 3, expected 2"), errors.clear_errors():
         raise ValueError("got 3, expected 2")

@@ -40,7 +40,9 @@ def nodes(tree: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]
 
 @pytest.mark.parametrize("script", ["train", "test"])
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda value: str(value))
-def test_every_choice_composes_and_every_key_is_a_constructor_argument(script: str, group: str, name: str) -> None:
+def test_every_choice_composes_and_every_key_is_a_constructor_argument(
+    script: str, group: str, name: str
+) -> None:
     config = compose.plain(compose.compose(script, [f"{group}={name}", OUTPUT]))
     checked = 0
     for path, node in nodes(config):
@@ -91,22 +93,47 @@ def test_an_experiment_has_the_last_word(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_the_published_numbers_of_anomalyclip() -> None:
     config = compose.compose("train", [OUTPUT])
     method = config.model.method
-    assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (111, 15, 8, 518)
-    assert (list(method.feature_blocks), method.value_attention_from, method.local_weight) == ([24], 6, 4.0)
-    assert (method.temperature, method.sigma_px, method.image_score, method.norm_image) == (0.07, 4.0, "global", False)
-    assert (method.prompts.context_tokens, method.prompts.deep_tokens, method.prompts.deep_blocks) == (12, 4, 9)
+    assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (
+        111,
+        15,
+        8,
+        518,
+    )
+    assert (list(method.feature_blocks), method.value_attention_from, method.local_weight) == (
+        [24],
+        6,
+        4.0,
+    )
+    assert (method.temperature, method.sigma_px, method.image_score, method.norm_image) == (
+        0.07,
+        4.0,
+        "global",
+        False,
+    )
+    assert (
+        method.prompts.context_tokens,
+        method.prompts.deep_tokens,
+        method.prompts.deep_blocks,
+    ) == (12, 4, 9)
     assert (config.model.optimizer.lr, list(config.model.optimizer.betas)) == (1e-3, [0.5, 0.999])
     assert (config.dataset.train_phase, config.trainer.precision) == ("test", "32-true")
 
 
 def test_a_misspelt_key_names_itself_and_its_place() -> None:
-    config = compose.compose("train", ["backbone=pocket", "+model.method.prompts.contxt_tokens=3", OUTPUT])
-    with pytest.raises(SystemExit, match=r"contxt_tokens.*\(in model.method"), errors.clear_errors():
+    config = compose.compose(
+        "train", ["backbone=pocket", "+model.method.prompts.contxt_tokens=3", OUTPUT]
+    )
+    with (
+        pytest.raises(SystemExit, match=r"contxt_tokens.*\(in model.method"),
+        errors.clear_errors(),
+    ):
         instantiate.build(config.model)
 
 
 def test_lists_arrive_as_lists() -> None:
     config = compose.compose("train", ["backbone=pocket", "model=anomalyclip_multiscale", OUTPUT])
     task = instantiate.build(config.model)
-    assert task.method.feature_blocks == [task.method.backbone.block_at(block, of=24) for block in (6, 12, 18, 24)]
+    assert task.method.feature_blocks == [
+        task.method.backbone.block_at(block, of=24) for block in (6, 12, 18, 24)
+    ]
     assert type(task.method.feature_blocks) is list

@@ -29,9 +29,13 @@ def test_too_little_shared_memory_is_said() -> None:
 
 
 def test_memory_that_runs_out_is_answered_with_smaller_batches() -> None:
-    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. See documentation for …")
+    error = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.00 GiB. See documentation for …"
+    )
     assert is_circumstance(error)
-    assert message(error).startswith("out of memory: CUDA out of memory. Tried to allocate 2.00 GiB\nSmaller batches: ")
+    assert message(error).startswith(
+        "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB\nSmaller batches: "
+    )
 
 
 def test_a_fault_of_the_program_is_no_circumstance() -> None:

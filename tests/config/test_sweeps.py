@@ -29,7 +29,9 @@ def folders(script: str, *given: str) -> list[Path]:
     own = [one for one in arguments if not one.startswith("hydra.")]
     of_hydra = [one for one in arguments if one.startswith("hydra.")]
     parsed = OverridesParser.create().parse_overrides(own)
-    return [_folder(script, [*job, *of_hydra]) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+    return [
+        _folder(script, [*job, *of_hydra]) for job in BasicSweeper.split_arguments(parsed, None)[0]
+    ]
 
 
 def _folder(script: str, overrides: list[str]) -> Path:
@@ -64,14 +66,19 @@ def test_what_the_name_of_a_run_says_is_not_said_again() -> None:
         ("model.method.sigma_px=0.5,4", ["sigma_px0.5", "sigma_px4"]),
         ("+model.method.backbone.new=1,2", ["new1", "new2"]),
         ("backbone=pocket,clip_vit_l14", ["pocket", "clip_vit_l14"]),
-        ("dataset.categories=[candle],[candle,pcb1]", ["categoriescandle", "categoriescandle-pcb1"]),
+        (
+            "dataset.categories=[candle],[candle,pcb1]",
+            ["categoriescandle", "categoriescandle-pcb1"],
+        ),
         ("dataset.root=/a/b,/a/c", ["roota-b", "roota-c"]),
         ("trainer=cpu,bf16", ["cpu", "bf16"]),
         ("epochs=5,15", ["epochs5", "epochs15"]),
     ],
 )
 def test_whatever_else_varies_is_a_part_of_the_folder(varies: str, told: list[str]) -> None:
-    assert names("train", "dataset=visa", varies) == [f"anomalyclip_visa_seed111_{one}" for one in told]
+    assert names("train", "dataset=visa", varies) == [
+        f"anomalyclip_visa_seed111_{one}" for one in told
+    ]
 
 
 def test_a_name_that_varies_is_enough() -> None:
@@ -100,7 +107,13 @@ def test_two_values_of_a_number_are_two_runs_for_what_uses_them() -> None:
 
 @pytest.mark.parametrize("script", ["train", "test"])
 def test_a_sweep_lies_in_one_folder_called_by_its_choices_or_as_asked(script: str) -> None:
-    given = ["dataset=mtd", "model=clip,winclip", "backbone=pocket", "hydra/launcher=local_pool", "overwrite=true"]
+    given = [
+        "dataset=mtd",
+        "model=clip,winclip",
+        "backbone=pocket",
+        "hydra/launcher=local_pool",
+        "overwrite=true",
+    ]
     assert {folder.parent for folder in folders(script, *given[:3])} == {
         Path(f"runs/{script}/sweeps/mtd_clip+winclip_pocket")
     }
@@ -117,7 +130,9 @@ def test_a_long_command_gives_a_short_name_that_no_other_has() -> None:
 
 
 def test_folders_can_be_typed_without_quotes() -> None:
-    path = folders("train", "dataset=visa", "dataset.root='/my pictures/a=b, c',/x", "name='a b'")[0]
+    path = folders("train", "dataset=visa", "dataset.root='/my pictures/a=b, c',/x", "name='a b'")[
+        0
+    ]
     parsed = OverridesParser.create().parse_override(f"ckpt_path={path.parent}")
     assert parsed.value() == str(path.parent)
 
@@ -138,17 +153,29 @@ def test_what_hydra_cannot_read_is_left_for_it_to_say(given: str) -> None:
 
 def test_a_file_of_the_configuration_that_is_put_to_a_place_may_vary() -> None:
     given = ["model=winclip", "ensemble@model.method.prompts=winclip,clip"]
-    assert names("test", *given) == ["winclip_mvtec_from_nothing_winclip", "winclip_mvtec_from_nothing_clip"]
+    assert names("test", *given) == [
+        "winclip_mvtec_from_nothing_winclip",
+        "winclip_mvtec_from_nothing_clip",
+    ]
 
 
 def test_what_is_left_out_is_named_as_what_is_null() -> None:
-    assert compose.read_arguments(["-m", "~callbacks.scores", "seed=1,2"])[-2] == "sweep=scoresnull_seed1+2"
+    assert (
+        compose.read_arguments(["-m", "~callbacks.scores", "seed=1,2"])[-2]
+        == "sweep=scoresnull_seed1+2"
+    )
 
 
-@pytest.mark.parametrize(("devices", "is_sweep", "is_slurm"), [("2", True, False), ("auto", True, False)])
-def test_several_processes_in_a_sweep_need_a_launcher(devices: str, is_sweep: bool, is_slurm: bool) -> None:
+@pytest.mark.parametrize(
+    ("devices", "is_sweep", "is_slurm"), [("2", True, False), ("auto", True, False)]
+)
+def test_several_processes_in_a_sweep_need_a_launcher(
+    devices: str, is_sweep: bool, is_slurm: bool
+) -> None:
     config = compose.compose("train", ["paths.output_dir=x", f"trainer.devices={devices}"])
-    with pytest.raises(ValueError, match=rf"trainer.devices={devices} in a sweep.*hydra/launcher=local_pool"):
+    with pytest.raises(
+        ValueError, match=rf"trainer.devices={devices} in a sweep.*hydra/launcher=local_pool"
+    ):
         sweeps.require_own_processes(config, is_sweep=is_sweep, is_slurm=is_slurm)
     sweeps.require_own_processes(config, is_sweep=False, is_slurm=False)
     sweeps.require_own_processes(config, is_sweep=True, is_slurm=True)
@@ -161,20 +188,31 @@ def test_one_device_in_a_sweep_needs_none(devices: str) -> None:
 
 
 def test_slurm_is_asked_for_as_many_processes_and_nodes_as_the_trainer_has() -> None:
-    given = ["hydra/launcher=slurm", "trainer.devices=4", "trainer.num_nodes=2", "trainer.accelerator=gpu"]
+    given = [
+        "hydra/launcher=slurm",
+        "trainer.devices=4",
+        "trainer.num_nodes=2",
+        "trainer.accelerator=gpu",
+    ]
     launcher = compose._composed("train", given, with_hydra=True).hydra.launcher
     assert (launcher.tasks_per_node, launcher.nodes, launcher.gpus_per_node) == (4, 2, 4)
-    on_cpu = compose._composed("train", ["hydra/launcher=slurm", "trainer=cpu"], with_hydra=True).hydra.launcher
+    on_cpu = compose._composed(
+        "train", ["hydra/launcher=slurm", "trainer=cpu"], with_hydra=True
+    ).hydra.launcher
     assert (on_cpu.tasks_per_node, on_cpu.gpus_per_node) == (1, None)
 
 
 def test_slurm_has_to_know_the_number_of_processes() -> None:
-    with pytest.raises(ValueError, match=r"trainer.devices=auto: SLURM has to know.*trainer.devices=4"):
+    with pytest.raises(
+        ValueError, match=r"trainer.devices=auto: SLURM has to know.*trainer.devices=4"
+    ):
         slurm.tasks_per_node("auto")
 
 
 @pytest.mark.parametrize(("answer", "count"), [("(null)", None), ("gpu:a100:8(S:0-1)\n(null)", 4)])
-def test_gpus_are_asked_for_where_the_cluster_has_some(tmp_path: Path, answer: str, count: int | None) -> None:
+def test_gpus_are_asked_for_where_the_cluster_has_some(
+    tmp_path: Path, answer: str, count: int | None
+) -> None:
     sinfo = tmp_path / "sinfo"
     sinfo.write_text(f"#!/bin/sh\necho '{answer}'\n")
     sinfo.chmod(0o755)
@@ -207,7 +245,9 @@ main()
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
+def pool(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
     """Five runs of a small program, two at a time; one of them dies."""
     place = tmp_path_factory.mktemp("pool")
     (place / "program.py").write_text(PROGRAM)
@@ -221,16 +261,24 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
     ]
     given += ["hydra.sweep.subdir='run ${value}'"]
     done = subprocess.run(
-        [sys.executable, "program.py", "-m", *given], cwd=place, capture_output=True, text=True, check=False
+        [sys.executable, "program.py", "-m", *given],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return done, [json.loads(file.read_text()) for file in sorted(place.glob("all/run */seen.json"))]
+    return done, [
+        json.loads(file.read_text()) for file in sorted(place.glob("all/run */seen.json"))
+    ]
 
 
 def test_a_pool_runs_all_and_never_more_than_its_workers_at_a_time(pool) -> None:
     done, seen = pool
     assert [one["value"] for one in seen] == [1, 2, 3, 4, 5], done.stderr
     assert len({one["pid"] for one in seen}) == 5
-    at_once = [sum(other["began"] <= one["began"] < other["ended"] for other in seen) for one in seen]
+    at_once = [
+        sum(other["began"] <= one["began"] < other["ended"] for other in seen) for one in seen
+    ]
     assert max(at_once) == 2
 
 
@@ -258,9 +306,13 @@ def test_an_interrupted_pool_takes_its_runs_with_it(tmp_path: Path) -> None:
         f"hydra.searchpath=[file://{compose.CONF}]",
     ]
     command = [sys.executable, "program.py", "-m", *given, "hydra.sweep.subdir='run ${value}'"]
-    pool = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    pool = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     until = time.monotonic() + 120
-    while len(files := list(tmp_path.glob("all/run */pid"))) < 2 or not all(file.read_text() for file in files):
+    while len(files := list(tmp_path.glob("all/run */pid"))) < 2 or not all(
+        file.read_text() for file in files
+    ):
         assert time.monotonic() < until
         time.sleep(0.05)
     pool.send_signal(signal.SIGINT)

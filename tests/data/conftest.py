@@ -13,11 +13,17 @@ from PIL import Image
 Save = Callable[..., Path]
 
 
-def _save(path: Path, size: tuple[int, int] = (24, 16), value: int | None = None, mode: str = "RGB") -> Path:
+def _save(
+    path: Path, size: tuple[int, int] = (24, 16), value: int | None = None, mode: str = "RGB"
+) -> Path:
     """Write a picture: noise, or one value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(str(path)))
-    pixels = rng.integers(0, 256, (size[1], size[0], 3)) if value is None else np.full((size[1], size[0], 3), value)
+    pixels = (
+        rng.integers(0, 256, (size[1], size[0], 3))
+        if value is None
+        else np.full((size[1], size[0], 3), value)
+    )
     image = Image.fromarray(pixels.astype(np.uint8)).convert(mode)
     image.save(path, format=Image.registered_extensions()[path.suffix.lower()])
     return path
@@ -68,7 +74,10 @@ def visa_tree(tmp_path: Path) -> Path:
         _save(root / normal)
         _save(root / anomalous)
         _save_mask(root / mask, value=i + 1)
-        rows += [f"candle,{('train', 'test')[i]},normal,{normal},", f"candle,test,anomaly,{anomalous},{mask}"]
+        rows += [
+            f"candle,{('train', 'test')[i]},normal,{normal},",
+            f"candle,test,anomaly,{anomalous},{mask}",
+        ]
         notes += [f"{normal},normal,", f'{anomalous},"burnt,hole",{mask}']
     for name in ("1cls", "2cls_fewshot"):
         _write(root / f"split_csv/{name}.csv", "\r\n".join(rows) + "\r\n")
@@ -80,9 +89,17 @@ def visa_tree(tmp_path: Path) -> Path:
 def index_of(tmp_path: Path) -> Callable[..., Path]:
     """Write an index from (image, mask, label) triples of one category."""
 
-    def write(*triples: tuple[object, object, object], phase: str = "test", category: str = "tile") -> Path:
+    def write(
+        *triples: tuple[object, object, object], phase: str = "test", category: str = "tile"
+    ) -> Path:
         entries = [
-            {"img_path": image, "mask_path": mask, "cls_name": category, "specie_name": "", "anomaly": label}
+            {
+                "img_path": image,
+                "mask_path": mask,
+                "cls_name": category,
+                "specie_name": "",
+                "anomaly": label,
+            }
             for image, mask, label in triples
         ]
         path = tmp_path / "data_json" / "some.json"

@@ -16,7 +16,9 @@ from typing import Any
 from PIL import Image
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layouts"
-Facts = list[tuple[Any, ...]]  # (image, masks, category, phase, label, defect) of every sample, sorted
+Facts = list[
+    tuple[Any, ...]
+]  # (image, masks, category, phase, label, defect) of every sample, sorted
 
 
 @dataclass(frozen=True)

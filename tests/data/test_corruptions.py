@@ -15,7 +15,9 @@ from zsad.data.images import ImageDataset
 from zsad.types import Sample
 
 STANDARD: dict[str, Corruption] = instantiate.build(
-    compose.compose("test", ["robustness=standard", "paths.output_dir=/nowhere"]).robustness.corruptions
+    compose.compose(
+        "test", ["robustness=standard", "paths.output_dir=/nowhere"]
+    ).robustness.corruptions
 )
 MOVING = {"rotation", "scale"}
 
@@ -54,7 +56,9 @@ def test_each_severity_changes_the_image_more_than_the_one_before(name: str) -> 
 
 @pytest.mark.parametrize("name", STANDARD)
 def test_the_same_seed_gives_the_same_image(name: str) -> None:
-    for one, other in zip(changed(STANDARD[name].at(3, 96)), changed(STANDARD[name].at(3, 96)), strict=True):
+    for one, other in zip(
+        changed(STANDARD[name].at(3, 96)), changed(STANDARD[name].at(3, 96)), strict=True
+    ):
         assert np.array_equal(one, other)
 
 
@@ -63,7 +67,9 @@ def test_a_mask_stays_where_nothing_moves(name: str) -> None:
     assert np.array_equal(changed(STANDARD[name].at(5, 96))[1], square())
 
 
-@pytest.mark.parametrize("corrupt", [Corrupt(rotation(10.0), 96), Corrupt(scale(0.3), 96)], ids=["rotation", "scale"])
+@pytest.mark.parametrize(
+    "corrupt", [Corrupt(rotation(10.0), 96), Corrupt(scale(0.3), 96)], ids=["rotation", "scale"]
+)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_mask_goes_where_its_defect_goes(corrupt: Corrupt, seed: int) -> None:
     image, mask = changed(corrupt, seed)
@@ -74,7 +80,10 @@ def test_a_mask_goes_where_its_defect_goes(corrupt: Corrupt, seed: int) -> None:
 
 
 def test_strength_holds_at_the_size_of_the_input() -> None:
-    small, large = textured(), np.array(Image.fromarray(textured()).resize((480, 480), Image.Resampling.BICUBIC))
+    small, large = (
+        textured(),
+        np.array(Image.fromarray(textured()).resize((480, 480), Image.Resampling.BICUBIC)),
+    )
     corrupt = Corrupt(blur(2.0), 96)
     assert distance(corrupt(image=small)["image"], corrupt(image=large)["image"]) < 3
     assert Corrupt(blur(2.0), None)(image=large)["image"].shape == large.shape
@@ -89,11 +98,15 @@ def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: 
     Image.fromarray(textured()).save(tmp_path / "a.png")
     Image.fromarray(square()).save(tmp_path / "m.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "m.png", "nut", "hole", is_anomalous=True)
-    config = compose.compose("test", ["dataset.image_size=48", "dataset.num_workers=0", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", ["dataset.image_size=48", "dataset.num_workers=0", "paths.output_dir=/nowhere"]
+    )
     clean = instantiate.build(config.dataset)
     clean.test_samples = [sample]
     untouched, corrupted = (CorruptedImages(clean, one) for one in (None, Corrupt(blur(3.0), 48)))
-    one, other, original = (next(iter(data.test_dataloader())) for data in (untouched, corrupted, clean))
+    one, other, original = (
+        next(iter(data.test_dataloader())) for data in (untouched, corrupted, clean)
+    )
     assert torch.equal(one.image, original.image)
     assert not torch.equal(other.image, original.image)
     assert torch.equal(other.mask, original.mask)

@@ -23,7 +23,10 @@ EVERY = pytest.mark.parametrize("case", downloads(), ids=str)
 READ_FROM_NAMES = [
     case
     for case in downloads()
-    if all(isinstance(s, Folders) and s.label in (Label.FOLDER, Label.UNKNOWN) for s in LAYOUTS[case.layout].sources)
+    if all(
+        isinstance(s, Folders) and s.label in (Label.FOLDER, Label.UNKNOWN)
+        for s in LAYOUTS[case.layout].sources
+    )
 ]
 
 
@@ -32,7 +35,9 @@ def read(layout: str, root: Path) -> list[tuple]:
     row = LAYOUTS[layout]
     label = {True: 1, False: 0, None: None}
     records = row.records(row.scan(root))
-    return sorted((r.image, r.masks, r.category, r.phase, label[r.is_anomalous], r.defect) for r in records)
+    return sorted(
+        (r.image, r.masks, r.category, r.phase, label[r.is_anomalous], r.defect) for r in records
+    )
 
 
 @EVERY
@@ -80,7 +85,9 @@ def test_trees_fresh_from_their_maker_are_read_as_it_says(tmp_path, seed):
     subprocess.run(command, check=True, capture_output=True, env=environment)
     for folder in sorted(tmp_path.iterdir()):
         golden = json.loads((GOLDEN / f"{folder.name}.json").read_text())
-        case = Download(folder.name, golden["layout"], next(t for t in golden["trees"] if seed in t["seeds"]))
+        case = Download(
+            folder.name, golden["layout"], next(t for t in golden["trees"] if seed in t["seeds"])
+        )
         expected = [
             (
                 entry["path"],
@@ -95,7 +102,11 @@ def test_trees_fresh_from_their_maker_are_read_as_it_says(tmp_path, seed):
         assert read(case.layout, folder / "raw") == sorted(expected) == case.facts
         suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".tif"}
         raw = folder / "raw"
-        there = {path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.suffix.lower() in suffixes}
+        there = {
+            path.relative_to(raw).as_posix()
+            for path in raw.rglob("*")
+            if path.suffix.lower() in suffixes
+        }
         assert there == set(case.pictures)
 
 
@@ -108,7 +119,9 @@ def test_whatever_is_missing_or_stray_no_image_repeats_or_takes_another_ones_mas
     gone = data.draw(st.sets(st.sampled_from(there)))
     copied = data.draw(st.lists(st.sampled_from(there), max_size=4))
     kept = set(there) - gone
-    strays = {data.draw(st.sampled_from([_beside, _deeper, _twin]))(path) for path in copied} - set(there)
+    strays = {data.draw(st.sampled_from([_beside, _deeper, _twin]))(path) for path in copied} - set(
+        there
+    )
     row = LAYOUTS[case.layout]
     base = _base(case)
     files = sorted(file.removeprefix(base) for file in kept | strays if file.startswith(base))
@@ -167,7 +180,13 @@ def _base(case: Download) -> str:
         ("kvasir", "kvasir_seg_sample", 0, 5, 5),
     ],
 )
-def test_real_downloads_have_the_counts_that_are_published(layout, folder, normal, anomalous, masked):
+def test_real_downloads_have_the_counts_that_are_published(
+    layout, folder, normal, anomalous, masked
+):
     found = read(layout, SHARED / folder)
     labels = [label for *_, label, _ in found]
-    assert (labels.count(0), labels.count(1), sum(len(masks) for _, masks, *_ in found)) == (normal, anomalous, masked)
+    assert (labels.count(0), labels.count(1), sum(len(masks) for _, masks, *_ in found)) == (
+        normal,
+        anomalous,
+        masked,
+    )

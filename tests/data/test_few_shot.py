@@ -15,7 +15,10 @@ from zsad.types import Sample
 
 def samples(category: str, count: int, *, anomalous: int = 0, phase: str = "test") -> list[Sample]:
     labels = [False] * count + [True] * anomalous
-    return [Sample(Path(phase, category, str(i)), None, category, "", label) for i, label in enumerate(labels)]
+    return [
+        Sample(Path(phase, category, str(i)), None, category, "", label)
+        for i, label in enumerate(labels)
+    ]
 
 
 TESTED = [*samples("nut", 6, anomalous=3), *samples("cork", 5, anomalous=2)]
@@ -23,7 +26,9 @@ KEPT = samples("nut", 8, phase="train")
 
 
 @given(shots=st.integers(1, 5), seed=st.integers(0, 2**31 - 1))
-def test_every_category_gets_as_many_different_normal_images_as_asked_for(shots: int, seed: int) -> None:
+def test_every_category_gets_as_many_different_normal_images_as_asked_for(
+    shots: int, seed: int
+) -> None:
     drawn = draw_references(TESTED, KEPT, shots, seed).samples
     assert list(drawn) == ["nut", "cork"]
     for category, shown in drawn.items():
@@ -60,15 +65,22 @@ def test_images_of_the_kept_phase_that_are_tested_as_well_are_left_out_of_the_te
 
 
 def test_too_few_normal_images_are_an_error_with_the_category_and_both_numbers() -> None:
-    with pytest.raises(ValueError, match=r"k_shot=6 needs .* but cork has 5: choose a smaller k_shot"):
+    with pytest.raises(
+        ValueError, match=r"k_shot=6 needs .* but cork has 5: choose a smaller k_shot"
+    ):
         draw_references(TESTED, KEPT, 6, 0)
-    with pytest.raises(ValueError, match=r"nut has 8"):  # the test has no say where images are kept for it
+    with pytest.raises(
+        ValueError, match=r"nut has 8"
+    ):  # the test has no say where images are kept for it
         draw_references(samples("nut", 20), KEPT, 9, 0)
 
 
 def test_the_remark_says_how_many_and_where_they_come_from() -> None:
     apart = draw_references(TESTED[:9], KEPT, 1, 7).remark
-    assert apart == "1-shot, not zero-shot: 1 normal image of each category, drawn with seed 7, served as references"
+    assert (
+        apart
+        == "1-shot, not zero-shot: 1 normal image of each category, drawn with seed 7, served as references"
+    )
     assert draw_references(TESTED, KEPT, 2, 7).remark.endswith(
         "those of cork come from the tested images, which are tested without them"
     )
@@ -81,13 +93,24 @@ def write_index(root: Path, train: dict[str, list[object]]) -> Path:
 
 def entry(root: Path, name: str, anomaly: int = 0) -> dict[str, object]:
     (root / name).touch()
-    return {"img_path": name, "mask_path": "", "cls_name": "nut", "specie_name": "good", "anomaly": anomaly}
+    return {
+        "img_path": name,
+        "mask_path": "",
+        "cls_name": "nut",
+        "specie_name": "good",
+        "anomaly": anomaly,
+    }
 
 
 def test_normal_samples_of_a_phase_are_read_for_the_asked_categories_only(tmp_path: Path) -> None:
-    train = {"nut": [entry(tmp_path, "a"), entry(tmp_path, "b", anomaly=1)], "cork": [entry(tmp_path, "c")]}
+    train = {
+        "nut": [entry(tmp_path, "a"), entry(tmp_path, "b", anomaly=1)],
+        "cork": [entry(tmp_path, "c")],
+    }
     index = write_index(tmp_path, train)
-    assert [s.image_path.name for s in normal_samples(index, tmp_path, "train", ["nut", "tile"])] == ["a"]
+    assert [
+        s.image_path.name for s in normal_samples(index, tmp_path, "train", ["nut", "tile"])
+    ] == ["a"]
     assert normal_samples(index, tmp_path, "validation", ["nut"]) == []
 
 

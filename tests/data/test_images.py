@@ -27,14 +27,18 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden/anomalyclip/preprocessing.n
 SIZE = int(GOLDEN["image_size"])
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
-IMAGES = [key.removesuffix(".input") for key in GOLDEN if key.endswith(".input") and "mask" not in key]
+IMAGES = [
+    key.removesuffix(".input") for key in GOLDEN if key.endswith(".input") and "mask" not in key
+]
 MASKS = [key.removesuffix(".input") for key in GOLDEN if key.endswith("mask.input")]
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_images_equal_the_published_preprocessing(name):
     tensor = to_tensor(Image.fromarray(GOLDEN[f"{name}.input"]), SIZE)
-    torch.testing.assert_close((tensor - MEAN) / STD, torch.from_numpy(GOLDEN[f"{name}.output"]), rtol=0, atol=5e-7)
+    torch.testing.assert_close(
+        (tensor - MEAN) / STD, torch.from_numpy(GOLDEN[f"{name}.output"]), rtol=0, atol=5e-7
+    )
 
 
 @pytest.mark.parametrize("name", MASKS)
@@ -59,9 +63,13 @@ def test_every_mode_shows_the_same_picture(tmp_path, mode):
         stored = grey.convert(mode)
     path = tmp_path / "image.tif"
     stored.save(path)
-    expected = np.asarray(grey.convert("1").convert("L") if mode == "1" else grey, dtype=np.float32) / 255
+    expected = (
+        np.asarray(grey.convert("1").convert("L") if mode == "1" else grey, dtype=np.float32) / 255
+    )
     tensor = to_tensor(load_image(path), None)
-    assert np.abs(tensor.numpy() - expected).max() <= (2.01 if mode in ("YCbCr", "P") else 0.51) / 255
+    assert (
+        np.abs(tensor.numpy() - expected).max() <= (2.01 if mode in ("YCbCr", "P") else 0.51) / 255
+    )
 
 
 def test_a_palette_is_resized_by_its_colours_not_by_its_numbers(tmp_path):
@@ -76,7 +84,9 @@ def test_a_palette_is_resized_by_its_colours_not_by_its_numbers(tmp_path):
 def test_big_endian_sixteen_bits_are_scaled_not_clipped(tmp_path):
     values = np.array([[0, 257 * 100], [257 * 200, 65535]], dtype=np.uint16)
     header = b"P5 2 2 65535\n"
-    (tmp_path / "a.png").write_bytes(header + values.astype(">u2").tobytes())  # PGM, whatever its name says
+    (tmp_path / "a.png").write_bytes(
+        header + values.astype(">u2").tobytes()
+    )  # PGM, whatever its name says
     assert np.asarray(load_image(tmp_path / "a.png")).tolist() == [[0, 100], [200, 255]]
 
 
@@ -201,7 +211,9 @@ def test_masks_of_one_image_are_united(tmp_path):
     parts = np.eye(3, dtype=np.uint8)
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for path, row in zip(paths, range(3), strict=True):
-        Image.fromarray(np.where(np.arange(3)[:, None] == row, parts * 255, 0).astype(np.uint8)).save(path)
+        Image.fromarray(
+            np.where(np.arange(3)[:, None] == row, parts * 255, 0).astype(np.uint8)
+        ).save(path)
     assert np.array_equal(np.asarray(load_mask(paths, 127)), parts * 255)
 
 
@@ -212,7 +224,10 @@ def test_masks_of_one_image_must_agree_in_size(tmp_path, save_mask):
 
 
 def samples_of(tmp_path, save, save_mask):
-    image, mask = save(tmp_path / "a.png", size=(40, 30)), save_mask(tmp_path / "m.png", size=(40, 30))
+    image, mask = (
+        save(tmp_path / "a.png", size=(40, 30)),
+        save_mask(tmp_path / "m.png", size=(40, 30)),
+    )
     return [
         Sample(image, mask, "tile", "good", False),
         Sample(image, mask, "tile", "crack", True),
@@ -226,7 +241,11 @@ def test_a_batch_carries_images_masks_and_names(tmp_path, save, save_mask):
     assert batch.image.shape == (3, 3, 20, 20)
     assert batch.image.dtype == torch.float32
     assert 0 <= batch.image.min() < 0.2 < 0.8 < batch.image.max() <= 1
-    assert batch.mask.sum((1, 2)).tolist() == [0, 100, 0]  # the normal image's own mask file is not believed
+    assert batch.mask.sum((1, 2)).tolist() == [
+        0,
+        100,
+        0,
+    ]  # the normal image's own mask file is not believed
     assert batch.has_mask.tolist() == [True, True, False]
     assert batch.is_anomalous.tolist() == [False, True, True]
     assert (batch.category, batch.defect) == (("tile",) * 3, ("good", "crack", "crack"))
@@ -234,21 +253,34 @@ def test_a_batch_carries_images_masks_and_names(tmp_path, save, save_mask):
 
 
 def test_a_mask_of_another_size_is_refused_with_both_names_and_sizes(tmp_path, save, save_mask):
-    sample = Sample(save(tmp_path / "a.png"), save_mask(tmp_path / "m.png", size=(24, 17)), "tile", "crack", True)
+    sample = Sample(
+        save(tmp_path / "a.png"),
+        save_mask(tmp_path / "m.png", size=(24, 17)),
+        "tile",
+        "crack",
+        True,
+    )
     with pytest.raises(ValueError, match=r"m\.png is 24 x 17, but its image .*a\.png is 24 x 16"):
         ImageDataset([sample], image_size=20)[0]
 
 
 def test_native_sizes_need_batches_of_one(tmp_path, save):
-    samples = [Sample(save(tmp_path / f"{w}.png", size=(w, 9)), None, "tile", "good", False) for w in (7, 8)]
+    samples = [
+        Sample(save(tmp_path / f"{w}.png", size=(w, 9)), None, "tile", "good", False)
+        for w in (7, 8)
+    ]
     dataset = ImageDataset(samples, image_size=None)
     assert dataset[0].image.shape == (1, 3, 9, 7)
-    with pytest.raises(ValueError, match="7 x 9, 8 x 9 cannot share a batch: set image_size, or a batch size of 1"):
+    with pytest.raises(
+        ValueError, match="7 x 9, 8 x 9 cannot share a batch: set image_size, or a batch size of 1"
+    ):
         collate([dataset[0], dataset[1]])
 
 
 def augmented(tmp_path, save, save_mask, epoch: int):
-    augmentation = albumentations.Compose([albumentations.Rotate(limit=180, p=1), albumentations.HorizontalFlip(p=0.5)])
+    augmentation = albumentations.Compose(
+        [albumentations.Rotate(limit=180, p=1), albumentations.HorizontalFlip(p=0.5)]
+    )
     dataset = ImageDataset(samples_of(tmp_path, save, save_mask), 20, 0, augmentation, seed=5)
     dataset.epoch.fill_(epoch)
     return dataset

@@ -14,7 +14,11 @@ def test_samples_come_in_file_order_with_paths_below_the_root(tmp_path, save, sa
     save_mask(tmp_path / "images/a_mask.png")
     path = index_of(("b.png", "", 0), ("a.png", "a_mask.png", 1))
     normal, anomalous = read_index(path, tmp_path / "images", "test")
-    assert (normal.image_path, normal.mask_path, normal.is_anomalous) == (tmp_path / "images/b.png", None, False)
+    assert (normal.image_path, normal.mask_path, normal.is_anomalous) == (
+        tmp_path / "images/b.png",
+        None,
+        False,
+    )
     assert (anomalous.mask_path, anomalous.is_anomalous) == (tmp_path / "images/a_mask.png", True)
     assert (anomalous.category, anomalous.defect) == ("tile", "")
 
@@ -26,7 +30,10 @@ def test_published_files_work_as_they_are(tmp_path, save, index_of):
     absolute = f"{tmp_path}/root//x/bad.png"
     path = index_of(("x/good.png", "x", 0), (absolute, None, 1), phase="Test")
     samples = read_index(path, tmp_path / "root", "test")
-    assert [sample.image_path for sample in samples] == [tmp_path / "root/x/good.png", tmp_path / "root/x/bad.png"]
+    assert [sample.image_path for sample in samples] == [
+        tmp_path / "root/x/good.png",
+        tmp_path / "root/x/bad.png",
+    ]
     assert [sample.mask_path for sample in samples] == [None, None]
 
 
@@ -46,20 +53,25 @@ def test_several_masks_of_one_image_are_all_kept(tmp_path, save, save_mask, inde
 
 
 def test_a_missing_image_is_named_with_the_command_that_helps(tmp_path, index_of):
-    with pytest.raises(FileNotFoundError, match=r"1 problem\n.*missing file: gone\.png(.|\n)*zsad verify some"):
+    with pytest.raises(
+        FileNotFoundError, match=r"1 problem\n.*missing file: gone\.png(.|\n)*zsad verify some"
+    ):
         read_index(index_of(("gone.png", "", 0)), tmp_path, "test")
 
 
 def test_all_problems_are_counted_and_the_first_ten_are_shown(tmp_path, index_of):
     path = index_of(*((f"{i:02d}.png", "", 0) for i in range(23)))
-    with pytest.raises(FileNotFoundError, match=r"23 problems(.|\n)*09\.png(.|\n)*and 13 more") as caught:
+    with pytest.raises(
+        FileNotFoundError, match=r"23 problems(.|\n)*09\.png(.|\n)*and 13 more"
+    ) as caught:
         read_index(path, tmp_path, "test")
     assert "10.png" not in str(caught.value)
 
 
 @pytest.mark.parametrize("where", ["img_path", "mask_path"])
 @pytest.mark.parametrize(
-    "path", ["../secret.png", "x/../../secret.png", "{parent}/secret.png", "link/secret.png", "l.png"]
+    "path",
+    ["../secret.png", "x/../../secret.png", "{parent}/secret.png", "link/secret.png", "l.png"],
 )
 def test_no_path_leaves_the_root(tmp_path, save, index_of, where, path):
     save(tmp_path / "secret.png")
@@ -110,7 +122,10 @@ def test_images_without_a_published_label_are_neither_tested_nor_lost(tmp_path, 
 
 def test_a_phase_without_any_label_says_what_can_be_done_with_it(tmp_path, save, index_of):
     save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"labels of phase 'test' are not published.*zsad predict CHECKPOINT FOLDER"):
+    with pytest.raises(
+        ValueError,
+        match=r"labels of phase 'test' are not published.*zsad predict CHECKPOINT FOLDER",
+    ):
         read_index(index_of(("b.png", "", None)), tmp_path, "test")
 
 
@@ -126,8 +141,12 @@ def test_a_missing_image_without_a_label_is_told(tmp_path, index_of):
 
 
 @pytest.mark.parametrize("where", ["img_path", "mask_path"])
-@pytest.mark.parametrize("path", ["a\0.png", "x\0/a.png", "\ud800.png", "x\udcff/a.png", "\0", "/\0/a.png"])
-def test_a_name_that_no_file_can_have_is_a_problem_like_others(tmp_path, save, index_of, where, path):
+@pytest.mark.parametrize(
+    "path", ["a\0.png", "x\0/a.png", "\ud800.png", "x\udcff/a.png", "\0", "/\0/a.png"]
+)
+def test_a_name_that_no_file_can_have_is_a_problem_like_others(
+    tmp_path, save, index_of, where, path
+):
     save(tmp_path / "fine.png")
     triple = (path, "", 1) if where == "img_path" else ("fine.png", path, 1)
     index = index_of(("gone.png", "", 0), triple)
@@ -163,7 +182,10 @@ def test_an_unknown_category_gets_the_nearest_name(tmp_path, index_of):
 
 
 def test_categories_filter(mvtec_tree, tmp_path):
-    entries = {name: [{"img_path": f"{name}/test/good/000.png", "anomaly": 0}] for name in ("tile", "metal_nut")}
+    entries = {
+        name: [{"img_path": f"{name}/test/good/000.png", "anomaly": 0}]
+        for name in ("tile", "metal_nut")
+    }
     (tmp_path / "two.json").write_text(json.dumps({"test": entries}))
     (sample,) = read_index(tmp_path / "two.json", mvtec_tree, "test", ["metal_nut"])
     assert sample.category == "metal_nut"
@@ -181,7 +203,12 @@ def test_every_folder_is_listed_once(tmp_path, save, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", counting)
     disk = Disk(tmp_path)
-    assert [disk.locate(f"x/{name}.png")[1] for name in "aabc"] == ["", "", Disk.MISSING, Disk.MISSING]
+    assert [disk.locate(f"x/{name}.png")[1] for name in "aabc"] == [
+        "",
+        "",
+        Disk.MISSING,
+        Disk.MISSING,
+    ]
     assert listed == [f"{tmp_path}/", f"{tmp_path}/x"]
 
 

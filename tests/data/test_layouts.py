@@ -15,7 +15,8 @@ def facts(layout: str, root: Path):
     """(image, masks, category, phase, label, defect) of every sample, sorted."""
     row = LAYOUTS[layout]
     return sorted(
-        (r.image, r.masks, r.category, r.phase, int(r.is_anomalous), r.defect) for r in row.records(row.scan(root))
+        (r.image, r.masks, r.category, r.phase, int(r.is_anomalous), r.defect)
+        for r in row.records(row.scan(root))
     )
 
 
@@ -56,7 +57,9 @@ def test_other_names_for_normal_and_masks(tmp_path, save, save_mask):
     save(tmp_path / "01/test/ko/0.BMP")
     save_mask(tmp_path / "01/ground_truth/ko/0.png")
     row = find_layout("mvtec").named(normal=("ok",), mask_suffix="")
-    normal, anomalous = sorted(row.records(row.scan(tmp_path)), key=lambda record: record.is_anomalous)
+    normal, anomalous = sorted(
+        row.records(row.scan(tmp_path)), key=lambda record: record.is_anomalous
+    )
     assert (normal.image, normal.is_anomalous, normal.defect) == ("01/test/ok/0.bmp", False, "good")
     assert (anomalous.masks, anomalous.defect) == (("01/ground_truth/ko/0.png",), "ko")
 
@@ -68,13 +71,16 @@ def test_tables_take_no_other_names():
 
 def test_a_folder_of_another_layout_says_what_it_looks_like(mvtec_tree):
     with pytest.raises(
-        ValueError, match=r"not look like VisA: expected split_csv/1cls\.csv below it; it looks like mvtec"
+        ValueError,
+        match=r"not look like VisA: expected split_csv/1cls\.csv below it; it looks like mvtec",
     ):
         LAYOUTS["visa"].scan(mvtec_tree)
 
 
 def test_a_folder_of_no_layout_says_what_was_expected(tmp_path):
-    with pytest.raises(ValueError, match=r"expected \*/test/good or \*/train/good below it\. Fetch the archive"):
+    with pytest.raises(
+        ValueError, match=r"expected \*/test/good or \*/train/good below it\. Fetch the archive"
+    ):
         LAYOUTS["mvtec"].scan(tmp_path)
 
 
@@ -98,9 +104,16 @@ def test_part_of_a_download_is_accepted_by_name(tmp_path, save):
     assert [image for image, *_ in facts("mpdd", tmp_path)] == ["tubes/test/good/0.png"]
 
 
-@pytest.mark.parametrize(("layout", "images"), [("cvc_colondb", 2), ("cvc_clinicdb", 1), ("kvasir", 3)])
+@pytest.mark.parametrize(
+    ("layout", "images"), [("cvc_colondb", 2), ("cvc_clinicdb", 1), ("kvasir", 3)]
+)
 def test_each_set_is_found_in_the_polyp_collection(tmp_path, save, save_mask, layout, images):
-    for folder, count in {"CVC-ColonDB": 2, "CVC-ClinicDB": 1, "Kvasir": 3, "ETIS-LaribPolypDB": 4}.items():
+    for folder, count in {
+        "CVC-ColonDB": 2,
+        "CVC-ClinicDB": 1,
+        "Kvasir": 3,
+        "ETIS-LaribPolypDB": 4,
+    }.items():
         for i in range(count):
             save(tmp_path / f"TestDataset/{folder}/images/{i}.png")
             save_mask(tmp_path / f"TestDataset/{folder}/masks/{i}.png")
@@ -111,7 +124,9 @@ def test_one_polyp_set_is_not_taken_for_another(tmp_path, save, save_mask):
     save(tmp_path / "CVC-ClinicDB/images/1.png")
     save_mask(tmp_path / "CVC-ClinicDB/masks/1.png")
     for root in (tmp_path, tmp_path / "CVC-ClinicDB"):
-        with pytest.raises(ValueError, match=r"not look like CVC-ColonDB.*it looks like cvc_clinicdb$"):
+        with pytest.raises(
+            ValueError, match=r"not look like CVC-ColonDB.*it looks like cvc_clinicdb$"
+        ):
             facts("cvc_colondb", root)
 
 
@@ -123,7 +138,9 @@ def test_the_sizes_of_real_iad_are_different_downloads(tmp_path, save):
     table.write_text(json.dumps({"meta": {"normal_class": "OK"}, "train": [entry], "test": []}))
     image = "realiad_256/zipper/OK/S0001/a.jpg"
     assert facts("real_iad_256", tmp_path) == [(image, (), "zipper", "train", 0, "good")]
-    with pytest.raises(ValueError, match=r"expected realiad_1024 below it; it looks like real_iad_256$"):
+    with pytest.raises(
+        ValueError, match=r"expected realiad_1024 below it; it looks like real_iad_256$"
+    ):
         facts("real_iad", tmp_path)
 
 
@@ -134,7 +151,14 @@ def test_strips_of_kolektor_are_a_dataset_of_their_own(tmp_path, save, save_mask
     save(tmp_path / top / "test/defect/kos01_Part5_0.png")
     mask = save_mask(tmp_path / top / f"ground_truth/defect/kos01_Part5_0{suffix}.png")
     assert facts("ksdd_strips", tmp_path) == [
-        (f"{top}/test/defect/kos01_Part5_0.png", (str(mask.relative_to(tmp_path)),), top, "test", 1, "defect"),
+        (
+            f"{top}/test/defect/kos01_Part5_0.png",
+            (str(mask.relative_to(tmp_path)),),
+            top,
+            "test",
+            1,
+            "defect",
+        ),
         (f"{top}/test/good/kos01_Part0_1.png", (), top, "test", 0, "good"),
     ]
     for other in ("ksdd", "mvtec"):
@@ -145,7 +169,9 @@ def test_strips_of_kolektor_are_a_dataset_of_their_own(tmp_path, save, save_mask
 def test_cracks_have_masks_of_upper_case_extension(tmp_path, save, save_mask):
     save(tmp_path / "Images/001.jpg")
     save_mask(tmp_path / "Masks/001_label.PNG")
-    assert facts("crackforest", tmp_path) == [("Images/001.jpg", ("Masks/001_label.PNG",), "road", "test", 1, "crack")]
+    assert facts("crackforest", tmp_path) == [
+        ("Images/001.jpg", ("Masks/001_label.PNG",), "road", "test", 1, "crack")
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["", "_AD"])
@@ -157,7 +183,14 @@ def test_copies_of_bmad_differ_in_the_names_of_folders(tmp_path, save, save_mask
     save(tmp_path / base / "Ungood/img/1.png")
     save_mask(tmp_path / base / f"Ungood/{folder}/1.png")
     assert facts("bmad", tmp_path) == [
-        (f"{base}/Ungood/img/1.png", (f"{base}/Ungood/{folder}/1.png",), "Brain", "test", 1, "Ungood"),
+        (
+            f"{base}/Ungood/img/1.png",
+            (f"{base}/Ungood/{folder}/1.png",),
+            "Brain",
+            "test",
+            1,
+            "Ungood",
+        ),
         (f"{base}/good/img/1.png", (), "Brain", "test", 0, "good"),
     ]
 
@@ -165,7 +198,9 @@ def test_copies_of_bmad_differ_in_the_names_of_folders(tmp_path, save, save_mask
 def test_visas_other_splits_learn_from_defects(visa_tree):
     table = visa_tree / "split_csv/2cls_fewshot.csv"
     table.write_text(table.read_text().replace("candle,test,anomaly", "candle,train,anomaly"))
-    assert {phase for *_, phase, label, _ in facts("visa_2cls_fewshot", visa_tree) if label} == {"train"}
+    assert {phase for *_, phase, label, _ in facts("visa_2cls_fewshot", visa_tree) if label} == {
+        "train"
+    }
     assert {phase for *_, phase, label, _ in facts("visa", visa_tree) if label} == {"test"}
 
 

@@ -34,10 +34,14 @@ def texture(seed, size=(240, 180)):
     """Return a picture with detail at every scale."""
     rng = np.random.default_rng(seed)
     layers = [
-        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
         for side in (4, 12, 40)
     ]
-    return Image.fromarray(np.mean([np.asarray(layer, dtype=float) for layer in layers], axis=0).astype(np.uint8))
+    return Image.fromarray(
+        np.mean([np.asarray(layer, dtype=float) for layer in layers], axis=0).astype(np.uint8)
+    )
 
 
 def save(image, path, **options):
@@ -94,7 +98,10 @@ def test_a_turned_photograph_is_the_same_picture(learned, tmp_path):
 
 
 def test_other_images_are_others(learned, tmp_path):
-    others = [sample(save(texture(100 + seed), tmp_path / f"others/{seed}.png"), "wood") for seed in range(8)]
+    others = [
+        sample(save(texture(100 + seed), tmp_path / f"others/{seed}.png"), "wood")
+        for seed in range(8)
+    ]
     found = overlap(fingerprints(learned), fingerprints(others))
     assert found == Overlap(tested=8, same=0, near=0, categories=())
     assert found.is_zero_shot
@@ -103,8 +110,14 @@ def test_other_images_are_others(learned, tmp_path):
 
 def test_pictures_without_features_are_like_no_other(tmp_path):
     ramp = np.tile(np.linspace(60, 200, 90, dtype=np.uint8), (90, 1))
-    plain = [ramp, ramp.T.copy(), *(np.full((90, 90), value, dtype=np.uint8) for value in (0, 128, 255))]
-    learned = [save(Image.fromarray(pixels), tmp_path / f"{i}.png") for i, pixels in enumerate(plain)]
+    plain = [
+        ramp,
+        ramp.T.copy(),
+        *(np.full((90, 90), value, dtype=np.uint8) for value in (0, 128, 255)),
+    ]
+    learned = [
+        save(Image.fromarray(pixels), tmp_path / f"{i}.png") for i, pixels in enumerate(plain)
+    ]
     again = [save(Image.fromarray(pixels), tmp_path / f"{i}.bmp") for i, pixels in enumerate(plain)]
     tested = fingerprints([sample(path) for path in again])
     assert not tested.look.any()
@@ -113,7 +126,10 @@ def test_pictures_without_features_are_like_no_other(tmp_path):
 
 def test_a_large_jpeg_decoded_small_is_like_its_whole(tmp_path):
     image = texture(5, size=(1200, 1100))
-    drafted, whole = save(image, tmp_path / "a.jpg", quality=90), save(image, tmp_path / "b.png", compress_level=1)
+    drafted, whole = (
+        save(image, tmp_path / "a.jpg", quality=90),
+        save(image, tmp_path / "b.png", compress_level=1),
+    )
     assert overlap(fingerprints([sample(whole)]), fingerprints([sample(drafted)])).near == 1
 
 
@@ -159,7 +175,10 @@ def test_the_chunked_comparison_is_that_of_every_pair(data):
         return np.unpackbits(row.copy().view(np.uint8))
 
     expected = [
-        any(a.any() and b.any() and (bits(a) != bits(b)).sum() <= module._NEAR_BITS for b in learned) for a in tested
+        any(
+            a.any() and b.any() and (bits(a) != bits(b)).sum() <= module._NEAR_BITS for b in learned
+        )
+        for a in tested
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_CHUNK_PAIRS", data.draw(st.integers(1, 30)))
@@ -180,27 +199,43 @@ def test_ten_thousand_against_ten_thousand_need_little_memory():
 
 def test_names_of_categories_are_compared_without_case_and_underscores(learned):
     named = [
-        dataclasses.replace(each, category=name) for each, name in zip(learned, ("Metal_Nut", "capsule"), strict=False)
+        dataclasses.replace(each, category=name)
+        for each, name in zip(learned, ("Metal_Nut", "capsule"), strict=False)
     ]
-    known, own = fingerprints(named), fingerprints([dataclasses.replace(learned[5], category="metal nut")])
+    known, own = (
+        fingerprints(named),
+        fingerprints([dataclasses.replace(learned[5], category="metal nut")]),
+    )
     assert overlap(known, own).categories == ("metal nut",)
-    assert overlap(known, fingerprints([dataclasses.replace(learned[5], category="capsules")])).categories == ()
+    assert (
+        overlap(
+            known, fingerprints([dataclasses.replace(learned[5], category="capsules")])
+        ).categories
+        == ()
+    )
 
 
 def test_the_same_name_alone_is_zero_shot_but_said(learned):
     others = overlap(fingerprints(learned[:4]), fingerprints(learned[4:]))
     assert others.is_zero_shot
-    assert others.sentences() == ["categories of the same name were learned: tile; their images are others"]
+    assert others.sentences() == [
+        "categories of the same name were learned: tile; their images are others"
+    ]
 
 
 def test_sentences_count_and_give_examples(learned, tmp_path):
     copy = sample(save(texture(0), tmp_path / "copy.jpg", quality=75))
-    first, second, third = overlap(fingerprints(learned[:2]), fingerprints([*learned[1:3], copy])).sentences()
+    first, second, third = overlap(
+        fingerprints(learned[:2]), fingerprints([*learned[1:3], copy])
+    ).sentences()
     assert first.startswith("not zero-shot: 1 of 3 tested images were learned from (such as ")
     assert "/learned/1.png, " in first
     assert "/copy.jpg)" in first
     assert str(tmp_path) not in first  # where the images lie is nobody's business
-    assert second == "not zero-shot: 1 of 3 tested images look like copies of images that were learned from"
+    assert (
+        second
+        == "not zero-shot: 1 of 3 tested images look like copies of images that were learned from"
+    )
     assert third == "categories of the same name were learned: tile"
 
 
@@ -209,7 +244,9 @@ def test_many_categories_are_not_all_listed():
     assert (
         Overlap(9, 0, 0, names)
         .sentences()[0]
-        .startswith("categories of the same name were learned: class0, class1, class2, class3, class4 and 4 more;")
+        .startswith(
+            "categories of the same name were learned: class0, class1, class2, class3, class4 and 4 more;"
+        )
     )
 
 
@@ -255,8 +292,12 @@ def near_pairs(taken):
 @pytest.fixture(scope="module")
 def product_line(tmp_path_factory):
     """Return parts of the same kind under the same light, no two of them alike."""
-    root = write_synthetic(tmp_path_factory.mktemp("b"), world="b", size=128, train_good=0, good=6, defective=3)
-    return [sample(path) for path in sorted(root.rglob("*.png")) if "ground_truth" not in path.parts]
+    root = write_synthetic(
+        tmp_path_factory.mktemp("b"), world="b", size=128, train_good=0, good=6, defective=3
+    )
+    return [
+        sample(path) for path in sorted(root.rglob("*.png")) if "ground_truth" not in path.parts
+    ]
 
 
 def test_different_parts_of_one_product_are_not_near(product_line):
@@ -268,12 +309,18 @@ def test_different_parts_of_one_product_are_not_near(product_line):
 def test_no_tile_is_taken_for_another_tile():
     photographs = [sample(path) for path in sorted(TILES.glob("MT_*/Imgs/*.jpg"))[::4]]
     numbers = [int(re.search(r"num_(\d+)", each.image_path.name).group(1)) for each in photographs]
-    assert [(i, j) for i, j in near_pairs(fingerprints(photographs)) if abs(numbers[i] - numbers[j]) > SAME_TILE] == []
+    assert [
+        (i, j)
+        for i, j in near_pairs(fingerprints(photographs))
+        if abs(numbers[i] - numbers[j]) > SAME_TILE
+    ] == []
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TILES.is_dir(), reason="needs ../shared/data/mtd, the magnetic tiles")
-@pytest.mark.parametrize(("kind", "least"), [("saved again", 0.98), ("half the size", 0.99), ("without colour", 1.0)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [("saved again", 0.98), ("half the size", 0.99), ("without colour", 1.0)]
+)
 def test_copies_of_the_tiles_are_found(tmp_path, kind, least):
     photographs = [sample(path) for path in sorted(TILES.glob("MT_*/Imgs/*.jpg"))]
     copies = []

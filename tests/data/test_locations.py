@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from zsad.data.locations import dataset_names, find_index, find_root, remember_root, remembered_roots, write_json
+from zsad.data.locations import (
+    dataset_names,
+    find_index,
+    find_root,
+    remember_root,
+    remembered_roots,
+    write_json,
+)
 
 
 def test_a_misspelt_dataset_gets_the_nearest_name_and_the_command(tmp_path):
@@ -14,11 +21,16 @@ def test_a_misspelt_dataset_gets_the_nearest_name_and_the_command(tmp_path):
         (tmp_path / f"{name}.json").write_text("{}")
     with pytest.raises(FileNotFoundError) as caught:
         find_index("vsia", tmp_path)
-    assert "vsia.json. Known: mtd, visa. Did you mean visa? To add one: zsad prepare vsia ROOT" in str(caught.value)
+    assert (
+        "vsia.json. Known: mtd, visa. Did you mean visa? To add one: zsad prepare vsia ROOT"
+        in str(caught.value)
+    )
 
 
 def test_a_known_download_without_an_index_only_needs_to_be_prepared(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Known: none yet\. It is a known download: zsad prepare visa ROOT"):
+    with pytest.raises(
+        FileNotFoundError, match=r"Known: none yet\. It is a known download: zsad prepare visa ROOT"
+    ):
         find_index("visa", tmp_path, ["visa"])
 
 
@@ -29,7 +41,9 @@ def test_the_file_of_roots_is_no_dataset(tmp_path):
         find_index("roots", tmp_path)
 
 
-def test_the_explicit_root_wins_then_the_remembered_then_the_shared_then_the_local_one(tmp_path, monkeypatch):
+def test_the_explicit_root_wins_then_the_remembered_then_the_shared_then_the_local_one(
+    tmp_path, monkeypatch
+):
     places = [tmp_path / place for place in ("explicit", "remembered", "shared/x", "datasets/x")]
     for place in places:
         place.mkdir(parents=True)
@@ -63,7 +77,10 @@ def test_an_explicit_root_that_is_missing_is_not_replaced_silently(tmp_path):
 def test_remembering_one_root_keeps_the_others(tmp_path):
     remember_root("a", tmp_path, tmp_path)
     remember_root("b", tmp_path, tmp_path)
-    assert remembered_roots(tmp_path) == {"a": str(tmp_path.resolve()), "b": str(tmp_path.resolve())}
+    assert remembered_roots(tmp_path) == {
+        "a": str(tmp_path.resolve()),
+        "b": str(tmp_path.resolve()),
+    }
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

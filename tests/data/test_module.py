@@ -22,7 +22,12 @@ def module(tmp_path, mvtec_tree):
     prepare("tiles", mvtec_tree, "mvtec", data_json=tmp_path / "dj", conf=tmp_path / "conf")
 
     def make(**options):
-        defaults = {"data_json": tmp_path / "dj", "image_size": 16, "batch_size": 3, "num_workers": 0}
+        defaults = {
+            "data_json": tmp_path / "dj",
+            "image_size": 16,
+            "batch_size": 3,
+            "num_workers": 0,
+        }
         return JsonDataModule("tiles", **{**defaults, **options})
 
     return make
@@ -166,7 +171,9 @@ def test_references_come_out_of_the_test_where_nothing_else_is_normal(module):
     assert str(shown.image_path) not in paths(data.test_dataloader())
     assert [sample.is_anomalous for sample in data.test_samples].count(False) == 1
     remark = data.references.remark
-    assert remark.endswith("those of tile come from the tested images, which are tested without them")
+    assert remark.endswith(
+        "those of tile come from the tested images, which are tested without them"
+    )
 
 
 def test_a_quick_trial_draws_the_same_references_as_the_whole_test(module):

@@ -23,7 +23,8 @@ def facts(layout: str, root: Path):
     """(image, masks, category, phase, label, defect) of every sample, sorted."""
     row = LAYOUTS[layout]
     return sorted(
-        (r.image, r.masks, r.category, r.phase, int(r.is_anomalous), r.defect) for r in row.records(row.scan(root))
+        (r.image, r.masks, r.category, r.phase, int(r.is_anomalous), r.defect)
+        for r in row.records(row.scan(root))
     )
 
 
@@ -43,14 +44,23 @@ def test_strays_shift_no_pair(mvtec_tree, save, save_mask):
 
 def test_two_masks_of_one_name_are_ambiguous(mvtec_tree, save_mask):
     save_mask(mvtec_tree / "tile/ground_truth/crack/000_mask.bmp")
-    with pytest.raises(ValueError, match=r"000\.png has more than one mask.*000_mask\.bmp, .*000_mask\.png"):
+    with pytest.raises(
+        ValueError, match=r"000\.png has more than one mask.*000_mask\.bmp, .*000_mask\.png"
+    ):
         facts("mvtec", mvtec_tree)
 
 
 def test_visa_takes_split_label_and_defect_from_its_tables(visa_tree):
     found = facts("visa", visa_tree)
     mask = "candle/Data/Masks/Anomaly/001.png"
-    assert ("candle/Data/Images/Anomaly/001.JPG", (mask,), "candle", "test", 1, "burnt,hole") in found
+    assert (
+        "candle/Data/Images/Anomaly/001.JPG",
+        (mask,),
+        "candle",
+        "test",
+        1,
+        "burnt,hole",
+    ) in found
     assert ("candle/Data/Images/Normal/0000.JPG", (), "candle", "train", 0, "good") in found
     assert facts("visa_2cls_fewshot", visa_tree) == found
 
@@ -73,7 +83,14 @@ def test_magnetic_tiles_are_labelled_by_their_folder(tmp_path, save, save_mask):
     save(tmp_path / "MT_Other/Imgs/exp1.jpg")
     save(tmp_path / "dataset.jpg")
     assert facts("mtd", tmp_path) == [
-        ("MT_Crack/Imgs/exp1.jpg", ("MT_Crack/Imgs/exp1.png",), "magnetic_tile", "test", 1, "crack"),
+        (
+            "MT_Crack/Imgs/exp1.jpg",
+            ("MT_Crack/Imgs/exp1.png",),
+            "magnetic_tile",
+            "test",
+            1,
+            "crack",
+        ),
         ("MT_Free/Imgs/exp1.jpg", ("MT_Free/Imgs/exp1.png",), "magnetic_tile", "test", 0, "good"),
     ]
 
@@ -106,7 +123,10 @@ def test_natural_keys_of_any_names_compare():
 def test_several_masks_of_an_image_are_those_in_its_folder():
     source = Folders(image="test/<defect>/<stem>.*", mask="ground_truth/<defect>/<stem>/<part>.*")
     tree = tree_of(
-        "test/hole/0.png", "ground_truth/hole/0/0.png", "ground_truth/hole/0/1.png", "ground_truth/x/0/2.png"
+        "test/hole/0.png",
+        "ground_truth/hole/0/0.png",
+        "ground_truth/hole/0/1.png",
+        "ground_truth/x/0/2.png",
     )
     assert [record.masks for record in source.records(tree)] == [
         ("ground_truth/hole/0/0.png", "ground_truth/hole/0/1.png")
@@ -114,7 +134,12 @@ def test_several_masks_of_an_image_are_those_in_its_folder():
 
 
 def test_another_end_of_mask_names_counts_only_where_the_first_is_missing():
-    source = Folders(image="i/<stem>.*", mask="m/<stem><mask_suffix>.*", mask_suffix="_mask", other_mask_suffixes=("",))
+    source = Folders(
+        image="i/<stem>.*",
+        mask="m/<stem><mask_suffix>.*",
+        mask_suffix="_mask",
+        other_mask_suffixes=("",),
+    )
     tree = tree_of("i/0.png", "i/1.png", "m/0.png", "m/0_mask.png", "m/1.png", "m/2.png")
     assert [record.masks for record in source.records(tree)] == [("m/0_mask.png",), ("m/1.png",)]
     assert source.masks_without_image(tree) == ["m/2.png"]
@@ -124,10 +149,16 @@ def test_another_end_of_mask_names_counts_only_where_the_first_is_missing():
 
 def test_phases_and_defects_have_names_of_their_own_in_the_index():
     source = Folders(
-        image="<phase>/<defect>/<stem>.*", phases={"Training": "train"}, normal=("no",), defects={"yes": "tumor"}
+        image="<phase>/<defect>/<stem>.*",
+        phases={"Training": "train"},
+        normal=("no",),
+        defects={"yes": "tumor"},
     )
     tree = tree_of("Training/yes/0.png", "TEST/no/0.png", "TEST/pred/0.png")
-    assert [(record.phase, record.defect) for record in source.records(tree)] == [("train", "tumor"), ("test", "good")]
+    assert [(record.phase, record.defect) for record in source.records(tree)] == [
+        ("train", "tumor"),
+        ("test", "good"),
+    ]
 
 
 def test_images_of_one_kind_are_labelled_by_it():
@@ -146,11 +177,17 @@ def test_images_of_one_kind_are_labelled_by_it():
 def pixel_labels():
     """As KolektorSDD2: the mask decides, and normal images have a black one."""
     return Folders(
-        image=r"<stem:\d+>.png", mask="<stem>_GT.png", defect="defect", label=Label.MASK_PIXELS, masks_of_normal=True
+        image=r"<stem:\d+>.png",
+        mask="<stem>_GT.png",
+        defect="defect",
+        label=Label.MASK_PIXELS,
+        masks_of_normal=True,
     )
 
 
-def test_a_single_pixel_of_the_lowest_class_makes_an_image_defective(tmp_path, save, save_mask, pixel_labels):
+def test_a_single_pixel_of_the_lowest_class_makes_an_image_defective(
+    tmp_path, save, save_mask, pixel_labels
+):
     for i in range(2):
         save(tmp_path / f"{i}.png")
         save_mask(tmp_path / f"{i}_GT.png", value=0)
@@ -185,18 +222,28 @@ def test_where_masks_exist_for_defects_alone_a_folder_without_any_is_not_taken_f
     source = LAYOUTS["dagm2007"].sources[0]
     whole = ["Class1/Train/1.PNG", "Class1/Train/2.PNG", "Class1/Train/Label/2_label.PNG"]
     assert [record.is_anomalous for record in source.records(tree_of(*whole))] == [False, True]
-    with pytest.raises(ValueError, match="no mask of any image in Class1/Test\n  no mask of any image in Class2/Test"):
+    with pytest.raises(
+        ValueError,
+        match="no mask of any image in Class1/Test\n  no mask of any image in Class2/Test",
+    ):
         list(source.records(tree_of(*whole, "Class1/Test/1.PNG", "Class2/Test/1.PNG")))
 
 
-NUMBERED = NumberedTable("labels.csv", "id", "sick", r"scans/<number:\d+>.png", "brain", "hemorrhage")
+NUMBERED = NumberedTable(
+    "labels.csv", "id", "sick", r"scans/<number:\d+>.png", "brain", "hemorrhage"
+)
 
 
-def numbered(root: Path, save, rows: str, images: tuple[str, ...]) -> list[tuple[str, bool | None, str]]:
+def numbered(
+    root: Path, save, rows: str, images: tuple[str, ...]
+) -> list[tuple[str, bool | None, str]]:
     for image in images:
         save(root / f"scans/{image}.png")
     (root / "labels.csv").write_text("\ufeffid, sick\r\n" + rows)
-    return [(record.image, record.is_anomalous, record.defect) for record in NUMBERED.records(Tree.scan(root))]
+    return [
+        (record.image, record.is_anomalous, record.defect)
+        for record in NUMBERED.records(Tree.scan(root))
+    ]
 
 
 def test_numbers_of_a_table_have_no_zeros_before_them(tmp_path, save):
@@ -207,7 +254,9 @@ def test_numbers_of_a_table_have_no_zeros_before_them(tmp_path, save):
 
 
 def test_images_without_labels_and_labels_without_images_are_all_named(tmp_path, save):
-    with pytest.raises(ValueError, match=r"no label of the images \[3, 4\], no image of the labels \[1, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"no label of the images \[3, 4\], no image of the labels \[1, 2\]"
+    ):
         numbered(tmp_path, save, "1,1\n2,0\n5,0\n", ("3", "4", "5"))
 
 
@@ -219,7 +268,9 @@ def test_a_row_that_is_no_number_and_label_is_named(tmp_path, save, row):
 
 def test_a_missing_table_is_named(tmp_path, save):
     save(tmp_path / "scans/1.png")
-    with pytest.raises(FileNotFoundError, match=r"no .*labels\.csv, the download's own table: fetch it again"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no .*labels\.csv, the download's own table: fetch it again"
+    ):
         list(NUMBERED.records(Tree.scan(tmp_path)))
 
 
@@ -227,7 +278,10 @@ CATEGORIES = CategoryTables(("jsons/jsons", "jsons"), "images")
 
 
 def write_category(root: Path, folder: str, name: str, *parts: tuple[str, str, str | None]) -> None:
-    entries = [{"image_path": image, "mask_path": mask, "anomaly_class": kind} for image, kind, mask in parts]
+    entries = [
+        {"image_path": image, "mask_path": mask, "anomaly_class": kind}
+        for image, kind, mask in parts
+    ]
     path = root / folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"meta": {"normal_class": "OK"}, "train": [], "test": entries}))
@@ -238,10 +292,18 @@ def test_a_table_decides_not_the_folder(tmp_path, save, save_mask):
     for view in (10, 2):
         save(tmp_path / f"images/pcb/NG/a_C{view}.jpg")
     save_mask(tmp_path / "images/pcb/NG/a_C2.png")
-    write_category(tmp_path, "jsons/jsons", "pcb", ("NG/a_C10.jpg", "OK", None), ("NG/a_C2.jpg", "AK", "NG/a_C2.png"))
+    write_category(
+        tmp_path,
+        "jsons/jsons",
+        "pcb",
+        ("NG/a_C10.jpg", "OK", None),
+        ("NG/a_C2.jpg", "AK", "NG/a_C2.png"),
+    )
     write_category(tmp_path, "jsons", "pcb", ("NG/other.jpg", "OK", None))
     found = list(CATEGORIES.records(Tree.scan(tmp_path)))
-    assert [(record.image, record.masks, record.is_anomalous, record.defect) for record in found] == [
+    assert [
+        (record.image, record.masks, record.is_anomalous, record.defect) for record in found
+    ] == [
         ("images/pcb/NG/a_C2.jpg", ("images/pcb/NG/a_C2.png",), True, "AK"),
         ("images/pcb/NG/a_C10.jpg", (), False, "good"),
     ]
@@ -254,12 +316,16 @@ def test_categories_that_were_not_downloaded_are_left_out(tmp_path, save):
     assert {record.category for record in CATEGORIES.records(Tree.scan(tmp_path))} == {"pcb"}
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"meta": {"normal_class": "OK"}, "train": [{}], "test": []}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"meta": {"normal_class": "OK"}, "train": [{}], "test": []}']
+)
 def test_a_category_table_of_another_form_is_named(tmp_path, save, text):
     save(tmp_path / "images/pcb/a.jpg")
     (tmp_path / "jsons").mkdir()
     (tmp_path / "jsons/pcb.json").write_text(text)
-    with pytest.raises(ValueError, match=r"jsons/pcb\.json: expected meta\.normal_class, train and test lists"):
+    with pytest.raises(
+        ValueError, match=r"jsons/pcb\.json: expected meta\.normal_class, train and test lists"
+    ):
         list(CATEGORIES.records(Tree.scan(tmp_path)))
 
 

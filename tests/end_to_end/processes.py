@@ -20,14 +20,13 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SIZE = 48
-GIVEN = [
-    "backbone=pocket",
-    f"image_size={SIZE}",
-    "trainer=cpu",
-    "dataset.batch_size=4",
-]
-SERVER = multiprocessing.get_context("forkserver")  # imports torch once, and forks a process for each command
-SERVER.set_forkserver_preload(["zsad.runs.several_datasets", "zsad.runs.preflight", "zsad.data.module", __name__])
+GIVEN = ["backbone=pocket", f"image_size={SIZE}", "trainer=cpu", "dataset.batch_size=4"]
+SERVER = multiprocessing.get_context(
+    "forkserver"
+)  # imports torch once, and forks a process for each command
+SERVER.set_forkserver_preload(
+    ["zsad.runs.several_datasets", "zsad.runs.preflight", "zsad.data.module", __name__]
+)
 
 
 def write_dataset(place: Path, name: str, seed: int) -> None:
@@ -36,7 +35,10 @@ def write_dataset(place: Path, name: str, seed: int) -> None:
     for category in ("nut", "bolt"):
         entries = index.setdefault(category, [])
         for number in range(4):
-            pixels, mask = noise.integers(60, 190, (SIZE, SIZE, 3), dtype=np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+            pixels, mask = (
+                noise.integers(60, 190, (SIZE, SIZE, 3), dtype=np.uint8),
+                np.zeros((SIZE, SIZE), np.uint8),
+            )
             is_defective = number % 2
             if is_defective:
                 mask[10:25, 20:35] = 255
@@ -58,7 +60,9 @@ def write_dataset(place: Path, name: str, seed: int) -> None:
     (place / "data_json" / f"{name}.json").write_text(json.dumps({"train": {}, "test": index}))
 
 
-def command(script: str, arguments: Sequence[str], screen: Path, dies_at: tuple[int, str] | None = None) -> None:
+def command(
+    script: str, arguments: Sequence[str], screen: Path, dies_at: tuple[int, str] | None = None
+) -> None:
     """Run train.py or test.py in this process, which may die of its n-th file: half-written, or just written."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -87,7 +91,9 @@ def die_of_a_file(number: int, when: str) -> None:
     Path.replace = replace
 
 
-def start(script: str, arguments: Sequence[str], screen: Path, dies_at: tuple[int, str] | None = None) -> Any:
+def start(
+    script: str, arguments: Sequence[str], screen: Path, dies_at: tuple[int, str] | None = None
+) -> Any:
     process = SERVER.Process(target=command, args=(script, arguments, screen, dies_at))
     process.start()
     return process
@@ -100,7 +106,13 @@ def finish(script: str, arguments: Sequence[str], screen: Path) -> None:
 
 
 def arguments(place: Path, folder: Path, *given: str) -> list[str]:
-    return [*GIVEN, "dataset.num_workers=0", f"paths.data_json={place}/data_json", f"hydra.run.dir={folder}", *given]
+    return [
+        *GIVEN,
+        "dataset.num_workers=0",
+        f"paths.data_json={place}/data_json",
+        f"hydra.run.dir={folder}",
+        *given,
+    ]
 
 
 def read(file: Path) -> None:

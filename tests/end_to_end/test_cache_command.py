@@ -29,10 +29,17 @@ SMALL = (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("kept")
-    small = partial(synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",))
+    small = partial(
+        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "write_synthetic", small)
-        assert zsad("prepare", "synthetic", str(place), "--data-json", str(place / "data_json")).exit_code == 0
+        assert (
+            zsad(
+                "prepare", "synthetic", str(place), "--data-json", str(place / "data_json")
+            ).exit_code
+            == 0
+        )
     return place
 
 
@@ -78,11 +85,15 @@ def test_a_training_after_the_command_looks_at_nothing_and_learns_the_same(
     assert f"{IMAGES} of {IMAGES} images were known, 0 are looked at" in cache(place)
     monkeypatch.setattr(CLIP, "encode_image", lambda *_, **__: pytest.fail("it looked"))
     cached = losses(place, tmp_path / "cached", "feature_cache=disk")
-    assert [float(loss) for loss in cached] == pytest.approx([float(loss) for loss in without], abs=1e-5)
+    assert [float(loss) for loss in cached] == pytest.approx(
+        [float(loss) for loss in without], abs=1e-5
+    )
 
 
 def test_every_view_of_changing_images_is_looked_at(place: Path) -> None:
-    assert f"{2 * IMAGES} are looked at" in cache(place, "augmentation=drawn_defects", "dataset.views=2")
+    assert f"{2 * IMAGES} are looked at" in cache(
+        place, "augmentation=drawn_defects", "dataset.views=2"
+    )
 
 
 def test_what_is_kept_is_shown_and_cleared(place: Path, tmp_path: Path) -> None:
@@ -95,7 +106,9 @@ def test_what_is_kept_is_shown_and_cleared(place: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*"))
 
 
-def test_changing_images_without_a_number_of_views_are_refused_with_the_command(place: Path) -> None:
+def test_changing_images_without_a_number_of_views_are_refused_with_the_command(
+    place: Path,
+) -> None:
     done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"), "--set", "augmentation=standard",
                 "--set", "backbone=pocket")  # fmt: skip
     assert done.exit_code == 1

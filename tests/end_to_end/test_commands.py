@@ -45,7 +45,9 @@ def zsad(*given: str | Path) -> Result:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the two generated datasets, small ones, prepared by the documented command."""
     place = tmp_path_factory.mktemp("place")
-    small = partial(synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",))
+    small = partial(
+        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "write_synthetic", small)
         done = zsad("prepare", "synthetic", place, "--data-json", place / "data_json")
@@ -100,7 +102,14 @@ def test_testing_leaves_a_table_heat_maps_a_sheet_per_category_and_a_run_card(te
     assert len(rows) == 8 + 1
     assert rows[-1]["category"] == "mean"
     for row in rows:
-        for metric in ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_aupro"):
+        for metric in (
+            "image_auroc",
+            "image_ap",
+            "image_f1max",
+            "pixel_auroc",
+            "pixel_ap",
+            "pixel_aupro",
+        ):
             assert 0 <= float(row[metric]) <= 100
     assert rows[-1]["remarks"] == ""  # other categories, same weights, same settings: zero-shot
     for category in (row["category"] for row in rows[:-1]):
@@ -111,24 +120,41 @@ def test_testing_leaves_a_table_heat_maps_a_sheet_per_category_and_a_run_card(te
 
 def test_testing_on_what_was_learned_from_says_not_zero_shot(run: Run, trained: Path) -> None:
     folder = run("test", "dataset=synthetic_a", f"ckpt_path={trained}", "dataset.max_images=4")
-    assert "not zero-shot: 4 of 4 tested images were learned from" in (folder / "results.md").read_text()
+    assert (
+        "not zero-shot: 4 of 4 tested images were learned from"
+        in (folder / "results.md").read_text()
+    )
 
 
 def test_copies_of_learned_images_are_found_in_another_dataset(
     run: Run, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     index = tmp_path / "renamed.json"
-    index.write_text((place / "data_json" / "synthetic_a.json").read_text().replace('"cable"', '"cord"'))
+    index.write_text(
+        (place / "data_json" / "synthetic_a.json").read_text().replace('"cable"', '"cord"')
+    )
     copied = shutil.copytree(place / "synthetic_a", tmp_path / "images")
-    for path in (copied / "cable").rglob("*.png"):  # saved anew, which changes every byte of the file
+    for path in (copied / "cable").rglob(
+        "*.png"
+    ):  # saved anew, which changes every byte of the file
         Image.open(path).save(path, compress_level=1)
-    given = ("dataset=synthetic_b", f"dataset.index={index}", f"dataset.root={copied}", "dataset.categories=[cord]")
+    given = (
+        "dataset=synthetic_b",
+        f"dataset.index={index}",
+        f"dataset.root={copied}",
+        "dataset.categories=[cord]",
+    )
     remarks = (run("test", f"ckpt_path={trained}", *given) / "results.md").read_text()
-    assert "not zero-shot: 4 of 4 tested images look like copies of images that were learned from" in remarks
+    assert (
+        "not zero-shot: 4 of 4 tested images look like copies of images that were learned from"
+        in remarks
+    )
 
 
 def test_several_datasets_are_tested_in_one_run_with_one_table(run: Run, trained: Path) -> None:
-    folder = run("test", "dataset=[synthetic_b,synthetic_a]", f"ckpt_path={trained}", "dataset.max_images=16")
+    folder = run(
+        "test", "dataset=[synthetic_b,synthetic_a]", f"ckpt_path={trained}", "dataset.max_images=16"
+    )
     rows = {row["dataset"]: row for row in csv.DictReader((folder / "results.csv").open())}
     assert list(rows) == ["synthetic_a", "synthetic_b", "mean"]
     for name in ("synthetic_a", "synthetic_b"):
@@ -144,13 +170,21 @@ def test_all_missing_datasets_are_named_and_can_be_left_out(
     run: Run, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("dataset=[btad,synthetic_b,mpdd]", f"ckpt_path={trained}", "dataset.max_images=16")
-    with pytest.raises(SystemExit, match=r"2 of 3 datasets are not here(.|\n)*btad(.|\n)*mpdd(.|\n)*skip_missing=true"):
+    with pytest.raises(
+        SystemExit,
+        match=r"2 of 3 datasets are not here(.|\n)*btad(.|\n)*mpdd(.|\n)*skip_missing=true",
+    ):
         run("test", *given)
     folder = run("test", *given, "skip_missing=true")
-    assert [row["dataset"] for row in csv.DictReader((folder / "results.csv").open())] == ["synthetic_b", "mean"]
+    assert [row["dataset"] for row in csv.DictReader((folder / "results.csv").open())] == [
+        "synthetic_b",
+        "mean",
+    ]
 
 
-def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(trained: Path, place: Path, tmp_path: Path) -> None:
+def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(
+    trained: Path, place: Path, tmp_path: Path
+) -> None:
     pictures = tmp_path / "pictures"
     shutil.copytree(place / "synthetic_b" / "cork" / "test" / "good", pictures / "inner")
     Image.fromarray(np.zeros((20, 300), dtype=np.uint16)).save(pictures / "deep.PNG")
@@ -165,7 +199,9 @@ def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(trained: Path,
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_exported_prompts_predict_like_the_checkpoint(trained: Path, place: Path, tmp_path: Path, suffix: str) -> None:
+def test_exported_prompts_predict_like_the_checkpoint(
+    trained: Path, place: Path, tmp_path: Path, suffix: str
+) -> None:
     exported = tmp_path / f"prompts{suffix}"
     assert zsad("export", trained, exported).exit_code == 0
     picture = next((place / "synthetic_b" / "cork" / "test" / "good").iterdir())
@@ -179,12 +215,22 @@ def test_exported_prompts_predict_like_the_checkpoint(trained: Path, place: Path
     assert scores[0] == scores[1]
 
 
-def test_a_second_training_into_the_same_folder_is_refused_and_harms_nothing(run: Run, trained: Path) -> None:
+def test_a_second_training_into_the_same_folder_is_refused_and_harms_nothing(
+    run: Run, trained: Path
+) -> None:
     before = (trained / "checkpoints" / "last.ckpt").read_bytes()
     with pytest.raises(SystemExit, match="already holds a training"):
         run("train", "dataset=synthetic_a", "epochs=1", f"hydra.run.dir={trained}")
-    with pytest.raises(SystemExit, match="/nowhere"):  # a mistake beside overwrite=true costs nothing either
-        run("train", "dataset=synthetic_a", f"hydra.run.dir={trained}", "overwrite=true", "dataset.root=/nowhere")
+    with pytest.raises(
+        SystemExit, match="/nowhere"
+    ):  # a mistake beside overwrite=true costs nothing either
+        run(
+            "train",
+            "dataset=synthetic_a",
+            f"hydra.run.dir={trained}",
+            "overwrite=true",
+            "dataset.root=/nowhere",
+        )
     assert (trained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
@@ -201,12 +247,20 @@ def test_a_training_goes_on_from_its_checkpoint(run: Run, trained: Path) -> None
         (["dataset=synthetic_a", "dataset.categories=[gaer]"], "gaer.*gear"),
         (["dataset=synthetic_a", "dataset.train_phase=training"], "training.*test"),
         (["dataset=synthetic_a", "image_size=60"], "multiple of 8"),
-        (["dataset=synthetic_a", "backbone.pretrained=/nowhere/clip.pt"], "no weight file /nowhere/clip.pt"),
-        (["dataset=synthetic_a", "model._target_=zsad.tasks.evaluation.ZeroShotEvaluation"], "python test.py"),
+        (
+            ["dataset=synthetic_a", "backbone.pretrained=/nowhere/clip.pt"],
+            "no weight file /nowhere/clip.pt",
+        ),
+        (
+            ["dataset=synthetic_a", "model._target_=zsad.tasks.evaluation.ZeroShotEvaluation"],
+            "python test.py",
+        ),
         (["dataset=synthetic_a", "ckpt_path=/nowhere"], "no checkpoint at /nowhere"),
     ],
 )
-def test_mistakes_in_a_training_are_answered_with_the_fix(run: Run, given: list[str], answer: str) -> None:
+def test_mistakes_in_a_training_are_answered_with_the_fix(
+    run: Run, given: list[str], answer: str
+) -> None:
     with pytest.raises(SystemExit, match=f"(?s)error: .*{answer}"):
         run("train", "epochs=1", *given)
 
@@ -219,7 +273,12 @@ def test_a_mask_of_another_size_and_a_truncated_picture_stop_with_their_names(
     mask = next((broken / "cork" / "ground_truth").rglob("*.png"))
     Image.new("L", (SIZE, SIZE + 1)).save(mask)
     # One worker, as in most runs: what went wrong in another process is still one message.
-    test = ["dataset=synthetic_b", f"ckpt_path={trained}", f"dataset.root={broken}", "dataset.num_workers=1"]
+    test = [
+        "dataset=synthetic_b",
+        f"ckpt_path={trained}",
+        f"dataset.root={broken}",
+        "dataset.num_workers=1",
+    ]
     with pytest.raises(SystemExit, match=mask.name) as size:
         run("test", *test)
     Image.new("L", (SIZE, SIZE)).save(mask)
@@ -237,7 +296,10 @@ def test_a_mask_of_another_size_and_a_truncated_picture_stop_with_their_names(
 
 def test_pictures_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for path, answer in ((tmp_path / "missing.png", "no such image"), (tmp_path / "empty", "no images below")):
+    for path, answer in (
+        (tmp_path / "missing.png", "no such image"),
+        (tmp_path / "empty", "no images below"),
+    ):
         done = zsad("predict", trained, path, "--out", tmp_path / "out")
         assert done.exit_code == 1
         assert answer in str(done.exception)
@@ -251,21 +313,32 @@ def test_a_dataset_of_ones_own_is_prepared_once_and_then_a_choice(
     given = ["--layout", "mvtec", "--data-json", place / "data_json", "--conf", conf / "dataset"]
     done = zsad("prepare", "my_parts", place / "synthetic_b", *given)
     assert done.exit_code == 0, done.output
-    assert json.loads((place / "data_json" / "roots.json").read_text())["my_parts"] == str(place / "synthetic_b")
+    assert json.loads((place / "data_json" / "roots.json").read_text())["my_parts"] == str(
+        place / "synthetic_b"
+    )
     monkeypatch.setattr(compose, "CONF", conf)
     folder = run("test", "dataset=my_parts", f"ckpt_path={trained}", "dataset.max_images=8")
     assert "AnomalyCLIP on my_parts" in (folder / "results.md").read_text()
 
 
-def test_a_second_test_of_the_same_name_is_refused_and_harms_nothing(run: Run, trained: Path, tested: Path) -> None:
+def test_a_second_test_of_the_same_name_is_refused_and_harms_nothing(
+    run: Run, trained: Path, tested: Path
+) -> None:
     before = (tested / "results.csv").read_bytes()
-    again = ["dataset=synthetic_b", f"ckpt_path={trained}", f"hydra.run.dir={tested}", "dataset.max_images=4"]
+    again = [
+        "dataset=synthetic_b",
+        f"ckpt_path={trained}",
+        f"hydra.run.dir={tested}",
+        "dataset.max_images=4",
+    ]
     with pytest.raises(SystemExit, match=r"already holds a test.*overwrite=true"):
         run("test", *again)
     assert (tested / "results.csv").read_bytes() == before
 
 
-def test_an_outdated_last_checkpoint_is_never_left_beside_a_newer_one(run: Run, tmp_path: Path) -> None:
+def test_an_outdated_last_checkpoint_is_never_left_beside_a_newer_one(
+    run: Run, tmp_path: Path
+) -> None:
     folder, small = tmp_path / "run", ["dataset=synthetic_a", "dataset.max_images=4"]
     run("train", *small, "epochs=2", f"hydra.run.dir={folder}")
     first = folder / "checkpoints" / "epoch_00.ckpt"
@@ -280,12 +353,18 @@ def test_an_outdated_last_checkpoint_is_never_left_beside_a_newer_one(run: Run, 
 
 
 def test_training_cannot_go_on_with_other_data(run: Run, trained: Path) -> None:
-    with pytest.raises(SystemExit, match=r"cannot go on from ckpt_path: its trained_on.*synthetic_a.*synthetic_b"):
+    with pytest.raises(
+        SystemExit, match=r"cannot go on from ckpt_path: its trained_on.*synthetic_a.*synthetic_b"
+    ):
         run("train", "dataset=synthetic_b", "epochs=2", f"ckpt_path={trained}")
 
 
-def test_the_backbone_that_a_checkpoint_needs_is_said_before_any_weights_are_fetched(run: Run, trained: Path) -> None:
-    with pytest.raises(SystemExit, match=r"learned with backbone=pocket, this run has backbone=clip_vit_b16: add"):
+def test_the_backbone_that_a_checkpoint_needs_is_said_before_any_weights_are_fetched(
+    run: Run, trained: Path
+) -> None:
+    with pytest.raises(
+        SystemExit, match=r"learned with backbone=pocket, this run has backbone=clip_vit_b16: add"
+    ):
         run("test", "dataset=synthetic_b", f"ckpt_path={trained}", "backbone=clip_vit_b16")
 
 

@@ -31,10 +31,14 @@ Run = Callable[..., Path]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("spread")
-    small = partial(synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",))
+    small = partial(
+        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "write_synthetic", small)
-        done = CliRunner().invoke(app, ["prepare", "synthetic", str(place), "--data-json", str(place / "data_json")])
+        done = CliRunner().invoke(
+            app, ["prepare", "synthetic", str(place), "--data-json", str(place / "data_json")]
+        )
     assert done.exit_code == 0, done.output
     return place
 
@@ -44,10 +48,24 @@ def run(place: Path) -> Run:
     """Run train.py or test.py in processes of its own, and return the folder that it wrote."""
 
     def run(script: str, name: str, *given: str) -> Path:
-        usual = ["backbone=pocket", f"image_size={SIZE}", f"dataset.max_images={IMAGES}", "dataset.num_workers=0"]
+        usual = [
+            "backbone=pocket",
+            f"image_size={SIZE}",
+            f"dataset.max_images={IMAGES}",
+            "dataset.num_workers=0",
+        ]
         folder = place / name
-        command = [sys.executable, f"{script}.py", *usual, f"paths.data_json={place}/data_json", *given]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "ZSAD_FEATURE_CACHE": str(place / "cache")}
+        command = [
+            sys.executable,
+            f"{script}.py",
+            *usual,
+            f"paths.data_json={place}/data_json",
+            *given,
+        ]
+        environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "ZSAD_FEATURE_CACHE": str(place / "cache"),
+        }
         for variable in [variable for variable in environment if variable.startswith("SLURM_")]:
             del environment[variable]
         done = subprocess.run(
@@ -102,5 +120,8 @@ def test_two_processes_with_one_cache_learn_what_one_learns_from_batches_of_twic
 
 def test_two_processes_write_the_table_of_one(run: Run, alone: Path) -> None:
     given = ("dataset=synthetic_b", f"ckpt_path={alone}")
-    one, two = run("test", "one_table", "trainer=cpu", *given), run("test", "two_table", *DISTRIBUTED, *given)
+    one, two = (
+        run("test", "one_table", "trainer=cpu", *given),
+        run("test", "two_table", *DISTRIBUTED, *given),
+    )
     assert (two / "results.csv").read_text() == (one / "results.csv").read_text()

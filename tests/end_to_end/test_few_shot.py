@@ -56,17 +56,25 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(run: Run, place: Path) -> None:
+def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(
+    run: Run, place: Path
+) -> None:
     run("test", "k_shot=0,2", f"hydra.sweep.dir={place}/runs", "-m")
     tables = {}
     for folder in (place / "runs").iterdir():
         if folder.is_dir():
             tables[folder.name] = list(csv.DictReader((folder / "results.csv").open()))[-1]
-    zero, two = (tables[f"winclip_mtd_from_nothing_{ending}"] for ending in ("k_shot0", "2shot_seed111"))
+    zero, two = (
+        tables[f"winclip_mtd_from_nothing_{ending}"] for ending in ("k_shot0", "2shot_seed111")
+    )
     assert (zero["normal"], two["normal"]) == ("3", "1")
     assert zero["remarks"] == ""
-    assert two["remarks"].startswith("2-shot, not zero-shot: 2 normal images of each category, drawn with seed 111")
-    assert two["remarks"].endswith("those of tile come from the tested images, which are tested without them")
+    assert two["remarks"].startswith(
+        "2-shot, not zero-shot: 2 normal images of each category, drawn with seed 111"
+    )
+    assert two["remarks"].endswith(
+        "those of tile come from the tested images, which are tested without them"
+    )
     assert float(two["pixel_auroc"]) > 90  # the only dark square beside what it was shown
 
 
@@ -75,9 +83,17 @@ def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(run: Ru
     [
         ("test", ["k_shot=4"], "k_shot=4 needs .* tile has 3: choose a smaller k_shot"),
         ("test", ["k_shot=-1"], "k_shot=-1: expected 0"),
-        ("test", ["k_shot=2", "model=clip"], "model=clip takes no reference images: leave k_shot=2 out"),
+        (
+            "test",
+            ["k_shot=2", "model=clip"],
+            "model=clip takes no reference images: leave k_shot=2 out",
+        ),
         ("train", [], "nothing to train; run: python test.py model=winclip dataset=mtd"),
-        ("train", ["model=anomalyclip", "k_shot=2"], "k_shot=2 shows references .*: leave it out in training"),
+        (
+            "train",
+            ["model=anomalyclip", "k_shot=2"],
+            "k_shot=2 shows references .*: leave it out in training",
+        ),
     ],
 )
 def test_mistakes_are_answered_before_any_weights_are_read(

@@ -35,7 +35,9 @@ def pictures(world: str) -> list[Batch]:
             if kind in WORLDS[world][category].defects
         ][:PER_CATEGORY]
         shown = np.stack([pair.clean for pair in pairs] + [pair.defective for pair in pairs])
-        masks = np.stack([np.zeros_like(pair.mask) for pair in pairs] + [pair.mask for pair in pairs])
+        masks = np.stack(
+            [np.zeros_like(pair.mask) for pair in pairs] + [pair.mask for pair in pairs]
+        )
         count = len(shown)
         batches.append(
             Batch(
@@ -108,13 +110,17 @@ def _shuffled_masks(batch: Batch) -> Batch:
     return replace(batch, mask=batch.mask.roll(1, dims=0).roll((SIZE // 2, SIZE // 3), dims=(1, 2)))
 
 
-def _outcomes(auxiliary: list[Batch], target: list[Batch]) -> Iterator[tuple[str, tuple[float, float, float]]]:
+def _outcomes(
+    auxiliary: list[Batch], target: list[Batch]
+) -> Iterator[tuple[str, tuple[float, float, float]]]:
     yield "swapped labels", measure(learn([_swapped_labels(batch) for batch in auxiliary]), target)
     yield "shuffled masks", measure(learn([_shuffled_masks(batch) for batch in auxiliary]), target)
     yield "loss of the wrong sign", measure(learn(auxiliary, sign=-1.0), target)
 
 
-def test_prompts_learned_on_some_categories_find_defects_on_others(auxiliary: list[Batch], target: list[Batch]) -> None:
+def test_prompts_learned_on_some_categories_find_defects_on_others(
+    auxiliary: list[Batch], target: list[Batch]
+) -> None:
     image, pixel, dice = measure(learn(auxiliary), target)
     assert image > IMAGE_BOUND
     assert pixel > PIXEL_BOUND

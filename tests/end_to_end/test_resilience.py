@@ -21,7 +21,16 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.end_to_end.processes import ROOT, arguments, files, finish, read, readable, start, write_dataset
+from tests.end_to_end.processes import (
+    ROOT,
+    arguments,
+    files,
+    finish,
+    read,
+    readable,
+    start,
+    write_dataset,
+)
 from zsad.cli import app
 from zsad.config import compose
 from zsad.data import images
@@ -42,11 +51,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ("synthetic_a", "synthetic_b")
     for seed, name in enumerate(names):
         write_dataset(place, name, seed)
-    (place / "data_json" / "roots.json").write_text(json.dumps({name: str(place / name) for name in names}))
+    (place / "data_json" / "roots.json").write_text(
+        json.dumps({name: str(place / name) for name in names})
+    )
     return place
 
 
-def disturbed(script: str, given: list[str], folder: Path, kills: int, files: int, moments: random.Random) -> None:
+def disturbed(
+    script: str, given: list[str], folder: Path, kills: int, files: int, moments: random.Random
+) -> None:
     """Begin a command again and again, each time to be killed, and at last let it come to its end.
 
     Args:
@@ -63,14 +76,21 @@ def disturbed(script: str, given: list[str], folder: Path, kills: int, files: in
             process = start(script, given, screen)
             process.join(moments.uniform(0.5, 2.5))
         else:
-            process = start(script, given, screen, (moments.randint(1, files), moments.choice(["half", "whole"])))
+            process = start(
+                script,
+                given,
+                screen,
+                (moments.randint(1, files), moments.choice(["half", "whole"])),
+            )
             process.join()
         process.kill()
         process.join()
         ends.append(process.exitcode)
         readable(folder)
     assert set(ends) <= {0, -signal.SIGKILL}, screen.read_text()[-3000:]
-    assert ends.count(-signal.SIGKILL) >= kills // 2, "most starts came to their end before they were killed"
+    assert ends.count(-signal.SIGKILL) >= kills // 2, (
+        "most starts came to their end before they were killed"
+    )
     finish(script, given, screen)
 
 
@@ -83,22 +103,39 @@ def check_kills(place: Path, tmp_path: Path, kills: int, epochs: int) -> None:
         learned.parent.mkdir()
         train = arguments(place, learned, "dataset=synthetic_a", f"epochs={epochs}", "resume=auto")
         disturbed("train.py", train, learned, count // 2, 7, moments)
-        test = arguments(place, tested, "dataset=[synthetic_b,synthetic_a]", f"ckpt_path={learned}", "resume=auto")
+        test = arguments(
+            place,
+            tested,
+            "dataset=[synthetic_b,synthetic_a]",
+            f"ckpt_path={learned}",
+            "resume=auto",
+        )
         disturbed("test.py", test, tested, count - count // 2, 25, moments)
         folders[name] = (learned, tested)
         for folder in folders[name]:
             for file in files(folder):
                 read(file)
             assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-    states = [torch.load(a / "checkpoints" / "last.ckpt", weights_only=True) for a, _ in folders.values()]
+    states = [
+        torch.load(a / "checkpoints" / "last.ckpt", weights_only=True) for a, _ in folders.values()
+    ]
     assert [state["epoch"] for state in states] == [epochs - 1] * 2
     for key, tensor in states[0]["state_dict"].items():
         assert torch.equal(tensor, states[1]["state_dict"][key])
-    for table in ("results.csv", "results.md", "synthetic_a/results.csv", "synthetic_b/results.csv"):
-        assert (folders["calm"][1] / table).read_text() == (folders["killed"][1] / table).read_text(), table
+    for table in (
+        "results.csv",
+        "results.md",
+        "synthetic_a/results.csv",
+        "synthetic_b/results.csv",
+    ):
+        assert (folders["calm"][1] / table).read_text() == (
+            folders["killed"][1] / table
+        ).read_text(), table
 
 
-def test_killed_in_the_middle_of_files_a_run_comes_to_the_same_end(place: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_files_a_run_comes_to_the_same_end(
+    place: Path, tmp_path: Path
+) -> None:
     check_kills(place, tmp_path, kills=6, epochs=4)
 
 
@@ -165,7 +202,10 @@ def test_an_image_that_cannot_be_read_in_a_later_epoch_costs_nothing_but_that_ep
     picture.write_bytes(whole)
     monkeypatch.undo()
     words = " ".join(str(answer.value).split())
-    assert re.search(r"error: .*nut/1\.png.* It ended in epoch 3 of 3\. The last good state: \S*/last\.ckpt\.", words)
+    assert re.search(
+        r"error: .*nut/1\.png.* It ended in epoch 3 of 3\. The last good state: \S*/last\.ckpt\.",
+        words,
+    )
     assert re.search(r"To go on from there: python train\.py .*epochs=3 resume=auto", words)
     assert "nut/1.png" in (tmp_path / "run" / "train.log").read_text()
     assert state_of(tmp_path / "run") == "failed"
@@ -174,7 +214,9 @@ def test_an_image_that_cannot_be_read_in_a_later_epoch_costs_nothing_but_that_ep
     assert state_of(tmp_path / "run") == "finished"
 
 
-def test_a_loader_process_that_dies_is_told_in_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loader_process_that_dies_is_told_in_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load, parent = images.load_image, os.getpid()
 
     def die(path: Path, enough: int | None = None) -> Image.Image:
@@ -183,11 +225,15 @@ def test_a_loader_process_that_dies_is_told_in_a_sentence(run: Run, monkeypatch:
         return load(path, enough)
 
     monkeypatch.setattr(images, "load_image", die)
-    with pytest.raises(SystemExit, match=r"error: a process that reads images died \(pid \d+\)(.|\n)*num_workers=1"):
+    with pytest.raises(
+        SystemExit, match=r"error: a process that reads images died \(pid \d+\)(.|\n)*num_workers=1"
+    ):
         run("train.py", *TRAIN, "dataset.num_workers=1")
 
 
-def test_a_full_disk_costs_nothing_that_was_there(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_nothing_that_was_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sync, calls = os.fsync, iter(range(100))
 
     def full(descriptor: int) -> None:
@@ -196,7 +242,9 @@ def test_a_full_disk_costs_nothing_that_was_there(run: Run, tmp_path: Path, monk
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SystemExit, match=r"the disk is full: \S*/epoch_01\.ckpt could not be written") as answer:
+    with pytest.raises(
+        SystemExit, match=r"the disk is full: \S*/epoch_01\.ckpt could not be written"
+    ) as answer:
         run("train.py", *TRAIN)
     monkeypatch.undo()
     assert "The last good state" in str(answer.value)
@@ -205,32 +253,56 @@ def test_a_full_disk_costs_nothing_that_was_there(run: Run, tmp_path: Path, monk
     assert epoch_of(run("train.py", *TRAIN, "resume=auto")) == 2
 
 
-def test_a_finished_training_says_so_and_stays_as_it_is(run: Run, trained: Path, capsys: Any) -> None:
-    there = {file: file.read_bytes() for file in files(trained) if ".hydra" not in file.parts and file.suffix != ".log"}
+def test_a_finished_training_says_so_and_stays_as_it_is(
+    run: Run, trained: Path, capsys: Any
+) -> None:
+    there = {
+        file: file.read_bytes()
+        for file in files(trained)
+        if ".hydra" not in file.parts and file.suffix != ".log"
+    }
     again = (*TRAIN, f"hydra.run.dir={trained}")
-    with pytest.raises(SystemExit, match=r"already holds a training, finished \S+\. Look at it: .*overwrite=true"):
+    with pytest.raises(
+        SystemExit, match=r"already holds a training, finished \S+\. Look at it: .*overwrite=true"
+    ):
         run("train.py", *again)
     run("train.py", *again, "resume=auto")  # the end of a loop: no error
-    assert "Test it: python test.py dataset=mvtec model=anomalyclip backbone=pocket" in capsys.readouterr().out
+    assert (
+        "Test it: python test.py dataset=mvtec model=anomalyclip backbone=pocket"
+        in capsys.readouterr().out
+    )
     assert {file: file.read_bytes() for file in there} == there
 
 
-def test_a_stopped_training_says_how_to_go_on_and_goes_on_as_it_was_only(run: Run, trained: Path, place: Path) -> None:
+def test_a_stopped_training_says_how_to_go_on_and_goes_on_as_it_was_only(
+    run: Run, trained: Path, place: Path
+) -> None:
     folder = trained.parent / "stopped"
     shutil.copytree(trained, folder)
     said = json.loads((folder / "status.json").read_text())
-    (folder / "status.json").write_text(json.dumps(said | {"state": "running"}))  # whose process is no more
+    (folder / "status.json").write_text(
+        json.dumps(said | {"state": "running"})
+    )  # whose process is no more
     (folder / "checkpoints" / "epoch_02.ckpt").unlink()
     shutil.copy(folder / "checkpoints" / "epoch_01.ckpt", folder / "checkpoints" / "last.ckpt")
     again = (*TRAIN, f"hydra.run.dir={folder}")
-    with pytest.raises(SystemExit, match=r"already holds a training\. To go on with it: resume=auto"):
+    with pytest.raises(
+        SystemExit, match=r"already holds a training\. To go on with it: resume=auto"
+    ):
         run("train.py", *again)
-    with pytest.raises(SystemExit, match=r"model\.optimizer\.lr=0\.001 then, model\.optimizer\.lr=0\.1 now"):
+    with pytest.raises(
+        SystemExit, match=r"model\.optimizer\.lr=0\.001 then, model\.optimizer\.lr=0\.1 now"
+    ):
         run("train.py", *again, "resume=auto", "model.optimizer.lr=0.1")
-    with pytest.raises(SystemExit, match=r"overwrite=true begins anew, resume=auto goes on: choose one"):
+    with pytest.raises(
+        SystemExit, match=r"overwrite=true begins anew, resume=auto goes on: choose one"
+    ):
         run("train.py", *again, "resume=auto", "overwrite=true")
     run("train.py", *again, "resume=auto")
-    ends = [torch.load(one / "checkpoints" / "last.ckpt", weights_only=True) for one in (trained, folder)]
+    ends = [
+        torch.load(one / "checkpoints" / "last.ckpt", weights_only=True)
+        for one in (trained, folder)
+    ]
     for key, tensor in ends[0]["state_dict"].items():
         assert torch.equal(tensor, ends[1]["state_dict"][key])
 
@@ -257,14 +329,19 @@ def test_a_stopped_test_of_several_datasets_goes_on_with_those_not_finished(
     both = ["dataset=[synthetic_b,synthetic_a]", f"ckpt_path={trained}"]
     with (
         truncated(place / "synthetic_a" / "bolt" / "0.png"),
-        pytest.raises(SystemExit, match=r"bolt/0\.png(.|\n)*Tested so far: synthetic_b\. The same command goes on"),
+        pytest.raises(
+            SystemExit,
+            match=r"bolt/0\.png(.|\n)*Tested so far: synthetic_b\. The same command goes on",
+        ),
     ):
         run("test.py", *both)
     first = (tmp_path / "run" / "synthetic_b" / "report.html").stat().st_mtime_ns
     folder = run("test.py", *both)
     assert (folder / "synthetic_b" / "report.html").stat().st_mtime_ns == first
     joined = (folder / "results.csv").read_text()
-    with pytest.raises(SystemExit, match=r"already holds a test, finished .*report\.html.*overwrite=true"):
+    with pytest.raises(
+        SystemExit, match=r"already holds a test, finished .*report\.html.*overwrite=true"
+    ):
         run("test.py", *both)
     run("test.py", *both, "overwrite=true")
     assert (folder / "synthetic_b" / "report.html").stat().st_mtime_ns > first
@@ -289,11 +366,17 @@ def test_out_of_memory_in_a_test_halves_the_batches_and_changes_no_number(
     assert (halved / "results.csv").read_text() == (calm / "results.csv").read_text()
 
 
-def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(place: Path, tmp_path: Path) -> None:
+def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(
+    place: Path, tmp_path: Path
+) -> None:
     sweep = tmp_path / "sweep"
     given = [one for one in arguments(place, sweep, *TRAIN) if not one.startswith("hydra.run.dir")]
     given += [f"hydra.sweep.dir={sweep}", "epochs=1", "dataset.categories=[nut],[gaer],[bolt]"]
-    process = start("train.py", ["-m", *compose.read_arguments(["-m", *given])[1:]], screen := tmp_path / "screen.txt")
+    process = start(
+        "train.py",
+        ["-m", *compose.read_arguments(["-m", *given])[1:]],
+        screen := tmp_path / "screen.txt",
+    )
     process.join()
     assert process.exitcode == 1, screen.read_text()
     assert "Traceback" not in screen.read_text()

@@ -50,7 +50,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place, rng, entries = tmp_path_factory.mktemp("place"), np.random.default_rng(0), []
     (place / "pictures").mkdir()
     for number in range(10):
-        pixels, mask = rng.integers(60, 120, (40, 60, 3), dtype=np.uint8), np.zeros((40, 60), dtype=np.uint8)
+        pixels, mask = (
+            rng.integers(60, 120, (40, 60, 3), dtype=np.uint8),
+            np.zeros((40, 60), dtype=np.uint8),
+        )
         if number % 2:
             mask[10:20, 20:40] = 255
             pixels[mask > 0] = 250
@@ -65,7 +68,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "anomaly": number % 2,
             }
         )
-    table = {name: [e for e in entries if e["cls_name"] == name] for name in ("magnetic_tile", "wheel")}
+    table = {
+        name: [e for e in entries if e["cls_name"] == name] for name in ("magnetic_tile", "wheel")
+    }
     write_json(place / "index.json", {"train": {}, "test": table})
     return place
 
@@ -74,7 +79,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(place: Path) -> Run:
     def run(script: str, *given: str) -> Path:
         folder = place / f"{script}_{len(list(place.iterdir()))}"
-        data = ["dataset=mtd", f"dataset.index={place}/index.json", f"dataset.root={place}/pictures"]
+        data = [
+            "dataset=mtd",
+            f"dataset.index={place}/index.json",
+            f"dataset.root={place}/pictures",
+        ]
         common = [*TINY, *data, f"hydra.run.dir={folder}"]
         with arguments(f"{script}.py", *common, *given):
             runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
@@ -93,7 +102,9 @@ def trained(run: Run) -> Path:
     return run("train", "epochs=1", "model.optimizer.lr=1e-3", "model.method.learned_vectors=2")
 
 
-def test_it_is_tested_without_having_learned_and_leaves_table_pictures_and_report(zero_shot: Path) -> None:
+def test_it_is_tested_without_having_learned_and_leaves_table_pictures_and_report(
+    zero_shot: Path,
+) -> None:
     rows = list(csv.DictReader((zero_shot / "results.csv").open()))
     assert {row["category"] for row in rows} >= {"magnetic_tile", "wheel"}
     assert (zero_shot / "report.html").is_file()
@@ -111,7 +122,9 @@ def test_a_checkpoint_holds_what_learned_and_the_fingerprint_of_what_did_not(tra
     assert "method.learned" in names
     assert not any("towers" in name for name in names)
     assert list(content["zsad"]["weights"]) == ["backbone.towers"]
-    assert "no words for wheel of mtd" in (trained / "train.log").read_text(), "it was not told what it learns from"
+    assert "no words for wheel of mtd" in (trained / "train.log").read_text(), (
+        "it was not told what it learns from"
+    )
 
 
 def test_what_it_learned_changes_its_results(run: Run, trained: Path, zero_shot: Path) -> None:
@@ -120,7 +133,9 @@ def test_what_it_learned_changes_its_results(run: Run, trained: Path, zero_shot:
     assert "other weights" not in (tested / "results.md").read_text()
 
 
-def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_read(run: Run, trained: Path) -> None:
+def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_read(
+    run: Run, trained: Path
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         run("test", f"ckpt_path={trained}")
     assert "unknown learned" in str(stopped.value)
@@ -129,18 +144,34 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_re
     assert "more" in str(stopped.value)
 
 
-def test_predicting_needs_no_checkpoint_and_takes_one(place: Path, trained: Path, tmp_path: Path) -> None:
+def test_predicting_needs_no_checkpoint_and_takes_one(
+    place: Path, trained: Path, tmp_path: Path
+) -> None:
     images = [place / "pictures" / "1.png", place / "pictures" / "2.png"]
     tiny = [part for setting in TINY[2:4] for part in ("--set", setting)]
-    done = zsad("predict", "sam3", *images, "--backbone", "sam3_random", "--out", tmp_path / "plain", *tiny)
+    done = zsad(
+        "predict", "sam3", *images, "--backbone", "sam3_random", "--out", tmp_path / "plain", *tiny
+    )
     assert done.exit_code == 0, done.output
     assert len(list(csv.DictReader((tmp_path / "plain" / "scores.csv").open()))) == 2
-    done = zsad("predict", trained, *images, "--out", tmp_path / "learned", "--set", "backbone.input_size=56")
+    done = zsad(
+        "predict",
+        trained,
+        *images,
+        "--out",
+        tmp_path / "learned",
+        "--set",
+        "backbone.input_size=56",
+    )
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "learned" / "scores.csv").read_text() != (tmp_path / "plain" / "scores.csv").read_text()
+    assert (tmp_path / "learned" / "scores.csv").read_text() != (
+        tmp_path / "plain" / "scores.csv"
+    ).read_text()
 
 
-def test_what_was_learned_is_exported_and_the_untrained_is_not(trained: Path, tmp_path: Path) -> None:
+def test_what_was_learned_is_exported_and_the_untrained_is_not(
+    trained: Path, tmp_path: Path
+) -> None:
     given = ("--set", "backbone.input_size=56")
     done = zsad("export", trained, tmp_path / "tuned.safetensors", *given)
     assert done.exit_code == 0, done.output

@@ -21,7 +21,9 @@ from zsad.model_files.learned import save_prompts
 def prompts(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     file = tmp_path / "prompts.safetensors"
-    save_prompts(file, AnomalyCLIP(CLIP(pretrained="pocket")), {"model": "anomalyclip", "backbone": "pocket"})
+    save_prompts(
+        file, AnomalyCLIP(CLIP(pretrained="pocket")), {"model": "anomalyclip", "backbone": "pocket"}
+    )
     return file
 
 
@@ -31,19 +33,36 @@ def test_a_challenge_download_becomes_a_submission(tmp_path: Path, prompts: Path
         folder = tmp_path / "download" / "vand_0shot" / "Test" / category / "Images"
         folder.mkdir(parents=True)
         for i in range(2):
-            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(folder / f"{i:03d}.JPG")
-    shutil.copytree(tmp_path / "download" / "vand_0shot", tmp_path / "download" / "vand_kshot")  # equal names
+            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(
+                folder / f"{i:03d}.JPG"
+            )
+    shutil.copytree(
+        tmp_path / "download" / "vand_0shot", tmp_path / "download" / "vand_kshot"
+    )  # equal names
     data_json, out = tmp_path / "data_json", tmp_path / "out"
     for arguments in (
         ["prepare", "visa_challenge", tmp_path / "download", "--data-json", data_json],
-        ["submission", prompts, "--out", out, "--data-json", data_json, "--size-px", 40, "--set", "image_size=64"],
+        [
+            "submission",
+            prompts,
+            "--out",
+            out,
+            "--data-json",
+            data_json,
+            "--size-px",
+            40,
+            "--set",
+            "image_size=64",
+        ],
     ):
         done = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert done.exit_code == 0, done.output
     assert "4 images of 2 classes" in done.output
     for category in names:
         kinds = out / "0shot" / "0" / category / "Unknown"
-        scores = [float(path.read_text()) for path in sorted((kinds / "classification").glob("*.txt"))]
+        scores = [
+            float(path.read_text()) for path in sorted((kinds / "classification").glob("*.txt"))
+        ]
         assert sorted(scores) == [0.0, 1.0]
         maps = [np.load(path)["img"] for path in sorted((kinds / "segmentation").glob("*.npz"))]
         assert [one.shape for one in maps] == [(40, 40)] * 2

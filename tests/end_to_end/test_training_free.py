@@ -68,10 +68,21 @@ def table(folder: Path) -> list[dict[str, str]]:
 def test_the_table_is_the_same_whatever_the_hash_seed(place: Path) -> None:
     started = []
     for seed in ("1", "2"):
-        given = ["model=saa_plus", *COMMON, *of(place), "~callbacks.heatmaps", f"hydra.run.dir={place}/{seed}"]
+        given = [
+            "model=saa_plus",
+            *COMMON,
+            *of(place),
+            "~callbacks.heatmaps",
+            f"hydra.run.dir={place}/{seed}",
+        ]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         started.append(
-            subprocess.Popen([sys.executable, "test.py", *given], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+            subprocess.Popen(
+                [sys.executable, "test.py", *given],
+                cwd=ROOT,
+                env=environment,
+                stderr=subprocess.PIPE,
+            )
         )
     for one in started:
         _, errors = one.communicate()
@@ -80,12 +91,21 @@ def test_the_table_is_the_same_whatever_the_hash_seed(place: Path) -> None:
     assert first == second
     assert len(first.splitlines()) == 5
     assert table(place / "1") == table(place / "2")
-    assert (place / "1" / "test.log").read_text().count("no expert words for washer of mtd: general prompts") == 1
+    assert (place / "1" / "test.log").read_text().count(
+        "no expert words for washer of mtd: general prompts"
+    ) == 1
 
 
 @pytest.mark.parametrize("model", ["saa", "saa_plus_general"])
 def test_a_test_leaves_a_table_heat_maps_and_a_report(run: Run, place: Path, model: str) -> None:
-    run("test", f"model={model}", "metrics=saa", "metrics.side_px=40", *of(place), f"hydra.run.dir={place}/run")
+    run(
+        "test",
+        f"model={model}",
+        "metrics=saa",
+        "metrics.side_px=40",
+        *of(place),
+        f"hydra.run.dir={place}/run",
+    )
     mean = table(place / "run")[-1]
     assert (mean["normal"], mean["defective"]) == ("2", "2")
     assert all(0 <= float(mean[name]) <= 100 for name in ("image_auroc", "pixel_f1max"))
@@ -95,14 +115,24 @@ def test_a_test_leaves_a_table_heat_maps_and_a_report(run: Run, place: Path, mod
 
 
 @pytest.mark.skipif(not MTD.is_dir(), reason="the magnetic tiles are not beside the repository")
-def test_real_images_are_asked_about_in_the_words_of_their_dataset(run: Run, tmp_path: Path) -> None:
-    run("test", "model=saa_plus", f"dataset.root={MTD}", "dataset.max_images=4", f"hydra.run.dir={tmp_path}/run")
+def test_real_images_are_asked_about_in_the_words_of_their_dataset(
+    run: Run, tmp_path: Path
+) -> None:
+    run(
+        "test",
+        "model=saa_plus",
+        f"dataset.root={MTD}",
+        "dataset.max_images=4",
+        f"hydra.run.dir={tmp_path}/run",
+    )
     assert "no expert words" not in (tmp_path / "run" / "test.log").read_text()
     assert table(tmp_path / "run")[-1]["category"] == "mean"
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(tmp_path: Path) -> None:
+def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(
+    tmp_path: Path,
+) -> None:
     picture = write_picture(tmp_path / "nut.png", (50, 60), 0)
     given = ["--category", "metal nut", "--backbone", "grounded_sam_random", "--set", "trainer=cpu"]
     out = tmp_path / "out"
@@ -119,13 +149,31 @@ def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(
         ("test", ["k_shot=2"], "model=saa_plus takes no reference images: leave k_shot=2 out"),
         ("test", ["tiling=native"], "model=saa_plus does not take tiling"),
         ("test", ["tiling=none"], "model=saa_plus does not take tiling"),
-        ("test", ["dataset.test_batch_size=4"], "cannot share a batch: set image_size, or a batch size of 1"),
-        ("test", ["ckpt_path=x.ckpt"], "model=saa_plus learns nothing, so there is nothing to load"),
-        ("train", [], "model=saa_plus has nothing to train; run: python test.py model=saa_plus dataset=mtd"),
+        (
+            "test",
+            ["dataset.test_batch_size=4"],
+            "cannot share a batch: set image_size, or a batch size of 1",
+        ),
+        (
+            "test",
+            ["ckpt_path=x.ckpt"],
+            "model=saa_plus learns nothing, so there is nothing to load",
+        ),
+        (
+            "train",
+            [],
+            "model=saa_plus has nothing to train; run: python test.py model=saa_plus dataset=mtd",
+        ),
         ("test", ["model.method.fusion=mean"], "fusion='mean': expected one of code, paper"),
-        ("test", ["model.method.prompts.dataset=mvtc"], "no words for dataset=mvtc. Known: brainmri"),
+        (
+            "test",
+            ["model.method.prompts.dataset=mvtc"],
+            "no words for dataset=mvtc. Known: brainmri",
+        ),
     ],
 )
-def test_mistakes_are_answered_in_a_sentence(run: Run, place: Path, script: str, given: list[str], answer: str) -> None:
+def test_mistakes_are_answered_in_a_sentence(
+    run: Run, place: Path, script: str, given: list[str], answer: str
+) -> None:
     with pytest.raises(SystemExit, match=f"(?s)error: .*{answer}"):
         run(script, "model=saa_plus", *of(place), f"hydra.run.dir={place}/run", *given)

@@ -24,11 +24,18 @@ def mask_of(height: int, width: int, density: float, seed: int) -> Tensor:
 def distance_to_neighbours(image: Tensor) -> Tensor:
     """How far each pixel is from the mean of the neighbours that it has."""
     padded = torch.nn.functional.pad(image.double(), (1, 1, 1, 1), value=torch.nan)
-    sides = torch.stack([padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]])
+    sides = torch.stack(
+        [padded[:, 1:-1, :-2], padded[:, 1:-1, 2:], padded[:, :-2, 1:-1], padded[:, 2:, 1:-1]]
+    )
     return (sides.nanmean(dim=0) - image).abs().amax(dim=0)
 
 
-@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([0.0, 0.1, 0.5, 0.9]), st.integers(0, 50))
+@given(
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from([0.0, 0.1, 0.5, 0.9]),
+    st.integers(0, 50),
+)
 def test_masked_pixels_are_the_mean_of_their_neighbours_and_the_others_stay(
     height: int, width: int, density: float, seed: int
 ) -> None:
@@ -36,11 +43,18 @@ def test_masked_pixels_are_the_mean_of_their_neighbours_and_the_others_stay(
     mask[0, 0] = False
     restored = harmonic_fill(image, mask)
     assert torch.equal(restored[:, ~mask], image[:, ~mask])
-    assert distance_to_neighbours(restored)[mask].max().item() < 1e-4 if mask.any() else torch.equal(restored, image)
+    assert (
+        distance_to_neighbours(restored)[mask].max().item() < 1e-4
+        if mask.any()
+        else torch.equal(restored, image)
+    )
 
 
 def test_a_harmonic_surface_comes_back() -> None:
-    y, x = (axis / 128 for axis in torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij"))
+    y, x = (
+        axis / 128
+        for axis in torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
+    )
     image, mask = torch.stack([x, x * y, x**2 - y**2]), torch.zeros(128, 128, dtype=torch.bool)
     mask[20:100, 30:110] = True
     torch.testing.assert_close(harmonic_fill(image, mask), image, atol=1 / 255, rtol=0)
@@ -70,7 +84,9 @@ def test_an_image_that_is_masked_altogether_becomes_its_mean_colour() -> None:
 @given(st.integers(1, 9), st.integers(0, 100))
 def test_dilation_equals_that_of_opencv(kernel_size: int, seed: int) -> None:
     mask = mask_of(12, 17, 0.05, seed)
-    expected = cv2.dilate(mask.numpy().astype(np.uint8), np.ones((kernel_size, kernel_size), np.uint8))
+    expected = cv2.dilate(
+        mask.numpy().astype(np.uint8), np.ones((kernel_size, kernel_size), np.uint8)
+    )
     np.testing.assert_array_equal(dilate(mask, kernel_size).numpy(), expected.astype(bool))
 
 
@@ -85,4 +101,6 @@ def test_the_difference_is_the_grey_value_of_opencv() -> None:
     expected = cv2.cvtColor(cv2.absdiff(first, second), cv2.COLOR_RGB2GRAY)
     images = [torch.from_numpy(one).permute(2, 0, 1) / 255 for one in (first, second)]
     for threshold in (0, 15, 100):
-        np.testing.assert_array_equal(difference_map(*images, threshold).numpy(), expected > threshold)
+        np.testing.assert_array_equal(
+            difference_map(*images, threshold).numpy(), expected > threshold
+        )

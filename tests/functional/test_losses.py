@@ -25,7 +25,9 @@ def test_focal_loss_equals_the_formula_pixel_by_pixel(pixels: list[tuple[float, 
         hot = (1e-5, 1 - 1e-5) if defective else (1 - 1e-5, 1e-5)
         true = hot[0] * (1 - probability) + hot[1] * probability + 1e-5
         total += -((1 - true) ** 2) * math.log(true)
-    torch.testing.assert_close(float(focal_loss(*as_maps(pixels))), total / len(pixels), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        float(focal_loss(*as_maps(pixels))), total / len(pixels), atol=1e-5, rtol=1e-4
+    )
 
 
 @given(PIXELS)

@@ -22,14 +22,22 @@ def geometries(draw: st.DrawFn) -> tuple[tuple[int, int], int, int]:
 
 
 def naive_windows(grid: tuple[int, int], size: int, stride: int) -> list[list[int]]:
-    corners = itertools.product(range(0, grid[0] - size + 1, stride), range(0, grid[1] - size + 1, stride))
-    return [[(y + i) * grid[1] + x + j for i in range(size) for j in range(size)] for y, x in corners]
+    corners = itertools.product(
+        range(0, grid[0] - size + 1, stride), range(0, grid[1] - size + 1, stride)
+    )
+    return [
+        [(y + i) * grid[1] + x + j for i in range(size) for j in range(size)] for y, x in corners
+    ]
 
 
 def naive_map(scores: list[float], grid: tuple[int, int], size: int, stride: int) -> Tensor:
     values = []
     for patch in range(grid[0] * grid[1]):
-        found = [s for s, held in zip(scores, naive_windows(grid, size, stride), strict=True) if patch in held]
+        found = [
+            s
+            for s, held in zip(scores, naive_windows(grid, size, stride), strict=True)
+            if patch in held
+        ]
         values.append(len(found) / sum(1 / s for s in found) if found and min(found) > 0 else 0.0)
     return torch.tensor(values, dtype=torch.float64).view(grid)
 
@@ -44,7 +52,9 @@ def test_windows_are_those_of_a_loop_over_upper_left_corners(geometry: tuple) ->
 
 
 @given(geometries(), st.data())
-def test_aggregation_is_the_harmonic_mean_over_the_covering_windows_of_each_patch(geometry: tuple, data) -> None:
+def test_aggregation_is_the_harmonic_mean_over_the_covering_windows_of_each_patch(
+    geometry: tuple, data
+) -> None:
     count = len(naive_windows(*geometry))
     score = st.one_of(st.just(0.0), st.floats(1e-6, 1))
     scores = data.draw(st.lists(score, min_size=count, max_size=count))
@@ -60,7 +70,9 @@ def test_images_of_a_batch_do_not_mix() -> None:
 
 
 def test_one_score_everywhere_is_that_score_everywhere() -> None:
-    torch.testing.assert_close(harmonic_map(torch.full((1, 36), 0.3), (8, 8), 3), torch.full((1, 8, 8), 0.3))
+    torch.testing.assert_close(
+        harmonic_map(torch.full((1, 36), 0.3), (8, 8), 3), torch.full((1, 8, 8), 0.3)
+    )
 
 
 def test_a_zero_reaches_its_own_patches_only() -> None:
@@ -80,13 +92,19 @@ def test_patches_that_no_window_holds_are_zero() -> None:
 
 
 @pytest.mark.parametrize(("size", "stride"), [(4, 1), (0, 1), (2, 0)])
-def test_windows_that_do_not_fit_are_an_error_with_their_size_and_the_grid(size: int, stride: int) -> None:
-    with pytest.raises(ValueError, match=rf"windows of {size} × {size} patches every {stride} .* a grid of 3 × 5"):
+def test_windows_that_do_not_fit_are_an_error_with_their_size_and_the_grid(
+    size: int, stride: int
+) -> None:
+    with pytest.raises(
+        ValueError, match=rf"windows of {size} × {size} patches every {stride} .* a grid of 3 × 5"
+    ):
         window_indices((3, 5), size, stride)
 
 
 @given(st.lists(st.floats(1e-3, 1), min_size=2, max_size=5))
-def test_a_harmonic_mean_lies_between_its_smallest_value_and_the_plain_mean(values: list[float]) -> None:
+def test_a_harmonic_mean_lies_between_its_smallest_value_and_the_plain_mean(
+    values: list[float],
+) -> None:
     mean = float(harmonic_mean(torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)))
     assert min(values) * (1 - 1e-9) <= mean <= sum(values) / len(values) * (1 + 1e-9)
 
@@ -115,7 +133,9 @@ def test_what_is_remembered_is_at_no_distance_and_never_below_it() -> None:
     assert distance.max() < 1e-6
 
 
-def test_association_lies_between_the_same_and_the_opposite_direction_whatever_the_lengths() -> None:
+def test_association_lies_between_the_same_and_the_opposite_direction_whatever_the_lengths() -> (
+    None
+):
     v = random(1, 8)
     torch.testing.assert_close(association(torch.cat([3 * v, -v]), 7 * v), torch.tensor([0.0, 1.0]))
 

@@ -10,12 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zsad.functional.regions import MaskFusion, area, dilated, iou, means_inside, suppress, to_corners
+from zsad.functional.regions import (
+    MaskFusion,
+    area,
+    dilated,
+    iou,
+    means_inside,
+    suppress,
+    to_corners,
+)
 
 
 def boxes_of(seed: int, n: int) -> Tensor:
     first = torch.rand(n, 2, generator=torch.Generator().manual_seed(seed)) * 10
-    return torch.cat([first, first + torch.rand(n, 2, generator=torch.Generator().manual_seed(seed + 1)) * 6], dim=1)
+    return torch.cat(
+        [first, first + torch.rand(n, 2, generator=torch.Generator().manual_seed(seed + 1)) * 6],
+        dim=1,
+    )
 
 
 def masks_of(seed: int, m: int, size: tuple[int, int]) -> Tensor:
@@ -58,10 +69,14 @@ def test_boxes_without_an_area_have_nothing_in_common() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 25), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9, 1.0]))
-def test_suppression_equals_a_slow_loop_equal_scores_included(seed: int, n: int, threshold: float) -> None:
+def test_suppression_equals_a_slow_loop_equal_scores_included(
+    seed: int, n: int, threshold: float
+) -> None:
     boxes = boxes_of(seed, n).double()
     scores = torch.randint(0, 5, (n,), generator=torch.Generator().manual_seed(seed)).double() / 5
-    assert suppress(boxes, scores, threshold).tolist() == slow_suppress(boxes.tolist(), scores.tolist(), threshold)
+    assert suppress(boxes, scores, threshold).tolist() == slow_suppress(
+        boxes.tolist(), scores.tolist(), threshold
+    )
 
 
 def test_a_box_goes_above_the_threshold_not_at_it() -> None:
@@ -78,7 +93,10 @@ def test_boxes_grow_about_their_centres_each_by_its_factor() -> None:
 
 @given(st.integers(0, 1000), st.integers(0, 6))
 def test_means_are_those_of_the_pixels_inside_and_0_of_an_empty_mask(seed: int, m: int) -> None:
-    masks, values = masks_of(seed, m, (5, 7)), torch.rand(5, 7, generator=torch.Generator().manual_seed(seed))
+    masks, values = (
+        masks_of(seed, m, (5, 7)),
+        torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)),
+    )
     expected = [values[mask].double().mean().item() if mask.any() else 0.0 for mask in masks]
     assert means_inside(values, masks).tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -89,8 +107,13 @@ def test_what_is_not_a_number_outside_a_mask_does_not_reach_its_mean() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 9), st.integers(1, 9))
-def test_fusion_equals_all_masks_at_once_however_they_are_divided(seed: int, m: int, chunk: int) -> None:
-    masks, weights = masks_of(seed, m, (6, 5)), torch.rand(m, generator=torch.Generator().manual_seed(seed)).double()
+def test_fusion_equals_all_masks_at_once_however_they_are_divided(
+    seed: int, m: int, chunk: int
+) -> None:
+    masks, weights = (
+        masks_of(seed, m, (6, 5)),
+        torch.rand(m, generator=torch.Generator().manual_seed(seed)).double(),
+    )
     at_once, in_parts = MaskFusion((6, 5)), MaskFusion((6, 5))
     at_once.add(masks, weights)
     for start in range(0, m, chunk):
@@ -111,7 +134,12 @@ def test_one_mask_has_half_its_weight_in_the_code_and_all_of_it_in_the_paper() -
     fusion = MaskFusion((1, 2))
     fusion.add(torch.tensor([[[True, False]]]), torch.tensor([0.75]))
     assert fusion.code().tolist() == [[0.375, 0.0]]
-    assert fusion.paper().tolist() == fusion.total().tolist() == fusion.peak().tolist() == [[0.75, 0.0]]
+    assert (
+        fusion.paper().tolist()
+        == fusion.total().tolist()
+        == fusion.peak().tolist()
+        == [[0.75, 0.0]]
+    )
 
 
 def test_a_result_does_not_change_when_more_masks_come() -> None:

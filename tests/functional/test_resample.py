@@ -13,7 +13,9 @@ from zsad.functional.resample import gaussian_smooth, upsample
 
 @pytest.mark.parametrize("shape", [(1, 7, 40), (3, 25, 25), (2, 1, 9)])
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 4.0, 8.0])
-def test_smoothing_equals_scipy_even_where_the_kernel_is_wider_than_the_map(shape: tuple, sigma: float) -> None:
+def test_smoothing_equals_scipy_even_where_the_kernel_is_wider_than_the_map(
+    shape: tuple, sigma: float
+) -> None:
     maps = np.random.default_rng(0).random(shape).astype(np.float32)
     expected = np.stack([gaussian_filter(one, sigma=sigma) for one in maps])
     ours = gaussian_smooth(torch.from_numpy(maps), sigma)
@@ -39,7 +41,9 @@ def test_upsampling_keeps_a_ramp_a_ramp() -> None:
     torch.testing.assert_close(big[0, :, 1:-1].diff(), torch.full((8, 5), 0.5))
 
 
-def test_a_large_map_is_smoothed_in_strips_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_map_is_smoothed_in_strips_that_do_not_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     maps = torch.rand(2, 203, 31, generator=torch.Generator().manual_seed(0))
     whole = gaussian_smooth(maps, 2.0)
     monkeypatch.setattr(resample, "_STRIP_PX", 1)  # strips of 32 rows, the least for this sigma

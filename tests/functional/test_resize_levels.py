@@ -32,10 +32,14 @@ def test_it_is_pillows_pass_along_the_rows_and_then_along_the_columns(
     old: tuple[int, int], new: tuple[int, int], seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    picture = random.choice([0, 255, 17, 200], (*old, 3)).astype(np.uint8)  # overshoots at 0 and 255
+    picture = random.choice([0, 255, 17, 200], (*old, 3)).astype(
+        np.uint8
+    )  # overshoots at 0 and 255
     # One pass a call: of two passes at once, Pillow 13 takes the cheaper one first.
     theirs = resized(resized(Image.fromarray(picture), new[1], old[0]), new[1], new[0])
-    np.testing.assert_array_equal(as_picture(resize_levels(as_levels(picture), new)), np.asarray(theirs))
+    np.testing.assert_array_equal(
+        as_picture(resize_levels(as_levels(picture), new)), np.asarray(theirs)
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), [(672, 336), (1036, 518), (384, 192), (100, 56)])

@@ -12,7 +12,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from zsad.functional.rle import area, decode, encode
 from zsad.types import RunLengths
 
-MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=st.booleans())
+MASKS = arrays(
+    bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=st.booleans()
+)
 
 
 def slow_counts(mask: np.ndarray) -> list[int]:

@@ -16,7 +16,9 @@ def features_of(seed: int, size: int, *, positive: bool = False) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     draw = torch.rand if positive else torch.randn
     sides = (size, size // 2, size // 4)
-    return join_stages([draw(2 + i, side, side, generator=generator) for i, side in enumerate(sides)])
+    return join_stages(
+        [draw(2 + i, side, side, generator=generator) for i, side in enumerate(sides)]
+    )
 
 
 def slow_between(features: Tensor, masks: Tensor) -> Tensor:
@@ -42,7 +44,9 @@ def test_stages_are_joined_by_nearest_neighbour_to_unit_vectors() -> None:
 
 @pytest.mark.parametrize("n_top", [1, 5, 400])
 @pytest.mark.parametrize("at_once", [1, 100, 1 << 20])
-def test_the_mean_is_over_the_farthest_places(n_top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mean_is_over_the_farthest_places(
+    n_top: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saliency, "_AT_ONCE", at_once)
     features = features_of(0, 8)
     vectors = features.flatten(1).T
@@ -52,12 +56,23 @@ def test_the_mean_is_over_the_farthest_places(n_top: int, at_once: int, monkeypa
 
 
 def test_an_image_of_one_colour_has_no_salient_place() -> None:
-    torch.testing.assert_close(farthest_mean(join_stages([torch.ones(3, 4, 4)]), 5), torch.zeros(4, 4))
+    torch.testing.assert_close(
+        farthest_mean(join_stages([torch.ones(3, 4, 4)]), 5), torch.zeros(4, 4)
+    )
 
 
-@given(st.integers(0, 200), st.integers(2, 5), st.sampled_from([0.1, 0.4, 0.8]), st.sampled_from([7, 40, 1 << 20]))
-def test_objects_are_compared_as_place_by_place(seed: int, m: int, density: float, at_once: int) -> None:
-    masks = torch.rand(m, 8, 8, generator=torch.Generator().manual_seed(seed)) < density  # they overlap
+@given(
+    st.integers(0, 200),
+    st.integers(2, 5),
+    st.sampled_from([0.1, 0.4, 0.8]),
+    st.sampled_from([7, 40, 1 << 20]),
+)
+def test_objects_are_compared_as_place_by_place(
+    seed: int, m: int, density: float, at_once: int
+) -> None:
+    masks = (
+        torch.rand(m, 8, 8, generator=torch.Generator().manual_seed(seed)) < density
+    )  # they overlap
     masks[:, 0, 0] = False
     masks[torch.arange(m), 0, torch.arange(m) + 1] = True  # none is empty
     features = features_of(seed, 8, positive=seed % 2 == 0)
@@ -98,7 +113,11 @@ def test_the_odd_one_out_is_where_the_map_is_highest() -> None:
 
 def test_masks_come_to_the_grid_and_those_that_vanish_are_passed_over() -> None:
     large = torch.zeros(3, 80, 40, dtype=torch.bool)
-    large[0, :40], large[1, 40:], large[2, 1, 1] = True, True, True  # the last misses every eighth pixel
+    large[0, :40], large[1, 40:], large[2, 1, 1] = (
+        True,
+        True,
+        True,
+    )  # the last misses every eighth pixel
     small = on_grid(large, (8, 8))
     assert small.shape == (2, 8, 8)
     assert small[0, :4].all()
@@ -111,5 +130,7 @@ def test_masks_come_to_the_grid_and_those_that_vanish_are_passed_over() -> None:
 def test_fewer_than_two_objects_cannot_be_compared(left: int) -> None:
     masks = torch.zeros(3, 8, 8, dtype=torch.bool)
     masks[:left, 2:4] = True
-    with pytest.raises(ValueError, match=rf"^{left} objects on a grid of \(8, 8\): two or more can be compared"):
+    with pytest.raises(
+        ValueError, match=rf"^{left} objects on a grid of \(8, 8\): two or more can be compared"
+    ):
         between_objects(features_of(0, 8), masks)

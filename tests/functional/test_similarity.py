@@ -15,12 +15,16 @@ def test_margin_and_sigmoid_equal_the_softmax_over_the_two_texts() -> None:
 def test_cosines_ignore_length() -> None:
     features, text = torch.randn(5, 8), torch.randn(2, 8)
     torch.testing.assert_close(
-        similarity.cosine_logits(3 * features, 7 * text, 0.07), similarity.cosine_logits(features, text, 0.07)
+        similarity.cosine_logits(3 * features, 7 * text, 0.07),
+        similarity.cosine_logits(features, text, 0.07),
     )
 
 
 def test_half_precision_features_are_compared_in_float32() -> None:
-    assert similarity.cosine_logits(torch.randn(5, 8).half(), torch.randn(2, 8).half(), 0.07).dtype == torch.float32
+    assert (
+        similarity.cosine_logits(torch.randn(5, 8).half(), torch.randn(2, 8).half(), 0.07).dtype
+        == torch.float32
+    )
 
 
 def test_the_margin_keeps_ranks_where_the_probability_saturates() -> None:
@@ -31,7 +35,9 @@ def test_the_margin_keeps_ranks_where_the_probability_saturates() -> None:
 
 def test_patches_are_laid_out_row_by_row_without_the_class_token() -> None:
     text = torch.eye(2)
-    tokens = torch.tensor([[[9.0, 9.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]])
+    tokens = torch.tensor(
+        [[[9.0, 9.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]]
+    )
     grid = similarity.anomaly_probability(tokens, text, (2, 3), 0.07)
     assert (grid > 0.5).nonzero().tolist() == [[0, 0, 1]]
 
@@ -46,5 +52,7 @@ def test_each_image_can_have_texts_of_its_own() -> None:
     text = torch.randn(3, 2, 8)
     for features in (torch.randn(3, 8), torch.randn(3, 5, 8), torch.randn(3, 4, 5, 8)):
         logits = similarity.cosine_logits(features, text, 0.07)
-        one_by_one = [similarity.cosine_logits(f, t, 0.07) for f, t in zip(features, text, strict=True)]
+        one_by_one = [
+            similarity.cosine_logits(f, t, 0.07) for f, t in zip(features, text, strict=True)
+        ]
         torch.testing.assert_close(logits, torch.stack(one_by_one))

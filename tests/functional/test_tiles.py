@@ -24,7 +24,9 @@ from zsad.types import Box
 
 SIDES = st.integers(1, 24)
 SHARES = st.floats(0, 0.9)
-PATIENT = settings(deadline=None, max_examples=50)  # the time of an example says nothing on a busy machine
+PATIENT = settings(
+    deadline=None, max_examples=50
+)  # the time of an example says nothing on a busy machine
 
 
 @st.composite
@@ -40,7 +42,9 @@ def test_stitching_undoes_cutting_whatever_the_size(tiling: tuple, blended: bool
     size, boxes = tiling
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     window = blending_window((boxes[0].height, boxes[0].width)) if blended else None
-    torch.testing.assert_close(stitch(cut(image, boxes), boxes, size, window), image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        stitch(cut(image, boxes), boxes, size, window), image, atol=1e-5, rtol=0
+    )
 
 
 @PATIENT
@@ -51,7 +55,9 @@ def test_a_constant_map_and_a_ramp_survive(tiling: tuple) -> None:
     ramp = (torch.arange(size[0])[:, None] / size[0] + torch.arange(size[1]) / size[1])[None, None]
     window = blending_window((boxes[0].height, boxes[0].width))
     for whole in (constant, ramp):
-        torch.testing.assert_close(stitch(cut(whole, boxes), boxes, size, window), whole, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            stitch(cut(whole, boxes), boxes, size, window), whole, atol=1e-5, rtol=0
+        )
 
 
 @PATIENT
@@ -106,12 +112,16 @@ def test_impossible_tilings_are_refused_with_what_was_got(
 def test_quadrants_lie_in_the_corners_and_need_a_fitting_canvas() -> None:
     assert [(box.top, box.left) for box in quadrants(10, 7)] == [(0, 0), (0, 3), (3, 0), (3, 3)]
     for canvas in (6, 15):
-        with pytest.raises(ValueError, match=rf"tiles of 7 on a canvas of {canvas}: .* from 7 to 14"):
+        with pytest.raises(
+            ValueError, match=rf"tiles of 7 on a canvas of {canvas}: .* from 7 to 14"
+        ):
             quadrants(canvas, 7)
 
 
 def test_a_bare_pixel_is_named() -> None:
-    with pytest.raises(ValueError, match=r"1 tiles leave pixel \(0, 3\) \(row, column\) of \(4, 5\) uncovered"):
+    with pytest.raises(
+        ValueError, match=r"1 tiles leave pixel \(0, 3\) \(row, column\) of \(4, 5\) uncovered"
+    ):
         stitch(torch.ones(1, 1, 1, 4, 3), [Box(0, 0, 4, 3)], (4, 5))
 
 
@@ -145,7 +155,9 @@ def test_no_other_grid_of_the_budget_has_a_larger_effective_area(
     height: int, width: int, budget: int, shared: int
 ) -> None:
     def effective(columns: int, rows: int) -> float:
-        scale = min((shared + columns * (100 - shared)) / width, (shared + rows * (100 - shared)) / height)
+        scale = min(
+            (shared + columns * (100 - shared)) / width, (shared + rows * (100 - shared)) / height
+        )
         return min(width * scale, width) * min(height * scale, height)
 
     size, tile, parts = (height, width), (100, 100), (shared, shared)
@@ -154,7 +166,9 @@ def test_no_other_grid_of_the_budget_has_a_larger_effective_area(
     areas = [effective(c, r) for c, r in product(range(1, budget + 1), repeat=2) if c * r <= budget]
     assert effective(*best) == pytest.approx(max(areas))
     scale = min(grid_scale(size, tile, best, parts), 1)
-    boxes = tile_boxes((max(int(height * scale), 1), max(int(width * scale), 1)), tile, shared / 100)
+    boxes = tile_boxes(
+        (max(int(height * scale), 1), max(int(width * scale), 1)), tile, shared / 100
+    )
     assert len(boxes) <= budget
 
 

@@ -35,7 +35,9 @@ def test_nothing_but_the_prompts_learns(method: AnomalyCLIP, random_batch: Batch
     assert learned == {"prompts.normal", "prompts.anomalous", "prompts.deep"}
 
 
-def test_training_keeps_no_activations_of_the_frozen_image_tower(method: AnomalyCLIP, random_batch: Batch) -> None:
+def test_training_keeps_no_activations_of_the_frozen_image_tower(
+    method: AnomalyCLIP, random_batch: Batch
+) -> None:
     method.train()
     kept: list[torch.Size] = []
 
@@ -55,7 +57,9 @@ def test_text_features_are_computed_once_and_again_only_after_the_prompts_change
 ) -> None:
     calls = []
     encode = method.backbone.encode_prompts
-    monkeypatch.setattr(method.backbone, "encode_prompts", lambda *a, **k: calls.append(1) or encode(*a, **k))
+    monkeypatch.setattr(
+        method.backbone, "encode_prompts", lambda *a, **k: calls.append(1) or encode(*a, **k)
+    )
     image = torch.rand(1, 3, 56, 56)
     for _ in range(3):
         before = method(image, ["x"]).score
@@ -83,7 +87,9 @@ def test_the_map_can_speak_in_the_image_score(tiny_backbone: CLIP) -> None:
     predictions = {}
     for choice in ("global", "map", "both"):
         torch.manual_seed(0)
-        predictions[choice] = AnomalyCLIP(tiny_backbone, prompts=PROMPTS, image_score=choice)(image, ["x"] * 2)
+        predictions[choice] = AnomalyCLIP(tiny_backbone, prompts=PROMPTS, image_score=choice)(
+            image, ["x"] * 2
+        )
     peak = predictions["map"].map.amax(dim=(1, 2)).double()
     torch.testing.assert_close(predictions["map"].probability, peak, atol=1e-6, rtol=0)
     mean = (predictions["global"].probability + peak) / 2
@@ -92,7 +98,9 @@ def test_the_map_can_speak_in_the_image_score(tiny_backbone: CLIP) -> None:
         AnomalyCLIP(tiny_backbone, prompts=PROMPTS, image_score="top")
 
 
-def test_images_of_unknown_mask_take_part_in_the_image_loss_only(method: AnomalyCLIP, random_batch: Batch) -> None:
+def test_images_of_unknown_mask_take_part_in_the_image_loss_only(
+    method: AnomalyCLIP, random_batch: Batch
+) -> None:
     some_known = dataclasses.replace(random_batch, has_mask=torch.tensor([True, False]))
     other_mask = random_batch.mask.clone()
     other_mask[1] = ~other_mask[1]
@@ -110,7 +118,9 @@ def test_deeper_prompts_than_the_text_tower_is_a_clear_error(tiny_backbone: CLIP
 
 
 def test_deep_tokens_cannot_exceed_the_context_they_replace() -> None:
-    with pytest.raises(ValueError, match="deep_tokens=13 would overwrite more than the context_tokens=12"):
+    with pytest.raises(
+        ValueError, match="deep_tokens=13 would overwrite more than the context_tokens=12"
+    ):
         ObjectAgnosticPrompts(64, deep_tokens=13)
 
 
@@ -128,7 +138,9 @@ def test_under_autocast_the_tower_is_in_bfloat16_but_maps_scores_and_losses_are_
         terms = method.loss(random_batch)
     full = method(random_batch.image, ["x"] * 2)
     assert half.map.dtype == half.score.dtype == torch.float32
-    assert half.map.unique().numel() > 0.9 * full.map.unique().numel()  # bfloat16 would leave a few hundred values
+    assert (
+        half.map.unique().numel() > 0.9 * full.map.unique().numel()
+    )  # bfloat16 would leave a few hundred values
     torch.testing.assert_close(half.map, full.map, atol=0.1, rtol=0)
     assert all(term.dtype == torch.float32 for term in terms.values())
     # Text features of one precision are not used in the other.
@@ -150,6 +162,8 @@ def test_with_tiling_the_tiles_take_part_in_the_loss_and_only_the_prompts_learn(
         losses.append(terms["focal"].detach())
         method.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        learned = {name for name, parameter in method.named_parameters() if parameter.grad is not None}
+        learned = {
+            name for name, parameter in method.named_parameters() if parameter.grad is not None
+        }
         assert learned == {"prompts.normal", "prompts.anomalous", "prompts.deep"}
     assert losses[0] != losses[1]

@@ -11,17 +11,29 @@ from hypothesis import strategies as st
 
 from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.functional.regions import iou
-from zsad.methods.box_filter import Found, check_range, find, join, readable, require_verb, without_duplicates
+from zsad.methods.box_filter import (
+    Found,
+    check_range,
+    find,
+    join,
+    readable,
+    require_verb,
+    without_duplicates,
+)
 
 WORDS = ["[CLS]", "crack", "on", "nut", ".", "[SEP]"]
-SHARES = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.9])  # few, so that many lie exactly on a threshold
+SHARES = st.sampled_from(
+    [0.0, 0.1, 0.2, 0.3, 0.5, 0.9]
+)  # few, so that many lie exactly on a threshold
 
 
 def say(scores: list[list[float]], boxes: list[list[float]], floor: float = 0.0) -> Grounding:
     """Return what a detector says whose tokens are ``WORDS``, with two columns of padding."""
     padded = torch.tensor(scores).reshape(len(scores), len(WORDS))
     columns = torch.cat([padded, torch.zeros(len(scores), 2)], dim=1)
-    return Grounding(torch.tensor(boxes).reshape(-1, 4), columns, torch.arange(len(WORDS)), spell, floor)
+    return Grounding(
+        torch.tensor(boxes).reshape(-1, 4), columns, torch.arange(len(WORDS)), spell, floor
+    )
 
 
 def spell(ids: list[int]) -> str:
@@ -46,9 +58,18 @@ def sayings(draw: st.DrawFn) -> Grounding:
 def test_a_slow_reader_of_the_rules_keeps_the_same(
     said: Grounding, box: float, text: float, largest: float, smallest: float, word: str | None
 ) -> None:
-    found = find(said, box_threshold=box, text_threshold=text, max_area=largest, min_area=smallest, filter_word=word)
+    found = find(
+        said,
+        box_threshold=box,
+        text_threshold=text,
+        max_area=largest,
+        min_area=smallest,
+        filter_word=word,
+    )
     single = torch.float32  # the precision of the scores
-    box, text, largest, smallest = (float(torch.tensor(one, dtype=single)) for one in (box, text, largest, smallest))
+    box, text, largest, smallest = (
+        float(torch.tensor(one, dtype=single)) for one in (box, text, largest, smallest)
+    )
     kept = []
     for i, row in enumerate(said.token_scores.tolist()):
         area = float(said.boxes[i, 2] * said.boxes[i, 3])
@@ -62,7 +83,9 @@ def test_a_slow_reader_of_the_rules_keeps_the_same(
 
 def test_what_lies_on_a_threshold_is_dropped() -> None:
     said = say([[0, 0.5, 0, 0, 0, 0]], [[0.5, 0.5, 0.5, 0.5]])
-    assert len(find(said, box_threshold=0.49, text_threshold=0.1, max_area=0.26, min_area=0.24)) == 1
+    assert (
+        len(find(said, box_threshold=0.49, text_threshold=0.1, max_area=0.26, min_area=0.24)) == 1
+    )
     assert not len(find(said, box_threshold=0.5, text_threshold=0.1))
     assert not len(find(said, box_threshold=0.1, text_threshold=0.1, max_area=0.25))
     assert not len(find(said, box_threshold=0.1, text_threshold=0.1, min_area=0.25))
@@ -70,7 +93,9 @@ def test_what_lies_on_a_threshold_is_dropped() -> None:
 
 def test_any_token_makes_a_box_certain_but_the_background_word_need_only_be_part_of_one() -> None:
     said = say([[0.9, 0, 0, 0, 0, 0.2], [0, 0, 0, 0.9, 0, 0]], [[0.5, 0.5, 0.5, 0.5]] * 2)
-    assert find(said, box_threshold=0.5, text_threshold=0.1, filter_word="nu").phrases == ("[CLS] [SEP]",)
+    assert find(said, box_threshold=0.5, text_threshold=0.1, filter_word="nu").phrases == (
+        "[CLS] [SEP]",
+    )
 
 
 def test_boxes_that_the_detector_left_out_cannot_be_asked_for() -> None:
@@ -83,7 +108,9 @@ def test_boxes_that_the_detector_left_out_cannot_be_asked_for() -> None:
 def some(count: int, seed: int) -> Found:
     generator = torch.Generator().manual_seed(seed)
     return Found(
-        torch.rand(count, 4, generator=generator), torch.rand(count, generator=generator), tuple(f"{seed}" * count)
+        torch.rand(count, 4, generator=generator),
+        torch.rand(count, generator=generator),
+        tuple(f"{seed}" * count),
     )
 
 
@@ -92,13 +119,17 @@ def test_captions_follow_each_other_and_duplicates_stay() -> None:
     both = join([first, some(0, 3), second, second])
     assert both.phrases == ("1", "1", "1", "2", "2", "2", "2")
     assert torch.equal(both.boxes, torch.cat([first.boxes, second.boxes, second.boxes]))
-    assert torch.equal(both.select(torch.tensor([6, 0])).scores, torch.stack([second.scores[1], first.scores[0]]))
+    assert torch.equal(
+        both.select(torch.tensor([6, 0])).scores, torch.stack([second.scores[1], first.scores[0]])
+    )
     with pytest.raises(ValueError, match="no captions"):
         join([])
 
 
 @given(st.integers(0, 12), st.integers(0, 9), st.sampled_from([0.1, 0.5, 0.9]))
-def test_without_duplicates_no_two_boxes_overlap_and_the_order_stays(count: int, seed: int, threshold: float) -> None:
+def test_without_duplicates_no_two_boxes_overlap_and_the_order_stays(
+    count: int, seed: int, threshold: float
+) -> None:
     found = join([some(count, seed), some(count, seed)])
     left = without_duplicates(found, threshold)
     overlaps = iou(left.corners((1, 1)), left.corners((1, 1))).fill_diagonal_(0)
@@ -121,5 +152,7 @@ def test_phrases_for_people_have_no_marks() -> None:
 
 
 def test_a_backbone_of_another_kind_is_refused_with_one_that_fits() -> None:
-    with pytest.raises(ValueError, match=r"got Linear, expected one that can look: backbone=grounded_sam"):
+    with pytest.raises(
+        ValueError, match=r"got Linear, expected one that can look: backbone=grounded_sam"
+    ):
         require_verb(torch.nn.Linear(1, 1), "look", "backbone=grounded_sam")

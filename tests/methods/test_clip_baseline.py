@@ -38,9 +38,13 @@ def test_the_category_is_looked_at(tiny_backbone: CLIP, image: torch.Tensor) -> 
     assert not torch.equal(method(image, ["nut"] * 2).score, method(image, ["cork"] * 2).score)
 
 
-def test_exchanged_prompts_exchange_normal_and_anomalous(tiny_backbone: CLIP, image: torch.Tensor) -> None:
+def test_exchanged_prompts_exchange_normal_and_anomalous(
+    tiny_backbone: CLIP, image: torch.Tensor
+) -> None:
     exchanged = PromptEnsemble(PROMPTS.anomalous, PROMPTS.normal, PROMPTS.templates)
-    one, other = (CLIPBaseline(tiny_backbone, prompts)(image, ["nut"] * 2) for prompts in (PROMPTS, exchanged))
+    one, other = (
+        CLIPBaseline(tiny_backbone, prompts)(image, ["nut"] * 2) for prompts in (PROMPTS, exchanged)
+    )
     torch.testing.assert_close(one.map, 1 - other.map)
     torch.testing.assert_close(one.score, -other.score)
 
@@ -78,14 +82,18 @@ def test_maps_can_come_from_the_value_path_and_the_score_stays_that_of_plain_cli
     torch.testing.assert_close(valued.score, plain.score)
 
 
-def test_the_map_of_several_blocks_is_the_mean_of_theirs(tiny_backbone: CLIP, image: torch.Tensor) -> None:
+def test_the_map_of_several_blocks_is_the_mean_of_theirs(
+    tiny_backbone: CLIP, image: torch.Tensor
+) -> None:
     def maps(*blocks: int) -> torch.Tensor:
         return CLIPBaseline(tiny_backbone, PROMPTS, feature_blocks=blocks)(image, ["nut"] * 2).map
 
     torch.testing.assert_close(maps(12, 24), (maps(12) + maps(24)) / 2)
 
 
-def test_under_autocast_maps_and_scores_stay_in_float32(tiny_backbone: CLIP, image: torch.Tensor) -> None:
+def test_under_autocast_maps_and_scores_stay_in_float32(
+    tiny_backbone: CLIP, image: torch.Tensor
+) -> None:
     method = CLIPBaseline(tiny_backbone, PROMPTS)
     full = method(image, ["nut"] * 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -111,15 +119,24 @@ def test_the_published_numbers() -> None:
         config = compose.compose("test", [f"model={model}", OUTPUT])
         method = config.model.method
         assert (config.backbone.model_name, config.image_size) == (backbone, size)
-        assert (method.temperature, method.sigma_px, list(method.feature_blocks)) == (0.07, 0.0, [24])
+        assert (method.temperature, method.sigma_px, list(method.feature_blocks)) == (
+            0.07,
+            0.0,
+            [24],
+        )
         assert method.value_attention_from is None
-    assert checkpoint_settings.settings(compose.compose("test", ["model=clip", OUTPUT]))["prompts.normal"] == [
-        "A photo of a normal {}"
-    ]
+    assert checkpoint_settings.settings(compose.compose("test", ["model=clip", OUTPUT]))[
+        "prompts.normal"
+    ] == ["A photo of a normal {}"]
 
 
 def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
-    overrides = ["model=clip_ac", "ensemble@model.method.prompts=winclip", "backbone=pocket", OUTPUT]
+    overrides = [
+        "model=clip_ac",
+        "ensemble@model.method.prompts=winclip",
+        "backbone=pocket",
+        OUTPUT,
+    ]
     prompts = instantiate.build(compose.compose("test", overrides).model.method.prompts)
     assert len(prompts.templates) == 21
     assert prompts.normalize_each is False
@@ -128,5 +145,7 @@ def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_training_names_the_command_that_tests_instead(model: str) -> None:
     config = compose.compose("train", [f"model={model}", "dataset=mtd", OUTPUT])
-    with pytest.raises(ValueError, match=f"nothing to train; run: python test.py model={model} dataset=mtd"):
+    with pytest.raises(
+        ValueError, match=f"nothing to train; run: python test.py model={model} dataset=mtd"
+    ):
         preflight.require_trainable(config)

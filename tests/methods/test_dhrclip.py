@@ -50,16 +50,24 @@ def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
 
 @pytest.mark.parametrize(("whole_px", "calls"), [(None, [10]), (56, [10]), (28, [2, 8])])
 def test_views_of_one_size_are_encoded_at_once(
-    method: DHRCLIP, canvas: torch.Tensor, monkeypatch: pytest.MonkeyPatch, whole_px: int | None, calls: list[int]
+    method: DHRCLIP,
+    canvas: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    whole_px: int | None,
+    calls: list[int],
 ) -> None:
     method.whole_px, seen = whole_px, []
     encode = method.backbone.encode_image
-    monkeypatch.setattr(method.backbone, "encode_image", lambda x, **k: seen.append(len(x)) or encode(x, **k))
+    monkeypatch.setattr(
+        method.backbone, "encode_image", lambda x, **k: seen.append(len(x)) or encode(x, **k)
+    )
     method(canvas, ["x"] * 2)
     assert seen == calls
 
 
-def test_views_encoded_at_once_are_those_encoded_one_by_one(method: DHRCLIP, canvas: torch.Tensor) -> None:
+def test_views_encoded_at_once_are_those_encoded_one_by_one(
+    method: DHRCLIP, canvas: torch.Tensor
+) -> None:
     whole, tiles = method.encode_views(canvas)
     whole_views, tile_views = method.views(canvas)
     torch.testing.assert_close(whole.image, method.encode_image(whole_views).image)
@@ -75,7 +83,9 @@ def test_a_batch_is_scored_image_by_image(method: DHRCLIP, canvas: torch.Tensor)
         torch.testing.assert_close(alone.score[0], together.score[index], atol=1e-4, rtol=0)
 
 
-def test_maps_are_probabilities_at_the_size_of_the_canvas(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
+def test_maps_are_probabilities_at_the_size_of_the_canvas(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
     for blocks in [(24,), (6, 24)]:
         prediction = build_method(tiny_backbone, feature_blocks=blocks)(canvas, ["x"] * 2)
         assert prediction.map.shape == (2, 112, 112)
@@ -83,7 +93,9 @@ def test_maps_are_probabilities_at_the_size_of_the_canvas(tiny_backbone: CLIP, c
         assert prediction.map.max() <= 1
 
 
-def test_a_tile_is_what_the_method_sees_of_it_as_a_whole(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
+def test_a_tile_is_what_the_method_sees_of_it_as_a_whole(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
     torch.manual_seed(0)
     plain = AnomalyCLIP(tiny_backbone, prompts=PROMPTS, sigma_px=0.0)
     tiles_alone = build_method(tiny_backbone, whole_weight=0.0, sigma_px=0.0)(canvas, ["x"] * 2)
@@ -96,14 +108,24 @@ def test_a_tile_is_what_the_method_sees_of_it_as_a_whole(tiny_backbone: CLIP, ca
     torch.testing.assert_close(tiles_alone.score, mean, atol=1e-4, rtol=0)
 
 
-def test_three_quarters_are_the_whole_view_and_one_the_tiles(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
-    parts = [build_method(tiny_backbone, whole_weight=weight)(canvas, ["x"] * 2) for weight in (1.0, 0.0)]
+def test_three_quarters_are_the_whole_view_and_one_the_tiles(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
+    parts = [
+        build_method(tiny_backbone, whole_weight=weight)(canvas, ["x"] * 2) for weight in (1.0, 0.0)
+    ]
     mixed = build_method(tiny_backbone)(canvas, ["x"] * 2)
-    torch.testing.assert_close(mixed.map, 0.75 * parts[0].map + 0.25 * parts[1].map, atol=1e-5, rtol=0)
-    torch.testing.assert_close(mixed.score, 0.75 * parts[0].score + 0.25 * parts[1].score, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        mixed.map, 0.75 * parts[0].map + 0.25 * parts[1].map, atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        mixed.score, 0.75 * parts[0].score + 0.25 * parts[1].score, atol=1e-4, rtol=0
+    )
 
 
-def test_what_was_seen_before_at_other_sizes_does_not_matter(method: DHRCLIP, canvas: torch.Tensor) -> None:
+def test_what_was_seen_before_at_other_sizes_does_not_matter(
+    method: DHRCLIP, canvas: torch.Tensor
+) -> None:
     before = method(canvas, ["x"] * 2)
     method.whole_px = 84
     method(canvas, ["x"] * 2)
@@ -117,28 +139,43 @@ def test_overlapping_tiles_leave_no_black_border_and_no_shift(tiny_backbone: CLI
     method = build_method(tiny_backbone, tile_px=70)
     canvas = torch.arange(112.0).expand(1, 3, 112, 112) / 255
     _, tiles = method.views(canvas)
-    assert (tiles > 0).any(dim=-2).sum(dim=-1).min() == 69  # but for the first column, which is 0 itself
+    assert (tiles > 0).any(dim=-2).sum(
+        dim=-1
+    ).min() == 69  # but for the first column, which is 0 itself
     assert torch.equal(tiles[1, 0, 0, 0], torch.arange(42.0, 112.0) / 255)
     assert method(canvas, ["x"]).map.shape == (1, 112, 112)
 
 
-def test_tile_tokens_at_their_full_length_outweigh_the_whole_view(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
-    right, raw = (build_method(tiny_backbone, raw_tile_tokens=raw)(canvas, ["x"] * 2) for raw in (False, True))
+def test_tile_tokens_at_their_full_length_outweigh_the_whole_view(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
+    right, raw = (
+        build_method(tiny_backbone, raw_tile_tokens=raw)(canvas, ["x"] * 2) for raw in (False, True)
+    )
     of_whole = build_method(tiny_backbone, whole_weight=1.0)(canvas, ["x"] * 2).score
     length = build_method(tiny_backbone).encode_views(canvas)[1].image.norm(dim=-1).min()
-    assert ((raw.score - 0.75 * of_whole).abs() > 0.9 * length * (right.score - 0.75 * of_whole).abs()).all()
+    assert (
+        (raw.score - 0.75 * of_whole).abs() > 0.9 * length * (right.score - 0.75 * of_whole).abs()
+    ).all()
     assert torch.equal(raw.map, right.map)
 
 
-def test_per_image_minmax_takes_every_map_from_0_to_1(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
-    plain, stretched = (build_method(tiny_backbone, per_image_minmax=on)(canvas, ["x"] * 2).map for on in (False, True))
+def test_per_image_minmax_takes_every_map_from_0_to_1(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
+    plain, stretched = (
+        build_method(tiny_backbone, per_image_minmax=on)(canvas, ["x"] * 2).map
+        for on in (False, True)
+    )
     assert torch.equal(stretched.amin(dim=(1, 2)), torch.zeros(2))
     torch.testing.assert_close(stretched.amax(dim=(1, 2)), torch.ones(2))
     for one, other in zip(plain, stretched, strict=True):
         torch.testing.assert_close(other * (one.max() - one.min()) + one.min(), one)
 
 
-def test_nothing_but_the_prompts_learns_and_there_is_no_image_term(method: DHRCLIP, batch: Batch) -> None:
+def test_nothing_but_the_prompts_learns_and_there_is_no_image_term(
+    method: DHRCLIP, batch: Batch
+) -> None:
     terms = method.loss(batch)
     assert set(terms) == {"focal", "dice_anomalous", "dice_normal"}
     total(terms).backward()
@@ -149,7 +186,10 @@ def test_nothing_but_the_prompts_learns_and_there_is_no_image_term(method: DHRCL
 
 
 def test_the_loss_adds_up_over_blocks(tiny_backbone: CLIP, batch: Batch) -> None:
-    one, four = (total(build_method(tiny_backbone, feature_blocks=(24,) * count).loss(batch)) for count in (1, 4))
+    one, four = (
+        total(build_method(tiny_backbone, feature_blocks=(24,) * count).loss(batch))
+        for count in (1, 4)
+    )
     torch.testing.assert_close(four, 4 * one)
 
 
@@ -166,7 +206,11 @@ def test_images_of_unknown_mask_take_no_part(method: DHRCLIP, batch: Batch) -> N
 def test_dice_by_row_changes_a_batch_of_one_and_no_other(tiny_backbone: CLIP, batch: Batch) -> None:
     by_image, by_row = build_method(tiny_backbone), build_method(tiny_backbone, dice_by_row=True)
     assert torch.equal(total(by_image.loss(batch)), total(by_row.loss(batch)))
-    rows = {field.name: getattr(batch, field.name)[1:] for field in dataclasses.fields(batch) if field.name != "seen"}
+    rows = {
+        field.name: getattr(batch, field.name)[1:]
+        for field in dataclasses.fields(batch)
+        if field.name != "seen"
+    }
     second = Batch(**rows)
     image, row = by_image.loss(second), by_row.loss(second)
     torch.testing.assert_close(image["focal"], row["focal"])
@@ -177,20 +221,29 @@ def test_dice_by_row_changes_a_batch_of_one_and_no_other(tiny_backbone: CLIP, ba
     ("size", "message"),
     [
         ((112, 84), r"cuts a square, got an image of 112 × 84 px: set image_size=672"),
-        ((100, 100), r"canvas of 100 px has views of 50 and 50 px.*patches of 14 px: set image_size=112"),
+        (
+            (100, 100),
+            r"canvas of 100 px has views of 50 and 50 px.*patches of 14 px: set image_size=112",
+        ),
     ],
 )
-def test_a_canvas_that_cannot_be_cut_says_what_to_set(method: DHRCLIP, size: tuple[int, int], message: str) -> None:
+def test_a_canvas_that_cannot_be_cut_says_what_to_set(
+    method: DHRCLIP, size: tuple[int, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         method(torch.rand(1, 3, *size), ["x"])
 
 
-def test_tiles_that_do_not_cover_the_canvas_are_an_error(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
+def test_tiles_that_do_not_cover_the_canvas_are_an_error(
+    tiny_backbone: CLIP, canvas: torch.Tensor
+) -> None:
     with pytest.raises(ValueError, match="tiles of 42 on a canvas of 112"):
         build_method(tiny_backbone, tile_px=42)(canvas, ["x"] * 2)
 
 
-def test_under_autocast_maps_scores_and_losses_stay_in_float32(method: DHRCLIP, batch: Batch) -> None:
+def test_under_autocast_maps_scores_and_losses_stay_in_float32(
+    method: DHRCLIP, batch: Batch
+) -> None:
     full = method(batch.image, ["x"] * 2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half, terms = method(batch.image, ["x"] * 2), method.loss(batch)
@@ -212,16 +265,32 @@ def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_aga
         for parameter in method.prompts.parameters():
             parameter.zero_()
     learned.load_learned(method, learned.read_learned(path), str(path))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in learned.learned_tensors(method).items())
+    assert all(
+        torch.equal(tensor, before[name])
+        for name, tensor in learned.learned_tensors(method).items()
+    )
 
 
 def test_the_published_numbers_of_dhrclip() -> None:
     config = compose.compose("train", ["model=dhrclip", "paths.output_dir=/nowhere"])
     method = config.model.method
-    assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (111, 15, 8, 672)
-    assert (list(method.feature_blocks), method.value_attention_from, method.whole_weight) == ([24], 6, 0.75)
+    assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (
+        111,
+        15,
+        8,
+        672,
+    )
+    assert (list(method.feature_blocks), method.value_attention_from, method.whole_weight) == (
+        [24],
+        6,
+        0.75,
+    )
     assert (method.temperature, method.sigma_px, method.norm_image) == (0.07, 8.0, False)
-    assert (method.prompts.context_tokens, method.prompts.deep_tokens, method.prompts.deep_blocks) == (12, 4, 9)
+    assert (
+        method.prompts.context_tokens,
+        method.prompts.deep_tokens,
+        method.prompts.deep_blocks,
+    ) == (12, 4, 9)
     assert (config.model.optimizer.lr, list(config.model.optimizer.betas)) == (1e-3, [0.5, 0.999])
     assert config.dataset.image_size == 672
 
@@ -239,7 +308,11 @@ def test_the_published_numbers_of_dhrclip() -> None:
     ],
 )
 def test_the_canvas_suits_the_backbone(model: str, backbone: str, canvas: int) -> None:
-    config = compose.compose("test", [f"model={model}", f"backbone={backbone}", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", [f"model={model}", f"backbone={backbone}", "paths.output_dir=/nowhere"]
+    )
     assert config.image_size == config.dataset.image_size == canvas
-    chosen = compose.compose("test", [f"model={model}", "image_size=448", "paths.output_dir=/nowhere"])
+    chosen = compose.compose(
+        "test", [f"model={model}", "image_size=448", "paths.output_dir=/nowhere"]
+    )
     assert chosen.dataset.image_size == 448

@@ -25,7 +25,9 @@ from zsad.types import Detections
 
 TABLE = WordTable(["flaw"], {"nut": ["scratch", "dent"], "leather": ["fold"]}, always=False)
 VARIANTS = ["dot", "dot_base", "dot_no_filter", "dot_no_llm", "dot_published", "dot_single_image"]
-Said = dict[str, list[tuple[tuple[float, float, float, float], float]]]  # a word → boxes (cx, cy, w, h) and scores
+Said = dict[
+    str, list[tuple[tuple[float, float, float, float], float]]
+]  # a word → boxes (cx, cy, w, h) and scores
 
 
 class FakeLook:
@@ -47,7 +49,9 @@ class FakeLook:
     def _grounding(self, caption: str) -> Grounding:
         tokens = caption.replace(",", " ,").replace(".", " .").split()
         known = {word: tokens.index(word) for word in self.said if word in tokens}
-        rows = [(box, score, column) for word, column in known.items() for box, score in self.said[word]]
+        rows = [
+            (box, score, column) for word, column in known.items() for box, score in self.said[word]
+        ]
         scores = torch.zeros(len(rows) + 1, len(tokens))
         for row, (_, score, column) in enumerate(rows):
             scores[row, column] = score
@@ -86,8 +90,14 @@ SMALL, LARGE = (0.25, 0.5, 0.1, 0.1), (0.5, 0.5, 0.8, 0.45)
 def test_only_what_is_smaller_than_a_share_of_the_object_is_a_defect() -> None:
     said: Said = {"nut": [(OBJECT, 0.9)], "scratch": [(SMALL, 0.5)], "dent": [(LARGE, 0.6)]}
     assert detections(method(said, name_object=False)).phrases == ("scratch",)
-    assert detections(method(said, name_object=False, size_threshold=0.95)).phrases == ("dent", "scratch")
-    assert detections(method(said, name_object=False, size_threshold=None)).phrases == ("dent", "scratch")
+    assert detections(method(said, name_object=False, size_threshold=0.95)).phrases == (
+        "dent",
+        "scratch",
+    )
+    assert detections(method(said, name_object=False, size_threshold=None)).phrases == (
+        "dent",
+        "scratch",
+    )
 
 
 def test_an_object_that_is_not_found_is_the_whole_picture() -> None:
@@ -122,7 +132,9 @@ def test_masks_are_joined_as_is_said(fusion: str, inside: float, normalization: 
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=6), st.sampled_from(sorted(FUSIONS)))
-def test_scaling_keeps_the_order_and_stays_within_zero_and_one(values: list[float], fusion: str) -> None:
+def test_scaling_keeps_the_order_and_stays_within_zero_and_one(
+    values: list[float], fusion: str
+) -> None:
     row = torch.tensor([values], dtype=torch.float64) / (1 if fusion == "sum" else 100)
     for normalization in ("none", "image"):
         scaled = method({}, fusion=fusion, normalization=normalization).scaled(row)
@@ -131,9 +143,13 @@ def test_scaling_keeps_the_order_and_stays_within_zero_and_one(values: list[floa
         assert (scaled[0, row[0].argsort()].diff() >= 0).all()
 
 
-def test_stretched_by_itself_every_picture_with_a_box_scores_alike_and_a_constant_map_is_zero() -> None:
+def test_stretched_by_itself_every_picture_with_a_box_scores_alike_and_a_constant_map_is_zero() -> (
+    None
+):
     faint, clear = {"dent": [(SMALL, 0.2)]}, {"dent": [(SMALL, 0.9)]}
-    stretched = method(faint, clear, normalization="image")(torch.stack([picture(0), picture(1)]), ["nut"] * 2)
+    stretched = method(faint, clear, normalization="image")(
+        torch.stack([picture(0), picture(1)]), ["nut"] * 2
+    )
     assert stretched.score[0] == stretched.score[1]
     kept = method(faint, clear)(torch.stack([picture(0), picture(1)]), ["nut"] * 2)
     assert kept.score[0] < kept.score[1]
@@ -195,10 +211,14 @@ def test_the_object_is_the_best_of_the_tags_and_its_words_follow() -> None:
     ],
     ids=["half a tag", "several", "words of two tags", "its other word", "another word"],
 )
-def test_the_object_is_the_whole_tag_of_the_token_that_fits_best(scores: tuple[float, ...], tag: str) -> None:
+def test_the_object_is_the_whole_tag_of_the_token_that_fits_best(
+    scores: tuple[float, ...], tag: str
+) -> None:
     tokens = ["[CLS]", "plate", "##her", "leat", "metal", "nut"]
     box, ids = torch.tensor([[0.5, 0.5, 0.1, 0.1]]), torch.arange(6)
-    said = Grounding(box, torch.tensor([scores]), ids, lambda some: " ".join(tokens[one] for one in some))
+    said = Grounding(
+        box, torch.tensor([scores]), ids, lambda some: " ".join(tokens[one] for one in some)
+    )
     assert method({}).object_tag([(said, ["leather", "metal nut", "metal plate"])], "x") == tag
     unread = Grounding(box, torch.tensor([scores]), ids, lambda _: ".")
     assert method({}).object_tag([(unread, ["leather", "metal nut"])], "x") == "leather"
@@ -209,7 +229,10 @@ def test_without_a_box_for_any_tag_the_object_has_the_name_of_its_category(said:
     ours = method(said, tagger=StaticTagger(["tiles"]), names={"mtd": "magnetic tile"})
     detections(ours, category="metal_nut")
     detections(ours, category="mtd")
-    assert [ours.decided[name][0].tag for name in ("metal_nut", "mtd")] == ["metal nut", "magnetic tile"]
+    assert [ours.decided[name][0].tag for name in ("metal_nut", "mtd")] == [
+        "metal nut",
+        "magnetic tile",
+    ]
 
 
 def test_references_decide_once_for_all_pictures_of_a_category() -> None:
@@ -225,11 +248,16 @@ def test_references_decide_once_for_all_pictures_of_a_category() -> None:
 
 
 def test_without_references_every_picture_is_judged_by_itself_whatever_comes_with_it() -> None:
-    said: list[Said] = [{"nut": [(OBJECT, 0.9)], "dent": [(SMALL, 0.4)]}, {"leather": [(OBJECT, 0.9)]}]
+    said: list[Said] = [
+        {"nut": [(OBJECT, 0.9)], "dent": [(SMALL, 0.4)]},
+        {"leather": [(OBJECT, 0.9)]},
+    ]
     batch = torch.stack([picture(0), picture(1)])
     together = method(*said, tagger=StaticTagger(["nut", "leather"]))(batch, ["part", "part"])
     for number in (1, 0):
-        alone = method(*said, tagger=StaticTagger(["nut", "leather"]))(batch[number : number + 1], ["part"])
+        alone = method(*said, tagger=StaticTagger(["nut", "leather"]))(
+            batch[number : number + 1], ["part"]
+        )
         assert torch.equal(alone.map[0], together.map[number])
         assert torch.equal(alone.score[0], together.score[number])
 
@@ -251,7 +279,9 @@ def test_pictures_are_looked_at_once_and_all_captions_asked_together() -> None:
     assert ours.backbone.asked == ["scratch. dent. nut.", normalized("nut")]
 
 
-@pytest.mark.parametrize(("name", "value"), [("fusion", "median"), ("separator", ";"), ("normalization", "class")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("fusion", "median"), ("separator", ";"), ("normalization", "class")]
+)
 def test_an_unknown_choice_names_the_known_ones(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"{name}='{value}': expected one of"):
         method({}, **{name: value})
@@ -269,11 +299,16 @@ def composed(model: str, *overrides: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("source", "shots", "phase"), [("none", 0, "train"), ("train", 10, "train"), ("test_good", 10, "test")]
+    ("source", "shots", "phase"),
+    [("none", 0, "train"), ("train", 10, "train"), ("test_good", 10, "test")],
 )
 def test_normal_images_come_from_where_is_said(source: str, shots: int, phase: str) -> None:
     config = composed("dot", f"normal_source={source}")
-    assert (config.k_shot, config.dataset.shots, config.dataset.reference_phase) == (shots, shots, phase)
+    assert (config.k_shot, config.dataset.shots, config.dataset.reference_phase) == (
+        shots,
+        shots,
+        phase,
+    )
     assert composed("dot", f"normal_source={source}", "k_shot=3").dataset.shots == 3
 
 

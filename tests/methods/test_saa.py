@@ -51,7 +51,10 @@ class Detector(nn.Module):
         boxes, scores = [box for box, _ in answer], [[score] for _, score in answer]
         tokens = torch.tensor([7])
         return Grounding(
-            torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores).reshape(-1, 1), tokens, lambda _: caption
+            torch.tensor(boxes).reshape(-1, 4),
+            torch.tensor(scores).reshape(-1, 1),
+            tokens,
+            lambda _: caption,
         )
 
 
@@ -70,7 +73,12 @@ class Segmenter(nn.Module):
         rows, columns = torch.arange(embedding[0])[:, None] + 0.5, torch.arange(embedding[1]) + 0.5
         for part in boxes.split(2):
             self.decoded += len(part)
-            yield torch.stack([(rows > y0) & (rows < y1) & (columns > x0) & (columns < x1) for x0, y0, x1, y1 in part])
+            yield torch.stack(
+                [
+                    (rows > y0) & (rows < y1) & (columns > x0) & (columns < x1)
+                    for x0, y0, x1, y1 in part
+                ]
+            )
 
 
 class Saliency(nn.Module):
@@ -120,7 +128,9 @@ class ListedMasks(nn.Module):
 def numbered(scores: list[float]) -> Found:
     """Return boxes of which the i-th begins at pixel i of an image of 1 × 100."""
     centres = (torch.arange(len(scores)) + 0.5) / 100
-    boxes = torch.stack([centres, torch.full_like(centres, 0.5), torch.full_like(centres, 0.01), centres], dim=1)
+    boxes = torch.stack(
+        [centres, torch.full_like(centres, 0.5), torch.full_like(centres, 0.01), centres], dim=1
+    )
     return Found(boxes, torch.tensor(scores), tuple(str(i) for i in range(len(scores))))
 
 
@@ -143,22 +153,33 @@ def test_leaving_boxes_without_a_mask_changes_nothing(
     network = ListedMasks(masks, chunk)
     saa = SAA(GroundedSAM(nn.Identity(), network), ask(), saliency_factor=factor)
     given_heat = saliency_map if factor else None
-    chosen = saa.weigh(saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, k_mask)
+    chosen = saa.weigh(
+        saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, k_mask
+    )
     means = [float(saliency_map[mask].mean()) if mask.any() else 0.0 for mask in masks]
     weights = [
-        score * math.exp(factor * mean) for score, mean in zip(torch.tensor(scores).tolist(), means, strict=True)
+        score * math.exp(factor * mean)
+        for score, mean in zip(torch.tensor(scores).tolist(), means, strict=True)
     ]
     expected = sorted(weights, reverse=True)[:k_mask]
-    torch.testing.assert_close(chosen.scores, torch.tensor(expected).float().reshape(-1), atol=1e-6, rtol=0)
-    for phrase, weight, runs in zip(chosen.phrases, chosen.scores.tolist(), chosen.masks, strict=True):
+    torch.testing.assert_close(
+        chosen.scores, torch.tensor(expected).float().reshape(-1), atol=1e-6, rtol=0
+    )
+    for phrase, weight, runs in zip(
+        chosen.phrases, chosen.scores.tolist(), chosen.masks, strict=True
+    ):
         assert weights[int(phrase)] == pytest.approx(weight, abs=1e-6)
         assert torch.equal(rle.decode(runs), masks[int(phrase)])
-    everything = saa.weigh(saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, None)
+    everything = saa.weigh(
+        saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, None
+    )
     assert chosen.phrases == everything.phrases[:k_mask]
 
 
 @pytest.mark.parametrize(("factor", "decoded"), [(0.0, 3), (1.0, 6), (3.0, 60)])
-def test_the_less_saliency_can_raise_a_weight_the_fewer_masks_are_decoded(factor: float, decoded: int) -> None:
+def test_the_less_saliency_can_raise_a_weight_the_fewer_masks_are_decoded(
+    factor: float, decoded: int
+) -> None:
     network = ListedMasks(torch.ones(60, 1, 10, dtype=torch.bool), 3)
     saa = SAA(GroundedSAM(nn.Identity(), network), ask(), saliency_factor=factor)
     heat = torch.zeros(1, 10)
@@ -182,7 +203,9 @@ def test_what_nothing_was_found_in_is_without_defect() -> None:
 def test_where_no_object_is_found_the_image_is_the_object() -> None:
     crack = [(SPOT, 0.5), (WHOLE, 0.6)]
     without = method(Detector(crack=crack), ask(defect_area_threshold=0.5)).explain(IMAGE, "nut")
-    small = method(Detector(crack=crack, nut=[(LEFT, 0.5)]), ask(defect_area_threshold=0.1)).explain(IMAGE, "nut")
+    small = method(
+        Detector(crack=crack, nut=[(LEFT, 0.5)]), ask(defect_area_threshold=0.1)
+    ).explain(IMAGE, "nut")
     assert without.found.boxes.tolist()[0] == pytest.approx(SPOT)
     assert len(without.found) == 1
     assert not len(small.found)  # 0.04 of the image, and the object's 0.32 allows 0.032
@@ -203,9 +226,15 @@ def test_objects_that_vanish_on_the_grid_are_passed_over() -> None:
     compared = method(two, ask(object_count=2)).explain(IMAGE, "nut").saliency
     features = saliency.join_stages(Saliency().stages(IMAGE, 0))
     masks = torch.cat(
-        list(Segmenter().masks(SIZE, Found(torch.tensor([LEFT, RIGHT]), torch.ones(2), ("", "")).corners(SIZE)))
+        list(
+            Segmenter().masks(
+                SIZE, Found(torch.tensor([LEFT, RIGHT]), torch.ones(2), ("", "")).corners(SIZE)
+            )
+        )
     )
-    torch.testing.assert_close(compared, upsample(saliency.between_objects(features, masks)[None], SIZE)[0])
+    torch.testing.assert_close(
+        compared, upsample(saliency.between_objects(features, masks)[None], SIZE)[0]
+    )
     left = method(one, ask(object_count=2)).explain(IMAGE, "nut").saliency
     torch.testing.assert_close(left, upsample(saliency.farthest_mean(features, 400)[None], SIZE)[0])
 
@@ -225,7 +254,9 @@ def test_each_network_sees_an_image_once_and_all_captions_are_asked_together() -
     saa = method(detector, ask(("crack", "hole"), object_count=2))
     saa(IMAGE[None], ["nut"])
     assert detector.asked == [("nut", "crack", "hole")]
-    assert [len(part.shown) for part in (detector, saa.backbone.segmenter, saa.backbone.saliency)] == [1, 1, 1]
+    assert [
+        len(part.shown) for part in (detector, saa.backbone.segmenter, saa.backbone.saliency)
+    ] == [1, 1, 1]
     assert saa.backbone.saliency.sizes == [1024]
 
 
@@ -250,7 +281,10 @@ def test_duplicates_go_where_that_is_asked_for() -> None:
     detector = Detector(crack=[(SPOT, 0.5)], hole=[(SPOT, 0.4), (LEFT, 0.3)])
     asked = ask(("crack", "hole"))
     assert method(detector, asked).explain(IMAGE, "nut").found.phrases == ("crack", "hole", "hole")
-    assert method(detector, asked, nms_iou=0.9).explain(IMAGE, "nut").found.phrases == ("crack", "hole")
+    assert method(detector, asked, nms_iou=0.9).explain(IMAGE, "nut").found.phrases == (
+        "crack",
+        "hole",
+    )
 
 
 def test_the_map_is_what_the_detections_say_and_stays_in_its_range() -> None:
@@ -265,7 +299,9 @@ def test_the_map_is_what_the_detections_say_and_stays_in_its_range() -> None:
         assert len(detections) == len(detections.masks) == 1
         inside = rle.decode(detections.masks[0])
         assert torch.equal(anomaly_map > 0, inside)
-        torch.testing.assert_close(anomaly_map[inside].amax() * math.exp(1.5) * 2, detections.scores[0])
+        torch.testing.assert_close(
+            anomaly_map[inside].amax() * math.exp(1.5) * 2, detections.scores[0]
+        )
     alone = saa(1 - IMAGE[None], ["nut"])
     assert torch.equal(alone.map[0], prediction.map[1])
 
@@ -299,8 +335,12 @@ def test_another_choice_of_masks_comes_from_what_was_kept_to_the_last_bit(
     given = ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     kept, other = f"backbone.cache={tmp_path}", "model.method.prompts.general.k_mask=2"
     instantiate.build(compose.compose("test", [*given, kept]).model).method(IMAGE[None], ["nut"])
-    again = instantiate.build(compose.compose("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model).method
-    fresh = instantiate.build(compose.compose("test", [*given, other, "model.method.nms_iou=0.95"]).model).method
+    again = instantiate.build(
+        compose.compose("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model
+    ).method
+    fresh = instantiate.build(
+        compose.compose("test", [*given, other, "model.method.nms_iou=0.95"]).model
+    ).method
     expected = fresh(IMAGE[None], ["nut"])
     for network, verb in ((again.backbone.detector, "see"), (again.backbone.saliency, "stages")):
         monkeypatch.setattr(network, verb, None)  # would not survive being asked

@@ -47,7 +47,9 @@ class Scripted(SAM3Segmenter):
         return Concepts(*(torch.cat([getattr(one, name) for one in found]) for name in names))
 
 
-def answer(presence: float = SURE, semantic: Tensor | float = NEVER, *instances: tuple[float, Tensor]) -> Concepts:
+def answer(
+    presence: float = SURE, semantic: Tensor | float = NEVER, *instances: tuple[float, Tensor]
+) -> Concepts:
     """What is said of one phrase: logits of its presence, of its pixels, and of instances with their pixels."""
     if isinstance(semantic, float):
         semantic = torch.full((8, 8), semantic)
@@ -74,7 +76,12 @@ def method_of(answers: dict[str, Concepts], **given: Any) -> SAM3:
 
 
 @torch.no_grad()
-def look(answers: dict[str, Concepts], size: tuple[int, int] = (8, 8), category: str = "nut", **given: Any) -> Any:
+def look(
+    answers: dict[str, Concepts],
+    size: tuple[int, int] = (8, 8),
+    category: str = "nut",
+    **given: Any,
+) -> Any:
     return method_of(answers, **given)(torch.zeros(1, 3, *size), (category,))
 
 
@@ -109,18 +116,24 @@ def test_the_map_is_the_weighted_sum_of_semantic_and_best_instance_written_out()
             for x in range(8):
                 present = found.presence[0].sigmoid()
                 instances = [
-                    found.queries[0, k].sigmoid() * present * found.masks[0, k, y, x].sigmoid() for k in range(3)
+                    found.queries[0, k].sigmoid() * present * found.masks[0, k, y, x].sigmoid()
+                    for k in range(3)
                 ]
                 value = 0.3 * present * found.semantic[0, y, x].sigmoid() + 0.7 * max(instances)
                 expected[y, x] = max(expected[y, x], value)
     prediction = look(answers, alpha=0.3)
     torch.testing.assert_close(prediction.map[0], expected)
     best = max(float(f.presence.sigmoid() * f.queries.sigmoid().max()) for f in answers.values())
-    assert float(prediction.score) == pytest.approx(math.log(max(best, float(expected.max())) / (1 - best)), abs=1e-4)
+    assert float(prediction.score) == pytest.approx(
+        math.log(max(best, float(expected.max())) / (1 - best)), abs=1e-4
+    )
 
 
 def test_rows_stay_rows_on_images_that_are_not_square() -> None:
-    found = {"crack": answer(SURE, NEVER, (SURE, square(0, 0, height=2, width=4))), "stain": answer(NEVER)}
+    found = {
+        "crack": answer(SURE, NEVER, (SURE, square(0, 0, height=2, width=4))),
+        "stain": answer(NEVER),
+    }
     prediction = look(found, (40, 160))
     rows, columns = (prediction.map[0] > 0.25).nonzero().amax(dim=0).tolist()
     assert (rows, columns) == (9, 79)
@@ -141,7 +154,9 @@ def test_detections_are_for_display_and_overlapping_ones_are_said_once() -> None
     }
     every, few = look(found, iou_threshold=1.0), look(found)
     assert every.detections[0].phrases == ("crack", "stain", "crack")
-    assert every.detections[0].scores.tolist() == pytest.approx([1 / (1 + math.exp(-s)) for s in (3.0, 2.0, 1.0)])
+    assert every.detections[0].scores.tolist() == pytest.approx(
+        [1 / (1 + math.exp(-s)) for s in (3.0, 2.0, 1.0)]
+    )
     assert few.detections[0].phrases == ("crack",)
     none = look(found, confidence_threshold=0.99)
     assert len(none.detections[0]) == 0
@@ -184,7 +199,9 @@ def test_every_reduction_lies_between_the_least_and_a_sure_thing(values: list[fl
     assert reduced["max"] == pytest.approx(max(values))
     assert reduced["mean"] == pytest.approx(sum(values) / len(values), abs=1e-6)
     assert reduced["top3"] == pytest.approx(sum(largest) / len(largest), abs=1e-6)
-    assert reduced["noisy_or"] == pytest.approx(1 - math.prod(1 - value for value in values), abs=1e-5)
+    assert reduced["noisy_or"] == pytest.approx(
+        1 - math.prod(1 - value for value in values), abs=1e-5
+    )
 
 
 @given(st.floats(1e-6, 1 - 1e-6))
@@ -213,13 +230,17 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, Any], message: str
 
 def tiny(learned_vectors: int = 0, tuned: bool = True, **given: Any) -> SAM3:
     node = yaml.safe_load((compose.CONF / "backbone" / "sam3_random.yaml").read_text())
-    backbone = SAM3Segmenter(**{key: value for key, value in node.items() if key != "_target_"} | {"input_size": 56})
+    backbone = SAM3Segmenter(
+        **{key: value for key, value in node.items() if key != "_target_"} | {"input_size": 56}
+    )
     prompts = ConceptPrompts(WORDS, strategy="base")
     return SAM3(backbone, prompts, learned_vectors=learned_vectors, tuned=tuned, **given)
 
 
 def trained(method: SAM3, batch: Batch, steps: int, lr: float = 1e-3) -> list[float]:
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(
+        [p for p in method.parameters() if p.requires_grad], lr=lr, weight_decay=1e-4
+    )
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
@@ -241,9 +262,13 @@ def test_images_of_a_batch_do_not_meet(random_batch: Batch) -> None:
 
 
 @torch.no_grad()
-def test_a_prompt_that_is_too_long_is_said_before_the_image_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_that_is_too_long_is_said_before_the_image_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     method = tiny(gate=True)
-    monkeypatch.setattr(method.backbone, "encode_image", lambda image: pytest.fail("the image tower ran"))
+    monkeypatch.setattr(
+        method.backbone, "encode_image", lambda image: pytest.fail("the image tower ran")
+    )
     with pytest.raises(ValueError, match="longer than the 32 tokens"):
         method(torch.zeros(1, 3, 56, 56), ("very " * 40 + "long name",))
 
@@ -252,13 +277,17 @@ def test_all_that_may_learn_does_and_the_towers_do_not(random_batch: Batch) -> N
     method = tiny(learned_vectors=2)
     torch.stack(list(method.loss(random_batch).values())).sum().backward()
     learning = {name: p for name, p in method.named_parameters() if p.requires_grad}
-    assert [name for name, p in learning.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert [
+        name for name, p in learning.items() if p.grad is None or not p.grad.abs().sum() > 0
+    ] == []
     assert not any("towers" in name for name in learning)
     parts = {name.split(".")[2] for name in learning if name.startswith("backbone.light")}
     assert parts == {"text_projection", "encoder", "decoder", "scoring", "mask_decoder"}
 
 
-def test_the_loss_falls_the_same_way_twice_and_the_map_comes_to_mark_the_defect(random_batch: Batch) -> None:
+def test_the_loss_falls_the_same_way_twice_and_the_map_comes_to_mark_the_defect(
+    random_batch: Batch,
+) -> None:
     image = random_batch.image.clone() * 0.2
     image[random_batch.mask[:, None].expand_as(image)] = 1.0
     batch, (method, again) = replace(random_batch, image=image), (tiny(), tiny())
@@ -284,16 +313,26 @@ def test_images_without_a_known_mask_teach_the_presence_alone(random_batch: Batc
     terms = method.loss(unknown)
     assert set(terms) == {"presence"}
     terms["presence"].backward()
-    gradients = {name: p.grad for name, p in method.named_parameters() if p.requires_grad and "scoring" not in name}
-    assert all(gradient is not None for gradient in gradients.values()), "other processes would wait for these"
+    gradients = {
+        name: p.grad
+        for name, p in method.named_parameters()
+        if p.requires_grad and "scoring" not in name
+    }
+    assert all(gradient is not None for gradient in gradients.values()), (
+        "other processes would wait for these"
+    )
     assert not any(gradient.any() for name, gradient in gradients.items() if "mask_decoder" in name)
 
 
-def test_learned_vectors_are_not_heard_before_they_learn_and_are_afterwards(random_batch: Batch) -> None:
+def test_learned_vectors_are_not_heard_before_they_learn_and_are_afterwards(
+    random_batch: Batch,
+) -> None:
     plain, method = tiny(tuned=False), tiny(learned_vectors=3, tuned=False)
     with torch.no_grad():
         before = method(random_batch.image, random_batch.category)
-        torch.testing.assert_close(before.map, plain(random_batch.image, random_batch.category).map, rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            before.map, plain(random_batch.image, random_batch.category).map, rtol=0, atol=1e-6
+        )
     losses = trained(method, random_batch, steps=8)
     assert losses[-1] < losses[0]
     with torch.no_grad():

@@ -39,7 +39,9 @@ def redness(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
 
 
 def whole_margins(batch: int) -> torch.Tensor:
-    return torch.rand(1, batch, VIEW // PATCH, VIEW // PATCH, generator=torch.Generator().manual_seed(1))
+    return torch.rand(
+        1, batch, VIEW // PATCH, VIEW // PATCH, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def random_image(height: int, width: int, batch: int = 1) -> torch.Tensor:
@@ -49,7 +51,9 @@ def random_image(height: int, width: int, batch: int = 1) -> torch.Tensor:
 def expected_redness(image: torch.Tensor) -> torch.Tensor:
     """The map of the image as if its patches could all be seen at once; its last patches filled up by mirrors."""
     (height, width), red = image.shape[-2:], image[:, 0].numpy()
-    padded = torch.from_numpy(np.pad(red, ((0, 0), (0, -height % PATCH), (0, -width % PATCH)), mode="symmetric"))
+    padded = torch.from_numpy(
+        np.pad(red, ((0, 0), (0, -height % PATCH), (0, -width % PATCH)), mode="symmetric")
+    )
     patches = F.avg_pool2d(padded[:, None], PATCH).sigmoid()
     return F.interpolate(patches, size=padded.shape[-2:], mode="bilinear")[..., :height, :width]
 
@@ -84,7 +88,9 @@ def test_strips_of_one_pixel_have_a_map_too() -> None:
 
 def test_no_seam_shows_where_tiles_know_less_about_their_edges() -> None:
     def unsure_at_the_edges(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        side = tiles.shape[-1] // PATCH  # the left edge of a tile is 0, its right edge 1: a seam of 1
+        side = (
+            tiles.shape[-1] // PATCH
+        )  # the left edge of a tile is 0, its right edge 1: a seam of 1
         return torch.linspace(0, 1, side).expand(1, len(tiles), side, side)
 
     def steepest(overlap: float) -> float:
@@ -118,9 +124,19 @@ def test_tiles_of_all_images_share_the_calls_and_none_is_larger_than_allowed() -
 
 
 @PATIENT
-@example(45, 64, 4, 0.5, 0.5)  # rounded to patches before the grid was chosen, it got the second best
-@given(SIDES, SIDES, st.integers(2, 20), st.sampled_from([0.0, 0.25, 0.5]), st.sampled_from([0.5, 1.0, 2.0]))
-def test_the_budget_is_kept_and_used(height: int, width: int, budget: int, overlap: float, scale: float) -> None:
+@example(
+    45, 64, 4, 0.5, 0.5
+)  # rounded to patches before the grid was chosen, it got the second best
+@given(
+    SIDES,
+    SIDES,
+    st.integers(2, 20),
+    st.sampled_from([0.0, 0.25, 0.5]),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_the_budget_is_kept_and_used(
+    height: int, width: int, budget: int, overlap: float, scale: float
+) -> None:
     def plans(size: tuple[int, int], scale: float, max_tiles: int | None) -> list[Plan]:
         return Tiling(overlap=overlap, max_tiles=max_tiles, scales=[scale]).plans(size, VIEW, PATCH)
 
@@ -132,7 +148,9 @@ def test_the_budget_is_kept_and_used(height: int, width: int, budget: int, overl
         assert len(plan.boxes) <= budget
         assert plan.scale < scale
         assert all(side % PATCH == 0 for side in plan.size)
-        finer = [max(int(side * plan.scale * 1.05) // PATCH + 1, 1) * PATCH for side in (height, width)]
+        finer = [
+            max(int(side * plan.scale * 1.05) // PATCH + 1, 1) * PATCH for side in (height, width)
+        ]
         assert len(plans((finer[0], finer[1]), 1.0, None)[0].boxes) > budget
 
 
@@ -236,11 +254,15 @@ def test_a_batch_equals_its_images_and_passes_change_nothing(method: AnomalyCLIP
 
 
 @pytest.mark.parametrize("make", [CLIPBaseline, WinCLIP])
-def test_tiles_are_compared_with_the_sentences_of_their_own_image(tiny_backbone: CLIP, make: Any) -> None:
+def test_tiles_are_compared_with_the_sentences_of_their_own_image(
+    tiny_backbone: CLIP, make: Any
+) -> None:
     method = make(tiny_backbone, PROMPTS, tiling=Tiling(max_tiles_per_pass=3))
     images, names = random_image(130, 100, batch=2), ["nut", "cork"]
     together = method(images, names)
-    for image, name, its_map, its_score in zip(images, names, together.map, together.score, strict=True):
+    for image, name, its_map, its_score in zip(
+        images, names, together.map, together.score, strict=True
+    ):
         alone = method(image[None], [name])
         torch.testing.assert_close(alone.map[0], its_map, atol=1e-5, rtol=0)
         torch.testing.assert_close(alone.score[0], its_score, atol=1e-5, rtol=1e-5)
@@ -249,16 +271,24 @@ def test_tiles_are_compared_with_the_sentences_of_their_own_image(tiny_backbone:
 
 
 @pytest.mark.parametrize("make", [CLIPBaseline, WinCLIP])
-def test_without_learning_too_an_image_of_the_towers_size_is_seen_as_a_whole(tiny_backbone: CLIP, make: Any) -> None:
+def test_without_learning_too_an_image_of_the_towers_size_is_seen_as_a_whole(
+    tiny_backbone: CLIP, make: Any
+) -> None:
     image = random_image(56, 56)
-    tiled, plain = (make(tiny_backbone, PROMPTS, tiling=tiling)(image, ["nut"]) for tiling in (Tiling(), None))
+    tiled, plain = (
+        make(tiny_backbone, PROMPTS, tiling=tiling)(image, ["nut"]) for tiling in (Tiling(), None)
+    )
     torch.testing.assert_close(tiled.map, plain.map, atol=1e-5, rtol=0)
     assert torch.equal(tiled.score, plain.score)
 
 
-def test_a_strip_narrower_than_the_windows_is_seen_as_its_mirrored_continuation(tiny_backbone: CLIP) -> None:
+def test_a_strip_narrower_than_the_windows_is_seen_as_its_mirrored_continuation(
+    tiny_backbone: CLIP,
+) -> None:
     strip = random_image(14, 100)
-    folded = torch.cat([strip, strip.flip(-2), strip], dim=-2)  # three patches high, as the largest window
+    folded = torch.cat(
+        [strip, strip.flip(-2), strip], dim=-2
+    )  # three patches high, as the largest window
     method = WinCLIP(tiny_backbone, PROMPTS, tiling=TILES_ALONE())
     narrow, wide = (method(image, ["nut"]).map for image in (strip, folded))
     assert narrow.shape == (1, 14, 100)
@@ -304,9 +334,16 @@ def test_the_whole_view_stays_within_the_range_of_colours() -> None:
 
 @pytest.mark.parametrize(
     "chosen",
-    [["model=dhrclip_plus"], ["tiling=native"], ["model=clip", "tiling=native"], ["model=winclip", "tiling=native"]],
+    [
+        ["model=dhrclip_plus"],
+        ["tiling=native"],
+        ["model=clip", "tiling=native"],
+        ["model=winclip", "tiling=native"],
+    ],
 )
-def test_pictures_of_any_size_have_a_map_of_their_own_size(chosen: list[str], tmp_path: Path) -> None:
+def test_pictures_of_any_size_have_a_map_of_their_own_size(
+    chosen: list[str], tmp_path: Path
+) -> None:
     options = ["backbone=pocket", "backbone.input_size=64", "paths.output_dir=/nowhere"]
     config = compose.compose("test", [*options, *chosen])
     method = instantiate.build(config.model).method
@@ -319,22 +356,49 @@ def test_pictures_of_any_size_have_a_map_of_their_own_size(chosen: list[str], tm
 
 def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> None:
     options = ["backbone=pocket", "paths.output_dir=/nowhere"]
-    changed = compose.compose("test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"])
-    assert (changed.model.method.tiling.overlap, changed.image_size, changed.dataset.image_size) == (0.5, None, None)
-    assert compose.compose("test", [*options, "tiling=native", "model.method.tiling=null"]).model.method.tiling is None
+    changed = compose.compose(
+        "test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"]
+    )
+    assert (
+        changed.model.method.tiling.overlap,
+        changed.image_size,
+        changed.dataset.image_size,
+    ) == (0.5, None, None)
+    assert (
+        compose.compose(
+            "test", [*options, "tiling=native", "model.method.tiling=null"]
+        ).model.method.tiling
+        is None
+    )
     plain = compose.compose("test", [*options, "model=dhrclip_plus", "tiling=none"])
     assert (plain.model.method.tiling, plain.image_size) == (None, 192)
 
 
 def test_a_model_without_tiling_says_so_when_given_one() -> None:
-    options = ["backbone=pocket", "backbone.pretrained=null", "paths.output_dir=/nowhere", "tiling=native"]
+    options = [
+        "backbone=pocket",
+        "backbone.pretrained=null",
+        "paths.output_dir=/nowhere",
+        "tiling=native",
+    ]
     config = compose.compose("test", [*options, "model=dhrclip"])
-    with pytest.raises(ValueError, match=r"model=dhrclip does not take tiling .*model=dhrclip_plus"):
+    with pytest.raises(
+        ValueError, match=r"model=dhrclip does not take tiling .*model=dhrclip_plus"
+    ):
         preflight.require_known_tiling(config)
 
 
 def test_prompts_learned_on_the_ordinary_view_leave_the_images_their_own_pixels() -> None:
-    config = compose.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"])
+    config = compose.compose(
+        "test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"]
+    )
     learned = {"image_size": 192, "tiling": None, "sigma_px": 2.5}
-    assert checkpoint_settings.adopt_settings(config, {"settings": learned}) == ["image_size", "tiling"]
-    assert (config.image_size, config.model.method.tiling.overlap, config.model.method.sigma_px) == (None, 0.25, 2.5)
+    assert checkpoint_settings.adopt_settings(config, {"settings": learned}) == [
+        "image_size",
+        "tiling",
+    ]
+    assert (
+        config.image_size,
+        config.model.method.tiling.overlap,
+        config.model.method.sigma_px,
+    ) == (None, 0.25, 2.5)

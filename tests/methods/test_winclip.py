@@ -59,7 +59,9 @@ def test_a_window_is_what_a_pass_over_its_patches_alone_gives(
 ) -> None:
     index = window_indices((4, 4), size)
     (ours,) = tiny_backbone.encode_windows(tiny_backbone.normalize(image), [index])
-    expected = torch.stack([torch.stack([by_other_means(tiny_backbone, one, row) for row in index]) for one in image])
+    expected = torch.stack(
+        [torch.stack([by_other_means(tiny_backbone, one, row) for row in index]) for one in image]
+    )
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -69,7 +71,9 @@ def test_windows_of_an_image_differ(method: WinCLIP, image: Tensor) -> None:
 
 
 @pytest.mark.parametrize("tokens_at_once", [1, 30, 10**6])
-def test_how_many_windows_run_together_changes_nothing(tiny_backbone: CLIP, image: Tensor, tokens_at_once: int) -> None:
+def test_how_many_windows_run_together_changes_nothing(
+    tiny_backbone: CLIP, image: Tensor, tokens_at_once: int
+) -> None:
     x, indices = tiny_backbone.normalize(image), [window_indices((4, 4), size) for size in (2, 3)]
     chunked = tiny_backbone.encode_windows(x, indices, tokens_at_once=tokens_at_once)
     for ours, expected in zip(chunked, tiny_backbone.encode_windows(x, indices), strict=True):
@@ -101,11 +105,17 @@ def test_the_zero_shot_score_is_the_difference_of_two_cosines_over_the_temperatu
 ) -> None:
     normal, anomalous = PROMPTS.encode(tiny_backbone, "nut")
     vector = tiny_backbone.encode_image(tiny_backbone.normalize(image)).image
-    expected = torch.cosine_similarity(vector, anomalous[None]) - torch.cosine_similarity(vector, normal[None])
-    torch.testing.assert_close(WinCLIP(tiny_backbone, PROMPTS)(image, ["nut"] * 2).score, expected / 0.07)
+    expected = torch.cosine_similarity(vector, anomalous[None]) - torch.cosine_similarity(
+        vector, normal[None]
+    )
+    torch.testing.assert_close(
+        WinCLIP(tiny_backbone, PROMPTS)(image, ["nut"] * 2).score, expected / 0.07
+    )
 
 
-def test_a_picture_that_is_its_own_reference_halves_its_zero_shot_result(method: WinCLIP, image: Tensor) -> None:
+def test_a_picture_that_is_its_own_reference_halves_its_zero_shot_result(
+    method: WinCLIP, image: Tensor
+) -> None:
     zero = method(image, ["nut"] * 2)
     method.remember("nut", image)
     few = method(image, ["nut"] * 2)
@@ -131,7 +141,9 @@ def test_no_references_are_an_error_with_the_category(method: WinCLIP) -> None:
         method.remember("nut", [])
 
 
-def test_the_final_layer_norm_of_patches_matters_with_references_only(tiny_backbone: CLIP, image: Tensor) -> None:
+def test_the_final_layer_norm_of_patches_matters_with_references_only(
+    tiny_backbone: CLIP, image: Tensor
+) -> None:
     one, other = (WinCLIP(tiny_backbone, PROMPTS, patch_norm=norm) for norm in (True, False))
     assert torch.equal(one(image, ["nut"] * 2).map, other(image, ["nut"] * 2).map)
     for method in (one, other):
@@ -140,7 +152,9 @@ def test_the_final_layer_norm_of_patches_matters_with_references_only(tiny_backb
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-def test_maps_are_in_the_unit_interval_at_the_size_of_the_image(tiny_backbone: CLIP, shots: int) -> None:
+def test_maps_are_in_the_unit_interval_at_the_size_of_the_image(
+    tiny_backbone: CLIP, shots: int
+) -> None:
     method, image = WinCLIP(tiny_backbone, PROMPTS), torch.rand(3, 3, 42, 70)
     if shots:
         method.remember("x", torch.rand(shots, 3, 56, 56))
@@ -152,7 +166,9 @@ def test_maps_are_in_the_unit_interval_at_the_size_of_the_image(tiny_backbone: C
     assert prediction.score.isfinite().all()
 
 
-def test_two_models_with_other_scales_do_not_know_of_each_other(tiny_backbone: CLIP, image: Tensor) -> None:
+def test_two_models_with_other_scales_do_not_know_of_each_other(
+    tiny_backbone: CLIP, image: Tensor
+) -> None:
     first = WinCLIP(tiny_backbone, PROMPTS, scales=(2, 3))
     before = first(image, ["nut"] * 2).map
     second = WinCLIP(tiny_backbone, PROMPTS, scales=(2,))
@@ -161,7 +177,9 @@ def test_two_models_with_other_scales_do_not_know_of_each_other(tiny_backbone: C
     assert torch.equal(first(image, ["nut"] * 2).map, before)
 
 
-def test_windows_larger_than_the_grid_and_no_scales_are_refused(tiny_backbone: CLIP, image: Tensor) -> None:
+def test_windows_larger_than_the_grid_and_no_scales_are_refused(
+    tiny_backbone: CLIP, image: Tensor
+) -> None:
     with pytest.raises(ValueError, match=r"windows of 5 × 5 patches .* grid of 4 × 4"):
         WinCLIP(tiny_backbone, PROMPTS, scales=(5,))(image, ["nut"] * 2)
     for scales in ((), (0, 2)):
@@ -190,7 +208,10 @@ def test_a_half_precision_tower_gives_nearly_the_same(tiny_backbone: CLIP, image
 
 def test_the_model_brings_its_usual_backbone_and_the_command_line_wins() -> None:
     usual = compose.compose("test", ["model=winclip", OUTPUT])
-    assert (usual.backbone.model_name, usual.backbone.pretrained) == ("ViT-B-16-plus-240", "laion400m_e31")
+    assert (usual.backbone.model_name, usual.backbone.pretrained) == (
+        "ViT-B-16-plus-240",
+        "laion400m_e31",
+    )
     assert (usual.backbone.quick_gelu, usual.image_size) == (False, 240)
     other = compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT])
     assert (other.backbone.pretrained, other.image_size) == ("pocket", 192)
@@ -199,15 +220,23 @@ def test_the_model_brings_its_usual_backbone_and_the_command_line_wins() -> None
 def test_the_published_numbers_of_winclip() -> None:
     method = compose.compose("test", ["model=winclip", OUTPUT]).model.method
     assert (list(method.scales), method.temperature, method.patch_norm) == ([2, 3], 0.07, True)
-    assert (len(method.prompts.normal), len(method.prompts.anomalous), len(method.prompts.templates)) == (7, 4, 21)
+    assert (
+        len(method.prompts.normal),
+        len(method.prompts.anomalous),
+        len(method.prompts.templates),
+    ) == (7, 4, 21)
 
 
 def test_it_is_built_as_configured_and_has_nothing_to_train() -> None:
-    task = instantiate.build(compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT]).model)
+    task = instantiate.build(
+        compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT]).model
+    )
     assert type(task) is ZeroShotEvaluation
     assert task.method.scales == (2, 3)
     config = compose.compose("train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT])
-    with pytest.raises(ValueError, match=r"nothing to train; run: python test.py model=winclip dataset=mtd"):
+    with pytest.raises(
+        ValueError, match=r"nothing to train; run: python test.py model=winclip dataset=mtd"
+    ):
         preflight.require_trainable(config)
 
 

@@ -18,7 +18,10 @@ PAIRS = [
 def scores(good=30, bad=20, seed=0, shift=1.0):
     """Scores of normal and of anomalous images, with ties."""
     generator = torch.Generator().manual_seed(seed)
-    normal, anomalous = torch.randn(good, generator=generator), torch.randn(bad, generator=generator) + shift
+    normal, anomalous = (
+        torch.randn(good, generator=generator),
+        torch.randn(bad, generator=generator) + shift,
+    )
     return (anomalous * 4).round() / 4, (normal * 4).round() / 4
 
 
@@ -31,7 +34,9 @@ def test_all_replicates_at_once_equal_one_after_the_other(formula, metric):
     drawn_good = torch.randint(30, (40, 30), generator=generator)
     for bad, good in zip(drawn_bad, drawn_good, strict=True):
         expected.append(metric(curves.rank(ranking.anomalous[bad], ranking.normal[good])))
-    assert bootstrap.replicates(ranking, formula, count=40, seed=5).tolist() == pytest.approx(expected, abs=1e-12)
+    assert bootstrap.replicates(ranking, formula, count=40, seed=5).tolist() == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_the_seed_decides_and_the_order_of_the_images_does_not():

@@ -10,14 +10,21 @@ from skimage import measure
 
 from zsad.metrics.connected_components import label_regions, region_weights
 
-MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=st.booleans())
+MASKS = arrays(
+    bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9), elements=st.booleans()
+)
 
 
 @given(MASKS)
 def test_regions_equal_those_of_scikit_image(mask):
-    ours, theirs = label_regions(torch.from_numpy(mask)).numpy(), measure.label(mask, connectivity=2)
+    ours, theirs = (
+        label_regions(torch.from_numpy(mask)).numpy(),
+        measure.label(mask, connectivity=2),
+    )
     pairs = np.unique(np.stack((ours, theirs)).reshape(2, -1), axis=1)
-    assert len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]  # one name for one region, both ways
+    assert (
+        len(set(pairs[0])) == len(set(pairs[1])) == pairs.shape[1]
+    )  # one name for one region, both ways
 
 
 @given(MASKS)

@@ -10,7 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from zsad.metrics import curves
 from zsad.metrics.operating_points import OperatingPoints, precision_recall_area
@@ -44,7 +49,9 @@ def test_metrics_equal_the_published_evaluation_code(path, case):
     pixels, images = curves.rank_pixels(maps, masks > 0), curves.rank_labelled(scores, labels > 0)
     for ranking, metrics in ((pixels, PIXEL), (images, IMAGE)):
         for name, (metric, bound) in metrics.items():
-            assert metric(ranking) == pytest.approx(float(stored[f"{case}.{name}"]), abs=bound, nan_ok=True), name
+            assert metric(ranking) == pytest.approx(
+                float(stored[f"{case}.{name}"]), abs=bound, nan_ok=True
+            ), name
 
 
 @st.composite
@@ -63,7 +70,9 @@ def test_metrics_equal_scikit_learn_ties_included(case):
     precision, recall, _ = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
     assert curves.auroc(ranking) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert curves.average_precision(ranking) == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert curves.average_precision(ranking) == pytest.approx(
+        average_precision_score(labels, scores), abs=1e-12
+    )
     assert curves.f1_max(ranking) == pytest.approx(f1.max(), abs=1e-12)
 
 
@@ -88,7 +97,13 @@ def test_precision_inside_a_mixed_bin_is_that_of_a_random_order(hits, alarms):
     before = torch.tensor([10.0, 10.0 + hits]).double()
     above, at = torch.tensor([0.0, 4.0]).double(), torch.tensor([4.0, 4.0 + alarms]).double()
     points = OperatingPoints(
-        torch.tensor([1.0, 0.0]), before, before, at, above, at[-1], mixed=torch.tensor([False, True])
+        torch.tensor([1.0, 0.0]),
+        before,
+        before,
+        at,
+        above,
+        at[-1],
+        mixed=torch.tensor([False, True]),
     )
     labels = torch.arange(hits + alarms) < hits
     generator, found = torch.Generator().manual_seed(0), []
@@ -114,7 +129,9 @@ def slow_aupro(maps, masks, limit):
     maps, masks = maps.double().numpy(), masks.numpy()
     regions = [
         one_map[labels == i]
-        for one_map, (labels, count) in zip(maps, (ndimage.label(m, np.ones((3, 3))) for m in masks), strict=True)
+        for one_map, (labels, count) in zip(
+            maps, (ndimage.label(m, np.ones((3, 3))) for m in masks), strict=True
+        )
         for i in range(1, count + 1)
     ]
     normal = maps[~masks]
@@ -148,7 +165,10 @@ def test_aupro_equals_the_slow_loop(seed, levels, limit):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([torch.exp, torch.atan, lambda x: x**3 - 5, lambda x: 1e-6 * x]))
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([torch.exp, torch.atan, lambda x: x**3 - 5, lambda x: 1e-6 * x]),
+)
 def test_exact_metrics_depend_on_the_order_of_the_scores_only(seed, rising):
     maps, masks = random_maps(seed)
     before, after = (curves.rank_pixels(m, masks) for m in (maps.double(), rising(maps.double())))
@@ -167,7 +187,9 @@ def test_a_diagonal_run_is_one_region_and_weighs_as_one():
     masks = torch.zeros(1, 6, 6, dtype=torch.bool)
     masks[0, [0, 1, 2], [0, 1, 2]] = masks[0, 5, 5] = True
     maps = torch.zeros(1, 6, 6)
-    maps[0, 5, 5] = 1.0  # one of two regions found at once, the other is tied with everything normal
+    maps[0, 5, 5] = (
+        1.0  # one of two regions found at once, the other is tied with everything normal
+    )
     expected = 0.5 + 0.5 * 0.3 / 2
     assert curves.aupro(curves.rank_pixels(maps, masks), fpr_limit=0.3) == pytest.approx(expected)
 
@@ -196,14 +218,20 @@ def test_constant_maps_are_chance_for_the_exact_metrics_and_undefined_for_aupro_
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("kind", ["anomalous", "normal"])
 def test_scores_without_a_rank_are_refused_by_name(bad, kind):
-    scores = {"anomalous": torch.zeros(3), "normal": torch.zeros(3), kind: torch.tensor([0.0, bad, 1.0])}
+    scores = {
+        "anomalous": torch.zeros(3),
+        "normal": torch.zeros(3),
+        kind: torch.tensor([0.0, bad, 1.0]),
+    }
     with pytest.raises(ValueError, match=f"1 of 3 scores of {kind} items are not finite.*{bad}"):
         curves.rank(**scores)
 
 
 def test_half_precision_scores_are_ranked_as_they_are():
     scores, labels = torch.tensor([0.1, 0.2, 0.2, 0.9]), torch.tensor([False, False, True, True])
-    half, full = (curves.rank_labelled(scores.to(dtype), labels) for dtype in (torch.bfloat16, torch.float32))
+    half, full = (
+        curves.rank_labelled(scores.to(dtype), labels) for dtype in (torch.bfloat16, torch.float32)
+    )
     assert curves.auroc(half) == curves.auroc(full)
 
 

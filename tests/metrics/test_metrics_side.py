@@ -20,7 +20,15 @@ def example(height: int, width: int, *, defective: bool) -> tuple[Prediction, Ba
     if defective:
         mask[:, height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = True
     label = torch.tensor([defective])
-    batch = Batch(torch.zeros(1, 3, height, width), mask, torch.tensor([True]), label, ("nut",), ("",), ("x.png",))
+    batch = Batch(
+        torch.zeros(1, 3, height, width),
+        mask,
+        torch.tensor([True]),
+        label,
+        ("nut",),
+        ("",),
+        ("x.png",),
+    )
     return Prediction(mask.float() * 0.9, torch.tensor([float(defective)])), batch
 
 
@@ -36,5 +44,8 @@ def test_images_of_different_sizes_share_metrics_over_whole_maps() -> None:
 def test_without_a_side_they_are_refused_with_the_way_on() -> None:
     metrics = CategoryMetrics(["nut"], {}, {}, REGIONS)
     metrics.update(*example(30, 60, defective=True))
-    with pytest.raises(ValueError, match=r"region_f1 need maps of one size.* 60 x 30 and of 33 x 45 px.*side_px=400"):
+    with pytest.raises(
+        ValueError,
+        match=r"region_f1 need maps of one size.* 60 x 30 and of 33 x 45 px.*side_px=400",
+    ):
         metrics.update(*example(45, 33, defective=True))

@@ -43,8 +43,13 @@ def made_up(count, categories=("tile", "a.b"), seed=0, size=16):
 
 def rows(prediction, batch, index):
     """The part of a batch that ``index`` names."""
-    strings = {name: tuple(getattr(batch, name)[i] for i in index) for name in ("category", "defect", "path")}
-    tensors = {name: getattr(batch, name)[index] for name in ("image", "mask", "has_mask", "is_anomalous")}
+    strings = {
+        name: tuple(getattr(batch, name)[i] for i in index)
+        for name in ("category", "defect", "path")
+    }
+    tensors = {
+        name: getattr(batch, name)[index] for name in ("image", "mask", "has_mask", "is_anomalous")
+    }
     return Prediction(prediction.map[index], prediction.score[index]), Batch(**tensors, **strings)
 
 
@@ -67,7 +72,10 @@ def test_each_category_is_ranked_by_itself_and_the_mean_is_unweighted():
             {name: metric(images) for name, metric in IMAGE.items()}
             | {name: metric(pixels) for name, metric in PIXEL.items()}
         )
-        assert results.images[category] == ((~batch.is_anomalous[own]).sum(), batch.is_anomalous[own].sum())
+        assert results.images[category] == (
+            (~batch.is_anomalous[own]).sum(),
+            batch.is_anomalous[own].sum(),
+        )
     both = [results.values[category]["pixel_aupro"] for category in ("tile", "a.b")]
     assert results.mean["pixel_aupro"] == pytest.approx(sum(both) / 2)
 
@@ -105,7 +113,8 @@ def test_pixels_of_images_without_ground_truth_count_nowhere():
         (
             [],
             True,
-            dict.fromkeys(IMAGE, "no image with ground truth") | dict.fromkeys(PIXEL, "no pixel with ground truth"),
+            dict.fromkeys(IMAGE, "no image with ground truth")
+            | dict.fromkeys(PIXEL, "no pixel with ground truth"),
         ),
     ],
 )
@@ -115,7 +124,9 @@ def test_what_is_undefined_has_a_reason_and_stays_out_of_the_mean(index, has_mas
     other = made_up(6, categories=("a.b",), seed=1)
     results = measured(rows(prediction, batch, index), other)
     assert results.reasons["tile"] == reasons
-    assert {name for name, value in results.values["tile"].items() if math.isnan(value)} == set(reasons)
+    assert {name for name, value in results.values["tile"].items() if math.isnan(value)} == set(
+        reasons
+    )
     for name in reasons:
         assert results.mean[name] == results.values["a.b"][name]
 
@@ -128,7 +139,9 @@ def test_a_metric_no_category_defines_has_no_mean():
 def test_constant_maps_explain_why_the_papers_aupro_is_missing():
     prediction, batch = made_up(4, categories=("tile",))
     constant = Prediction(torch.full_like(prediction.map, 0.5), prediction.score)
-    results = measured((constant, batch), categories=("tile",), pixel={"pixel_aupro_200": curves.aupro_200})
+    results = measured(
+        (constant, batch), categories=("tile",), pixel={"pixel_aupro_200": curves.aupro_200}
+    )
     assert "false-positive limit" in results.reasons["tile"]["pixel_aupro_200"]
 
 
@@ -175,7 +188,11 @@ def test_intervals_hold_the_values_and_narrow_with_more_images():
     widths = []
     for count in (12, 120):
         metrics = CategoryMetrics(
-            ("tile", "a.b"), IMAGE, {}, intervals={"image_auroc": operating_points.roc_area}, replicates=200
+            ("tile", "a.b"),
+            IMAGE,
+            {},
+            intervals={"image_auroc": operating_points.roc_area},
+            replicates=200,
         )
         metrics.update(*made_up(count))
         results = metrics.compute()
@@ -189,7 +206,9 @@ def test_intervals_hold_the_values_and_narrow_with_more_images():
 
 
 def test_a_category_without_normal_images_has_no_interval():
-    metrics = CategoryMetrics(("tile",), IMAGE, {}, intervals={"image_auroc": operating_points.roc_area})
+    metrics = CategoryMetrics(
+        ("tile",), IMAGE, {}, intervals={"image_auroc": operating_points.roc_area}
+    )
     metrics.update(*rows(*made_up(4, categories=("tile",)), [1, 2]))
     metrics.compute()
     assert metrics.intervals == metrics.mean_intervals == {}
@@ -211,7 +230,9 @@ def test_metrics_over_whole_maps_stand_beside_the_others_and_say_why_they_are_mi
     maps = {"region_f1": partial(region_f1, steps=10)}
     known = rows(prediction, batch, own.nonzero().flatten().tolist())
     results = measured(known, maps=maps)
-    assert results.values["tile"]["region_f1"] == region_f1(prediction.map[own], batch.mask[own], steps=10)
+    assert results.values["tile"]["region_f1"] == region_f1(
+        prediction.map[own], batch.mask[own], steps=10
+    )
     assert math.isnan(results.values["a.b"]["region_f1"])
     assert "too few regions" in results.reasons["a.b"]["region_f1"]
 
@@ -235,12 +256,16 @@ def test_half_precision_predictions_are_accepted():
     prediction, batch = made_up(6, categories=("tile",))
     half = Prediction(prediction.map.bfloat16(), prediction.score.bfloat16())
     expected = curves.auroc(curves.rank_pixels(half.map, batch.mask))
-    assert measured((half, batch), categories=("tile",)).values["tile"]["pixel_auroc"] == pytest.approx(expected)
+    assert measured((half, batch), categories=("tile",)).values["tile"][
+        "pixel_auroc"
+    ] == pytest.approx(expected)
 
 
 def test_image_scores_keep_their_order_in_double_precision():
     images = ImageMetrics(IMAGE)
-    images.update(torch.tensor([1.0, 1.0 + 1e-12], dtype=torch.float64), torch.tensor([False, True]))
+    images.update(
+        torch.tensor([1.0, 1.0 + 1e-12], dtype=torch.float64), torch.tensor([False, True])
+    )
     assert images.compute().values["image_auroc"] == 1.0
 
 
@@ -272,10 +297,20 @@ def test_every_line_of_the_configuration_names_a_metric(stem):
 
 EVERYTHING = {
     "pixel": PIXEL
-    | {"pixel_ap": curves.average_precision, "pixel_f1max": curves.f1_max, "pixel_aupro_200": curves.aupro_200}
+    | {
+        "pixel_ap": curves.average_precision,
+        "pixel_f1max": curves.f1_max,
+        "pixel_aupro_200": curves.aupro_200,
+    }
     | {"pixel_ioumax": curves.iou_max, "pixel_fpr95": curves.fpr_at_tpr},
-    "maps": {"region_f1": partial(region_f1, steps=5), "aupimo": partial(aupimo, fpr_low=1e-2, fpr_high=1e-1)},
-    "intervals": {"image_auroc": operating_points.roc_area, "image_f1max": operating_points.f1_best},
+    "maps": {
+        "region_f1": partial(region_f1, steps=5),
+        "aupimo": partial(aupimo, fpr_low=1e-2, fpr_high=1e-1),
+    },
+    "intervals": {
+        "image_auroc": operating_points.roc_area,
+        "image_f1max": operating_points.f1_best,
+    },
     "replicates": 50,
     "bins": 64,  # far fewer than there are different scores, so that bits are given up
 }

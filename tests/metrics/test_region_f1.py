@@ -20,7 +20,10 @@ def slow(maps, masks, iou, steps, matched):
         threshold = maps.max() - step * (maps.max() - maps.min()) / steps
         hits = found = defects = 0
         for one_map, mask in zip(maps, masks, strict=True):
-            ours, theirs = measure.label(one_map > threshold, connectivity=2), measure.label(mask, connectivity=2)
+            ours, theirs = (
+                measure.label(one_map > threshold, connectivity=2),
+                measure.label(mask, connectivity=2),
+            )
             found, defects = found + ours.max(), defects + theirs.max()
             table = np.zeros((ours.max(), theirs.max()))
             for i, j in np.ndindex(*table.shape):
@@ -41,7 +44,9 @@ def slow(maps, masks, iou, steps, matched):
 
 def blobs(seed, size=24):
     generator = torch.Generator().manual_seed(seed)
-    field = torch.nn.functional.interpolate(torch.randn(3, 1, 6, 6, generator=generator), (size, size), mode="bicubic")
+    field = torch.nn.functional.interpolate(
+        torch.randn(3, 1, 6, 6, generator=generator), (size, size), mode="bicubic"
+    )
     masks = field[:, 0] > 0.8
     return field[:, 0] + 0.4 * torch.randn(3, size, size, generator=generator), masks
 

@@ -27,7 +27,11 @@ METRICS = {
     "ioumax": curves.iou_max,
     "fpr95": curves.fpr_at_tpr,
 }
-SCORES = arrays(np.float32, st.integers(1, 80), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
+SCORES = arrays(
+    np.float32,
+    st.integers(1, 80),
+    elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+)
 
 
 def counted(maps, masks, bins):
@@ -38,8 +42,12 @@ def counted(maps, masks, bins):
 def smooth_maps(count, size, seed=0):
     """Maps like those of a method, higher on defects of many sizes and in general by one standard deviation."""
     generator = torch.Generator().manual_seed(seed)
-    maps = F.interpolate(torch.randn(count, 1, 37, 37, generator=generator), (size, size), mode="bilinear")[:, 0]
-    field = F.interpolate(torch.randn(count, 1, 14, 14, generator=generator), (size, size), mode="bicubic")[:, 0]
+    maps = F.interpolate(
+        torch.randn(count, 1, 37, 37, generator=generator), (size, size), mode="bilinear"
+    )[:, 0]
+    field = F.interpolate(
+        torch.randn(count, 1, 14, 14, generator=generator), (size, size), mode="bicubic"
+    )[:, 0]
     masks = field > np.quantile(field[:, ::5, ::5].numpy(), 0.98)
     return maps + masks, masks
 
@@ -52,7 +60,12 @@ def test_keys_have_the_order_of_the_scores_and_lead_back_to_them(scores):
     assert torch.equal(keys[:, None] < keys[None], scores[:, None] < scores[None])
 
 
-@given(st.lists(st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e-45, -1e-45, 3e38, -3e38]) | st.floats(0.25, 1.5, width=32)))
+@given(
+    st.lists(
+        st.sampled_from([0.0, -0.0, 0.5, 1.0, 1e-45, -1e-45, 3e38, -3e38])
+        | st.floats(0.25, 1.5, width=32)
+    )
+)
 def test_keys_stay_in_order_where_their_rule_changes(scores):
     scores = torch.tensor(scores)
     keys = keys_of(scores)
@@ -73,12 +86,18 @@ def parted_scores(draw):
 def test_no_order_and_no_split_changes_a_bit(case):
     scores, bad, part, order = case
     weight = 1 / (1 + torch.arange(len(scores)) % 7).double()
-    whole = score_histogram.add(score_histogram.empty(), scores[bad], scores[~bad], weight[bad], bins=16)
+    whole = score_histogram.add(
+        score_histogram.empty(), scores[bad], scores[~bad], weight[bad], bins=16
+    )
     streamed, apart = score_histogram.empty(), []
     for name in order:
         mine, good = bad & (part == name), ~bad & (part == name)
         streamed = score_histogram.add(streamed, scores[mine], scores[good], weight[mine], bins=16)
-        apart.append(score_histogram.add(score_histogram.empty(), scores[mine], scores[good], weight[mine], bins=16))
+        apart.append(
+            score_histogram.add(
+                score_histogram.empty(), scores[mine], scores[good], weight[mine], bins=16
+            )
+        )
     for other in (streamed, score_histogram.join(apart, bins=16)):
         assert other.shift == whole.shift
         assert torch.equal(other.bins, whole.bins)
@@ -93,7 +112,11 @@ def bin_names(keys, shift):
 def test_bins_hold_all_scores_and_give_up_no_bit_without_need(case):
     scores, bad, _, _ = case
     made = score_histogram.add(
-        score_histogram.empty(), scores[bad], scores[~bad], torch.ones(int(bad.sum())).double(), bins=16
+        score_histogram.empty(),
+        scores[bad],
+        scores[~bad],
+        torch.ones(int(bad.sum())).double(),
+        bins=16,
     )
     keys = keys_of(scores).numpy()
     names = bin_names(keys, made.shift)
@@ -103,15 +126,27 @@ def test_bins_hold_all_scores_and_give_up_no_bit_without_need(case):
     for row, name in zip(made.bins.tolist(), sorted(set(names)), strict=True):
         own = np.array([other == name for other in names])
         kinds = [int((own & kind).sum()) for kind in (~bad.numpy(), bad.numpy())]
-        assert row == [keys[own].min(), keys[own].max(), *kinds, kinds[1] * score_histogram.REGION_WEIGHT]
+        assert row == [
+            keys[own].min(),
+            keys[own].max(),
+            *kinds,
+            kinds[1] * score_histogram.REGION_WEIGHT,
+        ]
 
 
 def test_few_different_scores_stay_exact_wherever_they_lie():
     generator = torch.Generator().manual_seed(0)
     grid = torch.cat(
-        (torch.tensor([-3e30, -1.0, 0.0, 1e-40]), 1 - torch.arange(20) * 2**-24, torch.tensor([7.0, 3e38]))
+        (
+            torch.tensor([-3e30, -1.0, 0.0, 1e-40]),
+            1 - torch.arange(20) * 2**-24,
+            torch.tensor([7.0, 3e38]),
+        )
     )
-    maps, masks = grid[torch.randint(len(grid), (3, 40, 40), generator=generator)], torch.zeros(3, 40, 40).bool()
+    maps, masks = (
+        grid[torch.randint(len(grid), (3, 40, 40), generator=generator)],
+        torch.zeros(3, 40, 40).bool(),
+    )
     masks[0, 3:9, 5:20] = masks[2, 30, 30] = True
     exact, binned = curves.rank_pixels(maps, masks), BinnedRanking(counted(maps, masks, bins=32))
     for name, metric in METRICS.items():
@@ -129,7 +164,10 @@ CASES = {
     "margins": lambda maps, masks: (2 * maps, masks),
     "probabilities": lambda maps, masks: ((2 * maps).sigmoid(), masks),
     "saturated": lambda maps, masks: ((25 * maps).sigmoid(), masks),
-    "saturated and steep": lambda maps, masks: ((1 - (1 - maps.double().sigmoid()) ** 16).float(), masks),
+    "saturated and steep": lambda maps, masks: (
+        (1 - (1 - maps.double().sigmoid()) ** 16).float(),
+        masks,
+    ),
     "close to zero": lambda maps, masks: (maps.double().sigmoid().pow(64).float(), masks),
     "narrow": lambda maps, masks: (0.37 + 0.001 * maps, masks),
     "tied": lambda maps, masks: ((20 * maps).round() / 20, masks),
@@ -191,14 +229,20 @@ def test_the_f1_threshold_reaches_exactly_the_f1_it_promises():
     maps, masks = CASES["probabilities"](*smooth_maps(4, 200))
     value, threshold = curves.f1_optimum(BinnedRanking(counted(maps, masks, bins=2**10)))
     called = maps >= threshold
-    assert 2 * int((called & masks).sum()) / int(called.sum() + masks.sum()) == pytest.approx(value, abs=1e-12)
+    assert 2 * int((called & masks).sum()) / int(called.sum() + masks.sum()) == pytest.approx(
+        value, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_scores_without_a_rank_are_refused(bad):
     with pytest.raises(ValueError, match="1 of 2 scores of normal items are not finite"):
         score_histogram.add(
-            score_histogram.empty(), torch.zeros(0), torch.tensor([0.0, bad]), torch.zeros(0).double(), bins=16
+            score_histogram.empty(),
+            torch.zeros(0),
+            torch.tensor([0.0, bad]),
+            torch.zeros(0).double(),
+            bins=16,
         )
 
 
@@ -210,7 +254,9 @@ def test_more_or_fewer_bins_than_sensible_are_refused(bins):
 
 @pytest.mark.parametrize("mask_value", [True, False])
 def test_one_kind_of_pixel_leaves_every_metric_undefined(mask_value):
-    ranking = BinnedRanking(counted(torch.rand(2, 5, 5), torch.full((2, 5, 5), mask_value), bins=64))
+    ranking = BinnedRanking(
+        counted(torch.rand(2, 5, 5), torch.full((2, 5, 5), mask_value), bins=64)
+    )
     assert all(math.isnan(metric(ranking)) for metric in (*METRICS.values(), curves.aupro_200))
 
 

@@ -14,7 +14,9 @@ from zsad.metrics.ranking import Ranking, rank
 from zsad.metrics.score_histogram import BinnedRanking
 from zsad.metrics.threshold_rules import decisions, pool, read_rule, threshold_at
 
-PATIENT = settings(deadline=None, max_examples=40)  # the time of an example says nothing on a busy machine
+PATIENT = settings(
+    deadline=None, max_examples=40
+)  # the time of an example says nothing on a busy machine
 SCORES = st.lists(st.integers(-8, 8).map(lambda score: score / 4), min_size=1, max_size=40)
 
 
@@ -24,7 +26,11 @@ def tensor(scores: list[float]) -> torch.Tensor:
 
 def binned(anomalous: list[float], normal: list[float], bins: int = 16) -> BinnedRanking:
     weight = torch.ones(len(anomalous), dtype=torch.float64)
-    return BinnedRanking(score_histogram.add(score_histogram.empty(), tensor(anomalous), tensor(normal), weight, bins))
+    return BinnedRanking(
+        score_histogram.add(
+            score_histogram.empty(), tensor(anomalous), tensor(normal), weight, bins
+        )
+    )
 
 
 def share_called(scores: list[float], threshold: float) -> float:
@@ -33,7 +39,9 @@ def share_called(scores: list[float], threshold: float) -> float:
 
 @PATIENT
 @given(normal=SCORES, share=st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5, 0.9]))
-def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(normal: list[float], share: float) -> None:
+def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(
+    normal: list[float], share: float
+) -> None:
     threshold = threshold_at(rank(torch.zeros(0), tensor(normal)), share)
     assert share_called(normal, threshold) <= share
     lower = max(score for score in normal if score < threshold)
@@ -41,18 +49,29 @@ def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(norm
 
 
 @PATIENT
-@given(normal=st.lists(st.floats(-9, 9, width=32), min_size=20, max_size=80), share=st.sampled_from([0.05, 0.2, 0.5]))
-def test_a_coarse_histogram_never_lets_more_false_alarms_through(normal: list[float], share: float) -> None:
+@given(
+    normal=st.lists(st.floats(-9, 9, width=32), min_size=20, max_size=80),
+    share=st.sampled_from([0.05, 0.2, 0.5]),
+)
+def test_a_coarse_histogram_never_lets_more_false_alarms_through(
+    normal: list[float], share: float
+) -> None:
     threshold = threshold_at(binned([], normal), share)
     assert share_called(normal, threshold) <= share
 
 
-@pytest.mark.parametrize("make", [lambda a, n: rank(tensor(a), tensor(n)), binned], ids=["sorted", "binned"])
+@pytest.mark.parametrize(
+    "make", [lambda a, n: rank(tensor(a), tensor(n)), binned], ids=["sorted", "binned"]
+)
 @PATIENT
 @given(anomalous=SCORES, normal=SCORES)
-def test_the_f1_rule_finds_the_best_of_all_thresholds(make, anomalous: list[float], normal: list[float]) -> None:
+def test_the_f1_rule_finds_the_best_of_all_thresholds(
+    make, anomalous: list[float], normal: list[float]
+) -> None:
     def f1(threshold: float) -> float:
-        hits, alarms = (sum(score >= threshold for score in scores) for scores in (anomalous, normal))
+        hits, alarms = (
+            sum(score >= threshold for score in scores) for scores in (anomalous, normal)
+        )
         return 2 * hits / (hits + alarms + len(anomalous))
 
     ranking: Ranking = make(anomalous, normal)
@@ -69,7 +88,9 @@ def test_normal_only_lets_a_share_of_normal_images_show_anything() -> None:
     peaks = torch.tensor([0.1, 0.4, 0.2, 0.3])
     threshold = rule.pixel_threshold(rank(torch.zeros(0), torch.rand(100)), peaks)
     assert (peaks >= threshold).tolist() == [False, True, False, False]
-    assert rule.image_threshold(rank(torch.zeros(0), torch.arange(4.0))) == pytest.approx(2.0, abs=1e-5)
+    assert rule.image_threshold(rank(torch.zeros(0), torch.arange(4.0))) == pytest.approx(
+        2.0, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("rule", ["f1_max", "fpr=0.1", "normal_only"])
@@ -82,15 +103,21 @@ def test_nothing_is_chosen_from_nothing(rule: str) -> None:
 @PATIENT
 @given(parts=st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=4))
 def test_pooled_categories_are_ranked_as_one(parts: list[tuple[list[float], list[float]]]) -> None:
-    anomalous, normal = ([score for part in side for score in part] for side in zip(*parts, strict=True))
+    anomalous, normal = (
+        [score for part in side for score in part] for side in zip(*parts, strict=True)
+    )
     sorted_parts = pool([rank(tensor(a), tensor(n)) for a, n in parts])
     binned_parts = pool([binned(a, n, bins=64) for a, n in parts])
     for pooled in (sorted_parts, binned_parts):
         assert pooled.counts == (len(normal), len(anomalous))
-        assert threshold_at(pooled, 0.1) == threshold_at(rank(tensor(anomalous), tensor(normal)), 0.1)
+        assert threshold_at(pooled, 0.1) == threshold_at(
+            rank(tensor(anomalous), tensor(normal)), 0.1
+        )
 
 
-@pytest.mark.parametrize("text", ["f1", "fpr", "fpr=1", "fpr=-0.1", "fpr=lots", "f1_max=0.5", "normal_only=2", "fpr="])
+@pytest.mark.parametrize(
+    "text", ["f1", "fpr", "fpr=1", "fpr=-0.1", "fpr=lots", "f1_max=0.5", "normal_only=2", "fpr="]
+)
 def test_a_rule_that_does_not_exist_is_answered_with_those_that_do(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected f1_max, fpr=0.05.*normal_only"):
         read_rule(text)

@@ -24,7 +24,13 @@ DEPTH = 4
 @pytest.fixture(scope="module")
 def clip_state() -> dict[str, Any]:
     return golden_weights.tiny_clip_state_dict(
-        5, image_size=28, vision_width=64, vision_layers=2, embed_dim=32, text_width=64, text_layers=DEPTH
+        5,
+        image_size=28,
+        vision_width=64,
+        vision_layers=2,
+        embed_dim=32,
+        text_width=64,
+        text_layers=DEPTH,
     )
 
 
@@ -32,15 +38,21 @@ def clip_state() -> dict[str, Any]:
 def method(clip_state: dict[str, Any], tmp_path: Path) -> AnomalyCLIP:
     path = tmp_path / "clip.safetensors"
     save_file({name: torch.from_numpy(array) for name, array in clip_state.items()}, path)
-    return AnomalyCLIP(CLIP(pretrained=str(path)), prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH))
+    return AnomalyCLIP(
+        CLIP(pretrained=str(path)), prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH)
+    )
 
 
 @pytest.fixture
 def published(clip_state: dict[str, Any], method: AnomalyCLIP) -> dict[str, dict[str, Tensor]]:
     """A checkpoint of exactly the published form, dead keys included."""
     tokens = method.prompts.tokens.numpy()
-    learner = golden_weights.tiny_prompt_learner_state_dict(5, clip_state, tokens[0], tokens[1], depth=DEPTH)
-    return {"prompt_learner": {name: torch.from_numpy(array.copy()) for name, array in learner.items()}}
+    learner = golden_weights.tiny_prompt_learner_state_dict(
+        5, clip_state, tokens[0], tokens[1], depth=DEPTH
+    )
+    return {
+        "prompt_learner": {name: torch.from_numpy(array.copy()) for name, array in learner.items()}
+    }
 
 
 def test_a_published_checkpoint_loads_its_live_tensors_and_ignores_the_dead_ones(
@@ -76,7 +88,10 @@ def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(
 ) -> None:
     path = tmp_path / "export.pth"
     learned.save_prompts(path, method, {})
-    ours, theirs = torch.load(path, weights_only=True)["prompt_learner"], published["prompt_learner"]
+    ours, theirs = (
+        torch.load(path, weights_only=True)["prompt_learner"],
+        published["prompt_learner"],
+    )
     assert {name: (tuple(t.shape), t.dtype) for name, t in ours.items()} == {
         name: (tuple(t.shape), t.dtype) for name, t in theirs.items()
     }
@@ -94,7 +109,10 @@ def test_export_and_load_is_the_identity(method: AnomalyCLIP, suffix: str, tmp_p
         for parameter in method.prompts.parameters():
             parameter.zero_()
     learned.load_learned(method, learned.read_learned(path), str(path))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in learned.learned_tensors(method).items())
+    assert all(
+        torch.equal(tensor, before[name])
+        for name, tensor in learned.learned_tensors(method).items()
+    )
 
 
 def test_a_checkpoint_learned_with_another_text_tower_is_refused(
@@ -105,7 +123,9 @@ def test_a_checkpoint_learned_with_another_text_tower_is_refused(
         published_weights.check_published_backbone(published, method.prompts.embed(method.backbone))
 
 
-def test_a_prompt_learner_without_its_tensors_is_refused(published: dict[str, dict[str, Tensor]]) -> None:
+def test_a_prompt_learner_without_its_tensors_is_refused(
+    published: dict[str, dict[str, Tensor]],
+) -> None:
     del published["prompt_learner"]["ctx_neg"]
     with pytest.raises(ValueError, match=r"lacks \['ctx_neg'\]"):
         published_weights.read_published(published)
@@ -115,13 +135,33 @@ def test_a_prompt_learner_without_its_tensors_is_refused(published: dict[str, di
     ("name", "value", "message"),
     [
         ("ctx_pos", "text", r"ctx_pos: expected a tensor of 4 axes, got str"),
-        ("ctx_neg", torch.zeros(12, 64), r"ctx_neg: expected a tensor of 4 axes, got shape \(12, 64\)"),
-        ("ctx_neg", torch.zeros(2, 1, 12, 64), r"one class and one template, got ctx_neg of shape \(2, 1, 12, 64\)"),
+        (
+            "ctx_neg",
+            torch.zeros(12, 64),
+            r"ctx_neg: expected a tensor of 4 axes, got shape \(12, 64\)",
+        ),
+        (
+            "ctx_neg",
+            torch.zeros(2, 1, 12, 64),
+            r"one class and one template, got ctx_neg of shape \(2, 1, 12, 64\)",
+        ),
         ("token_suffix_neg", None, r"token_suffix_neg: expected a tensor of 4 axes, got NoneType"),
-        ("compound_prompts_text.1", torch.zeros(64), r"compound_prompts_text.1: expected a tensor of 2 axes"),
+        (
+            "compound_prompts_text.1",
+            torch.zeros(64),
+            r"compound_prompts_text.1: expected a tensor of 2 axes",
+        ),
         ("compound_prompts_text.1", torch.zeros(3, 64), r"deep prompts of one shape.*\(3, 64\)"),
-        ("compound_prompts_text.x", torch.zeros(4, 64), r"numbered from 0 without gaps.*compound_prompts_text.x"),
-        ("compound_prompts_text.7", torch.zeros(4, 64), r"numbered from 0 without gaps.*compound_prompts_text.7"),
+        (
+            "compound_prompts_text.x",
+            torch.zeros(4, 64),
+            r"numbered from 0 without gaps.*compound_prompts_text.x",
+        ),
+        (
+            "compound_prompts_text.7",
+            torch.zeros(4, 64),
+            r"numbered from 0 without gaps.*compound_prompts_text.7",
+        ),
     ],
 )
 def test_an_entry_of_another_kind_or_shape_is_refused_by_name(
@@ -139,9 +179,12 @@ def test_a_checkpoint_without_deep_prompts_loads_whatever_their_number_of_tokens
     prompts = partial(ObjectAgnosticPrompts, deep_blocks=1, deep_tokens=deep_tokens)
     shallow = AnomalyCLIP(method.backbone, prompts=prompts)
     tokens = shallow.prompts.tokens.numpy()
-    learner = golden_weights.tiny_prompt_learner_state_dict(5, clip_state, tokens[0], tokens[1], depth=1)
+    learner = golden_weights.tiny_prompt_learner_state_dict(
+        5, clip_state, tokens[0], tokens[1], depth=1
+    )
     torch.save(
-        {"prompt_learner": {name: torch.from_numpy(a.copy()) for name, a in learner.items()}}, tmp_path / "p.pth"
+        {"prompt_learner": {name: torch.from_numpy(a.copy()) for name, a in learner.items()}},
+        tmp_path / "p.pth",
     )
     learned.load_learned(shallow, learned.read_learned(tmp_path / "p.pth"), "p.pth")
     assert torch.equal(shallow.prompts.normal, torch.from_numpy(learner["ctx_pos"])[0, 0])

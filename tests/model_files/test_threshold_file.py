@@ -20,7 +20,13 @@ from zsad.callbacks.thresholds import ThresholdWriter
 from zsad.metrics import curves
 from zsad.metrics.per_category import CategoryMetrics
 from zsad.metrics.threshold_rules import Decisions
-from zsad.model_files.threshold_file import Threshold, Thresholds, made_with, read_thresholds, write_thresholds
+from zsad.model_files.threshold_file import (
+    Threshold,
+    Thresholds,
+    made_with,
+    read_thresholds,
+    write_thresholds,
+)
 from zsad.reports.figures.overlays import contour
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.types import Batch, Prediction
@@ -34,7 +40,9 @@ def batch(brightness: float, category: str, is_anomalous: bool) -> Batch:
     if is_anomalous:
         image[:, :, 2:], mask[:, :2] = 0.0, True
     known = torch.tensor([True])
-    return Batch(image, mask, known, torch.tensor([is_anomalous]), (category,), ("",), (f"{brightness}.png",))
+    return Batch(
+        image, mask, known, torch.tensor([is_anomalous]), (category,), ("",), (f"{brightness}.png",)
+    )
 
 
 class Brightness(nn.Module):
@@ -51,11 +59,22 @@ class Pictures(LightningDataModule):
         return DataLoader(items, batch_size=None)  # type: ignore[arg-type]
 
 
-def calibrated(tmp_path: Path, image_rule: str, pixel_rule: str, bins: int | None = 2**16) -> Thresholds:
-    measures = partial(CategoryMetrics, image={"a": curves.auroc}, pixel={"b": curves.auroc}, bins=bins)
+def calibrated(
+    tmp_path: Path, image_rule: str, pixel_rule: str, bins: int | None = 2**16
+) -> Thresholds:
+    measures = partial(
+        CategoryMetrics, image={"a": curves.auroc}, pixel={"b": curves.auroc}, bins=bins
+    )
     writer = ThresholdWriter(tmp_path / "thresholds.json", image_rule, pixel_rule)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    trainer = Trainer(callbacks=[writer], default_root_dir=tmp_path, enable_checkpointing=False, **quiet)
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    trainer = Trainer(
+        callbacks=[writer], default_root_dir=tmp_path, enable_checkpointing=False, **quiet
+    )
     trainer.test(ZeroShotEvaluation(Brightness(), measures), Pictures(), verbose=False)
     read = read_thresholds(tmp_path)
     assert read == writer.chosen
@@ -63,11 +82,15 @@ def calibrated(tmp_path: Path, image_rule: str, pixel_rule: str, bins: int | Non
 
 
 @pytest.mark.parametrize("bins", [2**16, None], ids=["counted", "sorted"])
-def test_a_test_leaves_thresholds_of_all_categories_together(tmp_path: Path, bins: int | None) -> None:
+def test_a_test_leaves_thresholds_of_all_categories_together(
+    tmp_path: Path, bins: int | None
+) -> None:
     chosen = calibrated(tmp_path, "f1_max", "f1_max", bins)
     assert chosen.image is not None
     assert chosen.pixel is not None
-    assert (chosen.image.value, chosen.pixel.value) == pytest.approx((0.35, 0.8))  # F1 of 6/7 and of 4/5
+    assert (chosen.image.value, chosen.pixel.value) == pytest.approx(
+        (0.35, 0.8)
+    )  # F1 of 6/7 and of 4/5
     assert (chosen.image.there.recall, chosen.image.there.false_positive_rate) == (1.0, 0.25)
     assert (chosen.pixel.there.anomalous, chosen.pixel.there.normal) == (3 * 8, 4 * 16 + 3 * 8)
     assert (chosen.pixel.there.recall, chosen.pixel.there.false_positive_rate) == (2 / 3, 0.0)
@@ -89,8 +112,12 @@ def test_what_made_the_scores_is_compared(tmp_path: Path) -> None:
 
 
 def test_what_is_undefined_is_null_and_said(tmp_path: Path) -> None:
-    nothing = Decisions(normal=20, anomalous=0, recall=math.nan, false_positive_rate=0.05, f1=math.nan)
-    file = write_thresholds(Thresholds(Threshold(1.5, "normal_only", nothing), None, "parts"), tmp_path / "t.json")
+    nothing = Decisions(
+        normal=20, anomalous=0, recall=math.nan, false_positive_rate=0.05, f1=math.nan
+    )
+    file = write_thresholds(
+        Thresholds(Threshold(1.5, "normal_only", nothing), None, "parts"), tmp_path / "t.json"
+    )
     assert json.loads(file.read_text())["image"]["there"]["recall"] is None
     assert read_thresholds(file).sentences() == [
         "image threshold 1.5 (normal_only): 5.0 % of 20 normal images called defective",
@@ -98,7 +125,9 @@ def test_what_is_undefined_is_null_and_said(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", "no json", '{"image": 3, "pixel": null, "dataset": "a"}'])
+@pytest.mark.parametrize(
+    "content", ["{}", "[1]", "no json", '{"image": 3, "pixel": null, "dataset": "a"}']
+)
 def test_a_file_that_holds_no_thresholds_is_refused_by_name(tmp_path: Path, content: str) -> None:
     (tmp_path / "thresholds.json").write_text(content)
     with pytest.raises(ValueError, match=r"thresholds\.json holds no thresholds.*zsad calibrate"):
@@ -111,7 +140,9 @@ def test_a_run_without_thresholds_is_answered_with_the_command(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("threshold", [None, 0.0])
-def test_scores_say_defective_from_the_threshold_on(tmp_path: Path, threshold: float | None) -> None:
+def test_scores_say_defective_from_the_threshold_on(
+    tmp_path: Path, threshold: float | None
+) -> None:
     writer = ScoreWriter(tmp_path / "scores.csv", threshold=threshold)
     writer.on_predict_start(None, None)
     for score in (-0.5, 0.0, 2.0):
@@ -129,7 +160,12 @@ def test_contours_surround_what_is_above_the_threshold_and_nothing_else() -> Non
     drawn = contour(grey, anomaly_map, 0.5)
     rows, columns = np.nonzero((drawn != grey).any(axis=2))
     rim = 3
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20 - rim, 39 + rim, 10 - rim, 29 + rim)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (
+        20 - rim,
+        39 + rim,
+        10 - rim,
+        29 + rim,
+    )
     red, green, blue = drawn[20, 20].astype(int)
     assert min(red, blue) - green > 100  # of the colour CALLED, but for the antialiasing
     assert (drawn[48:, 48:] == grey[48:, 48:]).all()

@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 METRIC_INPUTS = {"image": {"scores", "labels"}, "pixel": {"maps", "masks"}}
-METRICS = {"image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro"}
+METRICS = {
+    "image_auroc",
+    "image_ap",
+    "image_f1max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1max",
+    "pixel_aupro",
+}
 
 
 def _config(archive: Any) -> dict[str, Any]:
@@ -31,7 +39,9 @@ def _is_anomalyclip(archive: Any) -> bool:
 
 def _is_clip_baseline(archive: Any) -> bool:
     family = re.compile(r"clip(_ac\w*)?\.[^.]+\.(text_features|image_score|map|pixel_map)")
-    holds = any(family.fullmatch(key) for key in archive.files) or {"tokens", "images"} <= set(archive.files)
+    holds = any(family.fullmatch(key) for key in archive.files) or {"tokens", "images"} <= set(
+        archive.files
+    )
     return "grid" in _config(archive) and holds
 
 
@@ -45,7 +55,10 @@ def _is_winclip(archive: Any) -> bool:
 
 
 def _is_windows(archive: Any) -> bool:
-    return any(re.fullmatch(r"\d+x\d+\.kernel\d+\.stride\d+\.(mask|aggregated\w*)", key) for key in archive.files)
+    return any(
+        re.fullmatch(r"\d+x\d+\.kernel\d+\.stride\d+\.(mask|aggregated\w*)", key)
+        for key in archive.files
+    )
 
 
 def _is_dhrclip(archive: Any) -> bool:
@@ -58,7 +71,9 @@ def _is_dhrclip_pictures(archive: Any) -> bool:
 
 
 def _is_dhrclip_pixels(archive: Any) -> bool:
-    return "settings" in archive.files and any(re.match(r"img\d+_set\d+_", key) for key in archive.files)
+    return "settings" in archive.files and any(
+        re.match(r"img\d+_set\d+_", key) for key in archive.files
+    )
 
 
 def _is_dhrclip_tiling(archive: Any) -> bool:
@@ -77,12 +92,16 @@ def _is_metrics(archive: Any) -> bool:
         case, _, name = key.rpartition(".")
         cases.setdefault(case, set()).add(name)
     return any(
-        METRIC_INPUTS[metric.partition("_")[0]] <= names for names in cases.values() for metric in METRICS & names
+        METRIC_INPUTS[metric.partition("_")[0]] <= names
+        for names in cases.values()
+        for metric in METRICS & names
     )
 
 
 def _is_submission(archive: Any) -> bool:
-    return {"names", "image_scores", "maps", "npz_files", "npz_key", "npz_img"} <= set(archive.files)
+    return {"names", "image_scores", "maps", "npz_files", "npz_key", "npz_img"} <= set(
+        archive.files
+    )
 
 
 def _is_saa_metrics(archive: Any) -> bool:
@@ -95,16 +114,27 @@ def _is_saa_properties(archive: Any) -> bool:
 
 
 def _is_saa_suppression(archive: Any) -> bool:
-    return {"caption", "filtered_phrase", "token_scores", "boxes_cxcywh", "is_none"} <= set(archive.files)
+    return {"caption", "filtered_phrase", "token_scores", "boxes_cxcywh", "is_none"} <= set(
+        archive.files
+    )
 
 
 def _is_saa_proposals(archive: Any) -> bool:
-    asked = {"captions", "filtered_phrases", "logits", "boxes_cxcywh", "max_area"} <= set(archive.files)
+    asked = {"captions", "filtered_phrases", "logits", "boxes_cxcywh", "max_area"} <= set(
+        archive.files
+    )
     return asked and any(key.startswith("out_") for key in archive.files)
 
 
 def _is_saa_chain(archive: Any) -> bool:
-    asked = {"captions", "filtered_phrases", "logits", "boxes_cxcywh", "object_number", "feat0"} <= set(archive.files)
+    asked = {
+        "captions",
+        "filtered_phrases",
+        "logits",
+        "boxes_cxcywh",
+        "object_number",
+        "feat0",
+    } <= set(archive.files)
     return asked and any(key.startswith("out_") for key in archive.files)
 
 
@@ -114,11 +144,17 @@ def _is_saa_masks(archive: Any) -> bool:
 
 def _is_saa_saliency(archive: Any) -> bool:
     held = set(archive.files)
-    return "feat0" in held and bool({"n_top", "object_masks"} & held) and bool({"fused", "heat", "grid_map"} & held)
+    return (
+        "feat0" in held
+        and bool({"n_top", "object_masks"} & held)
+        and bool({"fused", "heat", "grid_map"} & held)
+    )
 
 
 def _is_saa_saliency_input(archive: Any) -> bool:
-    return "image_bgr" in archive.files and bool({"resized_u8", "cnn_input_rows"} & set(archive.files))
+    return "image_bgr" in archive.files and bool(
+        {"resized_u8", "cnn_input_rows"} & set(archive.files)
+    )
 
 
 def _is_saa_postprocess(archive: Any) -> bool:
@@ -186,13 +222,18 @@ def _json_kinds(path: Path) -> set[str]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         return set()
-    kinds = {kind for kind, forms in JSON_KINDS.items() if any(keys <= content.keys() for keys in forms)}
+    kinds = {
+        kind for kind, forms in JSON_KINDS.items() if any(keys <= content.keys() for keys in forms)
+    }
     return kinds | ({"winclip_texts"} if _has_sentences(content) else set())
 
 
 def _has_sentences(content: dict[str, Any]) -> bool:
     """Tell category → ``normal`` or ``anomalous`` → sentences, whatever the categories are called."""
-    return any(isinstance(texts, dict) and {"normal", "anomalous"} & texts.keys() for texts in content.values())
+    return any(
+        isinstance(texts, dict) and {"normal", "anomalous"} & texts.keys()
+        for texts in content.values()
+    )
 
 
 def _kinds(path: Path) -> set[str]:
@@ -218,7 +259,11 @@ MISTAKES = {
 
 def dhrclip_mistakes(config: dict[str, Any]) -> frozenset[str]:
     """Return which of the mistakes play a part at the sizes of a DHR-CLIP case."""
-    whole, tile, patch = config["image_size"], config["patch_image_size"], config["clip"].get("patch", 14)
+    whole, tile, patch = (
+        config["image_size"],
+        config["patch_image_size"],
+        config["clip"].get("patch", 14),
+    )
     made = {
         "positions": whole // patch != tile // patch,
         "placement": config["target_image_size"] != 2 * tile,
@@ -236,12 +281,18 @@ def _left_aside(path: Path) -> str:
     """Name a DHR-CLIP file that is compared in part alone, and why; nothing for any other file."""
     with np.load(path) as archive:
         mistakes = sorted(dhrclip_mistakes(_config(archive)))
-    return f"golden file compared in part: {path.name} ({'; '.join(MISTAKES[m] for m in mistakes)})" if mistakes else ""
+    return (
+        f"golden file compared in part: {path.name} ({'; '.join(MISTAKES[m] for m in mistakes)})"
+        if mistakes
+        else ""
+    )
 
 
 @functools.cache
 def _scan(golden: Path) -> dict[Path, set[str]]:
-    files = [golden] if golden.is_file() else sorted([*golden.rglob("*.npz"), *golden.rglob("*.json")])
+    files = (
+        [golden] if golden.is_file() else sorted([*golden.rglob("*.npz"), *golden.rglob("*.json")])
+    )
     return {path: _kinds(path) for path in files}
 
 
@@ -268,7 +319,11 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """List the files that nothing tries, so that silence is not taken for agreement."""
     scanned = _scan(config.getoption("--golden"))
     unclaimed = [path for path, kinds in scanned.items() if not kinds]
-    in_part = [line for path, kinds in scanned.items() if "dhrclip_case" in kinds and (line := _left_aside(path))]
+    in_part = [
+        line
+        for path, kinds in scanned.items()
+        if "dhrclip_case" in kinds and (line := _left_aside(path))
+    ]
     return in_part + [
         f"golden files that no parity test tries, in {folder}: {', '.join(path.name for path in paths)}"
         for folder, paths in itertools.groupby(unclaimed, key=lambda path: path.parent)

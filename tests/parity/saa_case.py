@@ -67,7 +67,9 @@ class StoredDetector(nn.Module):
 
     def ask(self, seen: None, captions: Sequence[str]) -> list[Grounding]:
         one = next(iter(self.said.values()))
-        nothing = Grounding(one.boxes, torch.zeros_like(one.token_scores), one.token_ids, one.decode)
+        nothing = Grounding(
+            one.boxes, torch.zeros_like(one.token_scores), one.token_ids, one.decode
+        )
         return [self.said.get(normalized(caption), nothing) for caption in captions]
 
 
@@ -121,7 +123,9 @@ def sam_boxes(found: Found, size: tuple[int, int], side: int) -> Tensor:
 
 def ellipse(sam_box: Tensor, size: tuple[int, int], frame: tuple[int, int]) -> Tensor:
     high, wide = frame
-    x0, y0, x1, y1 = (sam_box.double() / torch.tensor([wide / size[1], high / size[0]] * 2)).tolist()
+    x0, y0, x1, y1 = (
+        sam_box.double() / torch.tensor([wide / size[1], high / size[0]] * 2)
+    ).tolist()
     rx, ry = max((x1 - x0) / 2, 1e-3), max((y1 - y0) / 2, 1e-3)
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     inside = ((x - (x0 + x1) / 2) / rx) ** 2 + ((y - (y0 + y1) / 2) / ry) ** 2 <= 1
@@ -137,7 +141,9 @@ def groundings(case: dict[str, Any]) -> dict[str, Grounding]:
         counts = case["num_queries"].tolist()
         logits, boxes = logits.split(counts), boxes.split(counts)
     return {
-        caption: Grounding(box, logit.sigmoid(), torch.tensor(tokenizer.encode(caption)), tokenizer.decode)
+        caption: Grounding(
+            box, logit.sigmoid(), torch.tensor(tokenizer.encode(caption)), tokenizer.decode
+        )
         for caption, logit, box in zip(captions, logits, boxes, strict=True)
     }
 
@@ -145,6 +151,8 @@ def groundings(case: dict[str, Any]) -> dict[str, Grounding]:
 def method_of(case: dict[str, Any], asked: DefectPrompts, **settings: Any) -> SAA:
     """Return our method with the stand-ins of a case."""
     feats = [torch.from_numpy(case[key])[0] for key in ("feat0", "feat1", "feat2") if key in case]
-    backbone = GroundedSAM(StoredDetector(groundings(case)), EllipseSegmenter(side_of(case)), StoredSaliency(feats))
+    backbone = GroundedSAM(
+        StoredDetector(groundings(case)), EllipseSegmenter(side_of(case)), StoredSaliency(feats)
+    )
     thresholds = {key: float(case[key]) for key in ("box_threshold", "text_threshold")}
     return SAA(backbone, StoredWords(asked), **thresholds, **settings)

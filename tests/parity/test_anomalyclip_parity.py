@@ -23,7 +23,12 @@ from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
-FORWARD, GRADIENT, TRAJECTORY, AFTER_STEPS = 2e-5, 2e-3, 1e-5, 1e-4  # max|difference| / max|reference|
+FORWARD, GRADIENT, TRAJECTORY, AFTER_STEPS = (
+    2e-5,
+    2e-3,
+    1e-5,
+    1e-4,
+)  # max|difference| / max|reference|
 
 # What the published programs take where a file does not say otherwise.
 PUBLISHED = {"depth": 9, "n_ctx": 12, "t_n_ctx": 4, "sigma": 4, "feature_map_layer": 0, "patch": 14}
@@ -79,12 +84,18 @@ class Case:
     @functools.cached_property
     def comparable(self) -> set[str]:
         """The reference quantities of the file that come with all that they are computed from."""
-        return {name for name in self.golden if set(INPUTS.get(_family(name), ("?",))) <= self.golden.keys()}
+        return {
+            name
+            for name in self.golden
+            if set(INPUTS.get(_family(name), ("?",))) <= self.golden.keys()
+        }
 
     def need(self, *families: str) -> None:
         """Skip the test unless the file holds one of these quantities."""
         if not {_family(name) for name in self.comparable} & set(families):
-            pytest.skip(f"the file holds none of {', '.join(families)}, or not what they are computed from")
+            pytest.skip(
+                f"the file holds none of {', '.join(families)}, or not what they are computed from"
+            )
 
     def compare(self, name: str, ours: Tensor, bound: float) -> None:
         """Compare a quantity with the reference, where the file holds it."""
@@ -122,18 +133,26 @@ class Case:
 
 
 @pytest.fixture
-def anomalyclip_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def anomalyclip_case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Case:
     with np.load(request.param) as archive:
         config = PUBLISHED | json.loads(str(archive["config"]))
         arrays = {key: archive[key] for key in archive.files}
-    golden = {key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"}
+    golden = {
+        key: torch.from_numpy(array) for key, array in arrays.items() if array.dtype.kind in "biuf"
+    }
     return Case(config, golden, tmp_path_factory.getbasetemp())
 
 
 def _weight_file(config: dict[str, Any], folder: Path) -> Path:
     """Draw the weights that a configuration stands for, once for all tests of it."""
     names = ("vision_width", "vision_layers", "embed_dim", "text_width", "text_layers")
-    geometry = {"image_size": config["native_size"], "patch": config["patch"], **{name: config[name] for name in names}}
+    geometry = {
+        "image_size": config["native_size"],
+        "patch": config["patch"],
+        **{name: config[name] for name in names},
+    }
     file = folder / f"seed{config['seed']}-{'-'.join(map(str, geometry.values()))}.safetensors"
     if not file.exists():
         state = tiny_clip.tiny_clip_state_dict(config["seed"], **geometry)
@@ -153,7 +172,9 @@ def _method(config: dict[str, Any], weight_file: Path) -> AnomalyCLIP:
             deep_tokens=config["t_n_ctx"],
             deep_blocks=config["depth"],
         ),
-        feature_blocks=taps[first[0] if isinstance(first, list) else first :],  # of a list only the first counts
+        feature_blocks=taps[
+            first[0] if isinstance(first, list) else first :
+        ],  # of a list only the first counts
         value_attention_from=config["vision_layers"] - dual + 1 if dual else None,
         tower_depth=config["vision_layers"],
         sigma_px=float(config["sigma"]),
@@ -170,7 +191,10 @@ def _load_prompts(prompts: ObjectAgnosticPrompts, config: dict[str, Any]) -> Non
         t_n_ctx=config["t_n_ctx"],
         depth=config["depth"],
     )
-    deep = [torch.from_numpy(published[f"compound_prompts_text.{i}"]) for i in range(config["depth"] - 1)]
+    deep = [
+        torch.from_numpy(published[f"compound_prompts_text.{i}"])
+        for i in range(config["depth"] - 1)
+    ]
     prompts.load_state_dict(
         {
             "normal": torch.from_numpy(published["ctx_pos"])[0, 0],
@@ -188,7 +212,9 @@ def _assert_close(ours: Tensor, reference: Tensor, bound: float, name: str = "")
 
 
 def test_the_file_holds_something_that_is_compared(anomalyclip_case: Case) -> None:
-    assert anomalyclip_case.comparable, f"none of {', '.join(INPUTS)} among {', '.join(anomalyclip_case.golden)}"
+    assert anomalyclip_case.comparable, (
+        f"none of {', '.join(INPUTS)} among {', '.join(anomalyclip_case.golden)}"
+    )
 
 
 def test_prompts_are_the_published_tokens_and_embeddings(anomalyclip_case: Case) -> None:
@@ -228,8 +254,14 @@ def test_image_and_patch_features_of_every_tap(anomalyclip_case: Case) -> None:
 def test_image_logits_and_score(anomalyclip_case: Case) -> None:
     case = anomalyclip_case
     case.need("image_logits", "image_score")
-    case.compare("image_logits", case.method.image_logits(case.features, case.method.text_features()), FORWARD)
-    case.compare("image_score", case.method(case.golden["images"], case.batch.category).probability, FORWARD)
+    case.compare(
+        "image_logits",
+        case.method.image_logits(case.features, case.method.text_features()),
+        FORWARD,
+    )
+    case.compare(
+        "image_score", case.method(case.golden["images"], case.batch.category).probability, FORWARD
+    )
 
 
 def test_patch_probabilities_and_maps(anomalyclip_case: Case) -> None:
@@ -237,7 +269,9 @@ def test_patch_probabilities_and_maps(anomalyclip_case: Case) -> None:
     case.need("patch_probabilities", "similarity_maps")
     text, probabilities, maps = case.method.text_features(), [], []
     for tokens in case.features.tokens:
-        p = similarity.anomaly_probability(tokens, text, case.features.grid, case.method.temperature)
+        p = similarity.anomaly_probability(
+            tokens, text, case.features.grid, case.method.temperature
+        )
         probabilities.append(torch.stack([1 - p.flatten(1), p.flatten(1)], dim=-1))
         p = upsample(p, tuple(case.golden["images"].shape[-2:]))
         maps.append(torch.stack([1 - p, p], dim=1))
@@ -245,11 +279,15 @@ def test_patch_probabilities_and_maps(anomalyclip_case: Case) -> None:
     case.compare("similarity_maps", torch.stack(maps), FORWARD)
 
 
-def test_anomaly_map_is_the_published_sum_over_taps_divided_by_their_number(anomalyclip_case: Case) -> None:
+def test_anomaly_map_is_the_published_sum_over_taps_divided_by_their_number(
+    anomalyclip_case: Case,
+) -> None:
     case = anomalyclip_case
     case.need("anomaly_map", "anomaly_map_smoothed")
     case.compare("anomaly_map", case.maps.sum(dim=0), FORWARD)
-    smoothed = gaussian_smooth(case.golden.get("anomaly_map", case.maps.sum(dim=0)), float(case.config["sigma"]))
+    smoothed = gaussian_smooth(
+        case.golden.get("anomaly_map", case.maps.sum(dim=0)), float(case.config["sigma"])
+    )
     case.compare("anomaly_map_smoothed", smoothed, FORWARD)
     prediction = case.method(case.golden["images"], case.batch.category)
     case.compare("anomaly_map_smoothed", prediction.map * len(case.method.feature_blocks), FORWARD)
@@ -257,17 +295,25 @@ def test_anomaly_map_is_the_published_sum_over_taps_divided_by_their_number(anom
 
 def test_image_loss(anomalyclip_case: Case) -> None:
     anomalyclip_case.need("loss_image")
-    anomalyclip_case.compare("loss_image", anomalyclip_case.method.loss(anomalyclip_case.batch)["image"], FORWARD)
+    anomalyclip_case.compare(
+        "loss_image", anomalyclip_case.method.loss(anomalyclip_case.batch)["image"], FORWARD
+    )
 
 
 def test_map_losses_and_their_total(anomalyclip_case: Case) -> None:
     case = anomalyclip_case
     case.need("loss_focal", "loss_dice_abnormal", "loss_dice_normal", "loss_local", "loss_total")
     terms = case.method.loss(case.batch)
-    names = {"focal": "loss_focal", "dice_anomalous": "loss_dice_abnormal", "dice_normal": "loss_dice_normal"}
+    names = {
+        "focal": "loss_focal",
+        "dice_anomalous": "loss_dice_abnormal",
+        "dice_normal": "loss_dice_normal",
+    }
     for ours, theirs in names.items():
         if theirs in case.comparable:  # they keep one number for each tap
-            _assert_close(terms[ours] / case.method.local_weight, case.golden[theirs].sum(), FORWARD, theirs)
+            _assert_close(
+                terms[ours] / case.method.local_weight, case.golden[theirs].sum(), FORWARD, theirs
+            )
     case.compare("loss_local", _local(terms), FORWARD)
     case.compare("loss_total", _total(terms), FORWARD)
 
@@ -288,7 +334,9 @@ def test_loss_trajectory_and_parameters_after_the_adam_steps(anomalyclip_case: C
     case.need("loss_trajectory", "after_step")
     prompts = case.method.prompts
     optimizer = torch.optim.Adam(prompts.parameters(), lr=1e-3, betas=(0.5, 0.999))
-    steps = [int(match[1]) for name in case.golden if (match := re.match(r"after_step(\d+)\.", name))]
+    steps = [
+        int(match[1]) for name in case.golden if (match := re.match(r"after_step(\d+)\.", name))
+    ]
     steps.append(len(case.golden.get("loss_trajectory", ())))
     trajectory = []
     for step in range(1, max(steps) + 1):

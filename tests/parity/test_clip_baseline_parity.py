@@ -28,7 +28,9 @@ METHODS = ("clip", "clip_ac", "clip_ac_mean_first")
 @functools.cache
 def ensemble(model: str, **changed: Any) -> PromptEnsemble:
     """Build the prompts of a model as ``test.py`` would."""
-    config = compose.compose("test", [f"model={model}", "backbone=pocket", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", [f"model={model}", "backbone=pocket", "paths.output_dir=/nowhere"]
+    )
     return instantiate.build(config.model.method.prompts, **changed)
 
 
@@ -65,7 +67,9 @@ class Case:
         return self.golden["images"].permute(0, 3, 1, 2).float() / 255
 
     def method(self, name: str) -> CLIPBaseline:
-        return CLIPBaseline(self.backbone, prompts_of(name), temperature=self.config.get("temperature", 0.07))
+        return CLIPBaseline(
+            self.backbone, prompts_of(name), temperature=self.config.get("temperature", 0.07)
+        )
 
     def categories(self, method: str, *needed: str) -> list[str]:
         """Return the categories of which the file holds one of these; skip the test where there are none."""
@@ -85,7 +89,11 @@ class Case:
 def clip_baseline_case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     with np.load(request.param) as archive:
         config = json.loads(str(archive["config"]))
-        golden = {key: torch.from_numpy(archive[key]) for key in archive.files if archive[key].dtype.kind in "biuf"}
+        golden = {
+            key: torch.from_numpy(archive[key])
+            for key in archive.files
+            if archive[key].dtype.kind in "biuf"
+        }
     return Case(config, golden, tmp_path)
 
 
@@ -101,7 +109,9 @@ def assert_close(ours: Tensor, reference: Tensor, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bottle", "metal_nut"])
-def test_single_sentences_are_those_of_the_reference(baseline_texts: dict[str, list[str]], name: str) -> None:
+def test_single_sentences_are_those_of_the_reference(
+    baseline_texts: dict[str, list[str]], name: str
+) -> None:
     if "single" not in baseline_texts:
         pytest.skip("the file holds no single sentences")
     expected = [text.format(name) for text in baseline_texts["single"]]
@@ -109,7 +119,9 @@ def test_single_sentences_are_those_of_the_reference(baseline_texts: dict[str, l
 
 
 @pytest.mark.parametrize("name", ["bottle", "metal_nut"])
-def test_sentences_of_the_ensemble_are_those_of_the_reference(baseline_texts: dict[str, list[str]], name: str) -> None:
+def test_sentences_of_the_ensemble_are_those_of_the_reference(
+    baseline_texts: dict[str, list[str]], name: str
+) -> None:
     if not {"states", "templates"} <= baseline_texts.keys():
         pytest.skip("the file holds no states with their templates")
     around = [
@@ -151,9 +163,13 @@ def test_image_scores_and_maps(clip_baseline_case: Case, name: str) -> None:
         case.compare(f"{name}.{category}.pixel_map", prediction.map)
 
 
-def test_a_batch_of_several_categories_gives_each_image_its_own_texts(clip_baseline_case: Case) -> None:
+def test_a_batch_of_several_categories_gives_each_image_its_own_texts(
+    clip_baseline_case: Case,
+) -> None:
     case = clip_baseline_case
     names = case.categories("clip", "image_score")
     mixed = [names[i % len(names)] for i in range(len(case.image))]
     expected = [case.golden[f"clip.{name}.image_score"][i] for i, name in enumerate(mixed)]
-    assert_close(case.method("clip")(case.image, mixed).probability, torch.stack(expected), "image_score")
+    assert_close(
+        case.method("clip")(case.image, mixed).probability, torch.stack(expected), "image_score"
+    )

@@ -48,7 +48,9 @@ def _levels(picture: np.ndarray) -> Tensor:
 
 
 def _is_resized_as_stored(picture: np.ndarray, resized: np.ndarray) -> bool:
-    return picture.ndim == resized.ndim and (picture.ndim == 2 or picture.shape[2] == resized.shape[2] == 3)
+    return picture.ndim == resized.ndim and (
+        picture.ndim == 2 or picture.shape[2] == resized.shape[2] == 3
+    )
 
 
 def _normalize(image: Tensor) -> Tensor:
@@ -59,7 +61,9 @@ def _normalize(image: Tensor) -> Tensor:
 def _cases(archive: Archive, quantity: str) -> list[tuple[str, str, tuple[int, int, int]]]:
     """Return (picture, prefix of its setting, (G, P, T)) wherever the file holds a quantity; skip without any."""
     found = [re.fullmatch(rf"((img\d+)_set(\d+)_){quantity}", key) for key in archive]
-    cases = [(m[2], m[1], tuple(archive["settings"][int(m[3])].tolist())) for m in found if m is not None]
+    cases = [
+        (m[2], m[1], tuple(archive["settings"][int(m[3])].tolist())) for m in found if m is not None
+    ]
     if not cases:
         pytest.skip(f"the file holds no {quantity}")
     return cases
@@ -78,13 +82,17 @@ def test_canvas_and_whole_view_are_exact(dhrclip_pictures: Archive) -> None:
         )
         if source not in dhrclip_pictures:
             continue
-        ours = resize_levels(_levels(dhrclip_pictures[source]).expand(-1, 3, -1, -1), reference.shape[:2])
+        ours = resize_levels(
+            _levels(dhrclip_pictures[source]).expand(-1, 3, -1, -1), reference.shape[:2]
+        )
         assert torch.equal(ours, _levels(reference)), key
         compared += 1
     assert compared, "resized pictures without their sources and whole views"
 
 
-def test_the_loader_resizes_to_the_canvas_within_one_level_of_the_published_pillow(dhrclip_pixels: Archive) -> None:
+def test_the_loader_resizes_to_the_canvas_within_one_level_of_the_published_pillow(
+    dhrclip_pixels: Archive,
+) -> None:
     for picture, prefix, (_, _, canvas) in _cases(dhrclip_pixels, "resized"):
         if f"{picture}_palette" in dhrclip_pixels or f"{picture}_source" not in dhrclip_pixels:
             continue  # palettes are resized as colours here, by nearest neighbour there
@@ -93,7 +101,9 @@ def test_the_loader_resizes_to_the_canvas_within_one_level_of_the_published_pill
         difference = (ours - _levels(reference)[0, :3]).abs().max()
         assert difference <= 1.01 * ONE_LEVEL, prefix
         if _is_resized_as_stored(source, reference):
-            assert torch.equal(resize_levels(_levels(source), (canvas, canvas)), _levels(reference)), prefix
+            assert torch.equal(
+                resize_levels(_levels(source), (canvas, canvas)), _levels(reference)
+            ), prefix
 
 
 def test_whole_views_of_stored_canvases(dhrclip_pixels: Archive) -> None:
@@ -106,17 +116,25 @@ def test_whole_views_of_stored_canvases(dhrclip_pixels: Archive) -> None:
         torch.testing.assert_close(ours[0], reference, atol=NORMALISED, rtol=0, msg=prefix)
 
 
-def test_tiles_of_stored_canvases_where_they_are_cut_at_the_right_place(dhrclip_pixels: Archive) -> None:
+def test_tiles_of_stored_canvases_where_they_are_cut_at_the_right_place(
+    dhrclip_pixels: Archive,
+) -> None:
     for picture, prefix, (_, tile, side) in _cases(dhrclip_pixels, "tile_tensors"):
         canvas = dhrclip_pixels.get(f"{prefix}resized")
         if canvas is None:
             continue
         palette = dhrclip_pixels.get(f"{picture}_palette")
-        pixels = _levels(canvas if palette is None else palette[canvas])[:, :3].expand(-1, 3, -1, -1)
+        pixels = _levels(canvas if palette is None else palette[canvas])[:, :3].expand(
+            -1, 3, -1, -1
+        )
         ours = _normalize(cut(pixels, quadrants(side, tile))[:, 0])
-        placed = slice(None) if side == 2 * tile else slice(1)  # a misplaced tile is never the first
+        placed = (
+            slice(None) if side == 2 * tile else slice(1)
+        )  # a misplaced tile is never the first
         reference = torch.from_numpy(dhrclip_pixels[f"{prefix}tile_tensors"])
-        torch.testing.assert_close(ours[placed], reference[placed], atol=NORMALISED, rtol=0, msg=prefix)
+        torch.testing.assert_close(
+            ours[placed], reference[placed], atol=NORMALISED, rtol=0, msg=prefix
+        )
 
 
 def test_masks_of_the_canvas(dhrclip_pixels: Archive) -> None:
@@ -141,23 +159,36 @@ def _corners(tile: int, side: int) -> list[list[int]]:
     return [[b.left, b.top, b.left + b.width, b.top + b.height] for b in quadrants(side, tile)]
 
 
-def test_maps_of_tiles_are_put_where_the_published_program_puts_them(dhrclip_tiling: Archive) -> None:
+def test_maps_of_tiles_are_put_where_the_published_program_puts_them(
+    dhrclip_tiling: Archive,
+) -> None:
     for index, tile, side in _settings(dhrclip_tiling, "paste"):
         assert _corners(tile, side) == dhrclip_tiling["paste"][index].tolist(), (tile, side)
 
 
-def test_tiles_are_cut_elsewhere_only_where_the_published_program_misplaces_them(dhrclip_tiling: Archive) -> None:
+def test_tiles_are_cut_elsewhere_only_where_the_published_program_misplaces_them(
+    dhrclip_tiling: Archive,
+) -> None:
     for index, tile, side in _settings(dhrclip_tiling, "boxes", "misplaced"):
         for boxes in dhrclip_tiling["boxes"][:, index, :4]:  # of every picture size
             shift = np.abs(boxes - np.array(_corners(tile, side)))
-            assert shift.max() == dhrclip_tiling["misplaced"][index] == 2 * tile - side, (tile, side)
+            assert shift.max() == dhrclip_tiling["misplaced"][index] == 2 * tile - side, (
+                tile,
+                side,
+            )
             assert shift[0].max() == 0
 
 
-def test_canvases_that_four_tiles_cannot_cover_are_refused_here_too(dhrclip_tiling: Archive) -> None:
+def test_canvases_that_four_tiles_cannot_cover_are_refused_here_too(
+    dhrclip_tiling: Archive,
+) -> None:
     if not {"settings", "accepted"} <= dhrclip_tiling.keys():
         pytest.skip("the file does not tell what is accepted")
-    for (_, tile, side), accepted in zip(dhrclip_tiling["settings"].tolist(), dhrclip_tiling["accepted"], strict=True):
-        if not accepted and side != tile:  # of one size all four tiles are the canvas: pointless, not wrong
+    for (_, tile, side), accepted in zip(
+        dhrclip_tiling["settings"].tolist(), dhrclip_tiling["accepted"], strict=True
+    ):
+        if (
+            not accepted and side != tile
+        ):  # of one size all four tiles are the canvas: pointless, not wrong
             with pytest.raises(ValueError, match=f"tiles of {tile} on a canvas of {side}"):
                 quadrants(side, tile)

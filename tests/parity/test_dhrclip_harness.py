@@ -26,22 +26,46 @@ def write_part(path: Path, source: str, *keys: str, wrong: str | None = None) ->
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("golden")
     with np.load(STORED / "images_s0.npz") as pictures:  # labels are not needed to know them
-        np.savez(folder / "pictures.npz", **{key: pictures[key] for key in pictures.files if "label" not in key})
-    write_part(folder / "wrong.npz", "test_equal_s0", "img1_map_sum", "img1_score_logits", wrong="img1_map_sum")
+        np.savez(
+            folder / "pictures.npz",
+            **{key: pictures[key] for key in pictures.files if "label" not in key},
+        )
+    write_part(
+        folder / "wrong.npz",
+        "test_equal_s0",
+        "img1_map_sum",
+        "img1_score_logits",
+        wrong="img1_map_sum",
+    )
     write_part(folder / "loss_alone.npz", "train_equal_s0", "step0_gt", "step0_loss")
     alone = folder / "without_pictures"
     alone.mkdir()
     write_part(alone / "own_tiles.npz", "test_equal_s0", "img0_tile_input", "img0_score_logits")
     write_part(alone / "text.npz", "test_native_s0", "text_features", "img1_map_sum")
     write_part(alone / "nothing.npz", "test_native_s0", "img1_map_sum")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rf", "--golden", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-rf",
+        "--golden",
+        str(folder),
+    ]
     tests = str(HERE / "test_dhrclip_parity.py")
-    done = subprocess.run([*command, tests], cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, tests], cwd=HERE.parents[1], capture_output=True, text=True, check=False
+    )
     return done.stdout + done.stderr
 
 
 def test_only_the_wrong_number_and_the_file_without_its_pictures_fail(outcome: str) -> None:
-    failed = [line.split()[1].partition("::")[2] for line in outcome.splitlines() if line.startswith("FAILED")]
+    failed = [
+        line.split()[1].partition("::")[2]
+        for line in outcome.splitlines()
+        if line.startswith("FAILED")
+    ]
     assert sorted(failed) == [
         "test_maps_of_the_whole_view_the_tiles_and_both[wrong.npz]",
         "test_the_file_holds_something_that_is_compared[without_pictures/nothing.npz]",

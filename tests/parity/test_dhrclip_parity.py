@@ -24,40 +24,57 @@ from zsad.metrics import curves
 FEATURES, MAPS, SUM_OF_MAPS, LOGITS, LOSS, LATER = 4e-5, 2e-5, 5e-5, 2e-4, 3e-5, 2e-4
 GRADIENT = 2e-3  # deep prompts pass through half precision, whose spacing above 1 is 1e-3
 TELLING_GRADIENT = 1e-2  # where it is smaller, Adam's step may turn round with the last digit
-METRICS = {"auroc": curves.auroc, "ap": curves.average_precision, "f1": curves.f1_max, "aupro": curves.aupro_200}
+METRICS = {
+    "auroc": curves.auroc,
+    "ap": curves.average_precision,
+    "f1": curves.f1_max,
+    "aupro": curves.aupro_200,
+}
 METRIC = 1e-3
 
 
 @pytest.fixture
-def dhrclip_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mistakes_of: Any) -> Case:
+def dhrclip_case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, mistakes_of: Any
+) -> Case:
     return _case(request.param, tmp_path_factory.getbasetemp(), mistakes_of)
 
 
 @functools.cache
-def _case(path: Path, folder: Path, mistakes_of: Callable[[dict[str, Any]], frozenset[str]]) -> Case:
+def _case(
+    path: Path, folder: Path, mistakes_of: Callable[[dict[str, Any]], frozenset[str]]
+) -> Case:
     return load(path, folder, mistakes_of)
 
 
 def _compare_steps(case: Case, keys: Sequence[str], bound: float) -> None:
     for key in keys:
         step = parse(key)[1]
-        case.compare(key, case.training[step][key.partition("_")[2]], max(bound, LATER) if step else bound)
+        case.compare(
+            key, case.training[step][key.partition("_")[2]], max(bound, LATER) if step else bound
+        )
 
 
 def test_the_file_holds_something_that_is_compared(dhrclip_case: Case) -> None:
-    assert any(dhrclip_case.is_comparable(key) for key in dhrclip_case.golden), ", ".join(dhrclip_case.golden)
+    assert any(dhrclip_case.is_comparable(key) for key in dhrclip_case.golden), ", ".join(
+        dhrclip_case.golden
+    )
 
 
 def test_prompts_are_the_published_tokens_and_numbers(dhrclip_case: Case) -> None:
     keys = dhrclip_case.need(r"tokenized_prompts|param0\..+")
     dhrclip_case.compare("tokenized_prompts", dhrclip_case.method.prompts.tokens.int(), 0)
     for key in set(keys) - {"tokenized_prompts"}:
-        dhrclip_case.compare(key, torch.from_numpy(learned_numbers(dhrclip_case.config)[key.partition(".")[2]]), 0)
+        dhrclip_case.compare(
+            key, torch.from_numpy(learned_numbers(dhrclip_case.config)[key.partition(".")[2]]), 0
+        )
 
 
 def test_text_features(dhrclip_case: Case) -> None:
     dhrclip_case.need("text_features")
-    dhrclip_case.compare("text_features", F.normalize(dhrclip_case.method.text_features(), dim=-1), FEATURES)
+    dhrclip_case.compare(
+        "text_features", F.normalize(dhrclip_case.method.text_features(), dim=-1), FEATURES
+    )
 
 
 def test_position_tables(dhrclip_case: Case) -> None:
@@ -71,7 +88,9 @@ def test_position_tables(dhrclip_case: Case) -> None:
 def test_requested_layers_share_the_features_of_the_last(dhrclip_case: Case) -> None:
     dhrclip_case.need("layer_alias")
     distinct = list(dict.fromkeys(dhrclip_case.blocks))
-    dhrclip_case.compare("layer_alias", torch.tensor([distinct.index(b) for b in dhrclip_case.blocks]), 0)
+    dhrclip_case.compare(
+        "layer_alias", torch.tensor([distinct.index(b) for b in dhrclip_case.blocks]), 0
+    )
 
 
 def test_masks(dhrclip_case: Case) -> None:
@@ -94,11 +113,16 @@ def test_features_of_whole_view_and_tiles(dhrclip_case: Case) -> None:
         _, number, quantity = parse(key)
         whole, tiles = dhrclip_case.seen(number)
         tokens = torch.stack(
-            [(tiles if quantity == "patch_features" else whole).tokens[i] for i in dhrclip_case.distinct]
+            [
+                (tiles if quantity == "patch_features" else whole).tokens[i]
+                for i in dhrclip_case.distinct
+            ]
         )
         if quantity == "cls_features":
             tokens = torch.cat([F.normalize(whole.image, dim=-1), tiles.image])
-        dhrclip_case.compare(key, tokens.transpose(0, 1) if quantity == "patch_features" else tokens, FEATURES)
+        dhrclip_case.compare(
+            key, tokens.transpose(0, 1) if quantity == "patch_features" else tokens, FEATURES
+        )
 
 
 def test_token_probabilities(dhrclip_case: Case) -> None:
@@ -106,7 +130,10 @@ def test_token_probabilities(dhrclip_case: Case) -> None:
     for key in case.need(r"img\d+_token_prob_(global|tiles)"):
         features = case.seen(parse(key)[1])["tiles" in key]
         tokens = [features.tokens[layer] for layer in case.distinct]
-        maps = [similarity.anomaly_probability(t, text, features.grid, case.method.temperature) for t in tokens]
+        maps = [
+            similarity.anomaly_probability(t, text, features.grid, case.method.temperature)
+            for t in tokens
+        ]
         probabilities = two_channels(torch.stack(maps).flatten(2), -1)  # (L, views, N, 2)
         case.compare(key, probabilities.transpose(0, 1), MAPS)
 
@@ -133,7 +160,9 @@ def test_smoothed_and_stretched_maps(dhrclip_case: Case) -> None:
         if quantity == "map_final":
             ours = case.predict(number).map
         else:
-            maps = case.method.fused_maps(*case.seen(number), case.method.text_features(), case.canvas)
+            maps = case.method.fused_maps(
+                *case.seen(number), case.method.text_features(), case.canvas
+            )
             ours = gaussian_smooth(maps.sum(dim=0), float(case.config["sigma"]))
         case.compare(key, ours, SUM_OF_MAPS)
 
@@ -173,7 +202,9 @@ def test_losses_of_training_steps(dhrclip_case: Case) -> None:
     case, layers = dhrclip_case, len(dhrclip_case.blocks)
     keys = case.need(r"step\d+_(loss_terms|loss|image_logits|image_loss)")
     _compare_steps(case, [key for key in keys if "_image_" in key], LOGITS)
-    for key in (key for key in keys if "_loss_terms" in key):  # they keep one number for each requested layer
+    for key in (
+        key for key in keys if "_loss_terms" in key
+    ):  # they keep one number for each requested layer
         step = parse(key)[1]
         ours, theirs = case.training[step]["loss_terms"], case.golden[key].sum(dim=0)
         assert (ours - theirs).abs().max() <= layers * (LATER if step else LOSS), key
@@ -190,13 +221,22 @@ def test_parameters_after_training_steps(dhrclip_case: Case) -> None:
         name = key.partition(".")[2]
         before = [log[f"grad.{name}"].abs() for log in dhrclip_case.training[: step + 1]]
         telling = torch.stack(before).amin(dim=0) > TELLING_GRADIENT
-        ours, theirs = dhrclip_case.training[step][f"param_after.{name}"], dhrclip_case.golden[key].view(telling.shape)
+        ours, theirs = (
+            dhrclip_case.training[step][f"param_after.{name}"],
+            dhrclip_case.golden[key].view(telling.shape),
+        )
         assert (ours - theirs)[telling].abs().max() <= LATER, key
 
 
-def test_tiles_put_where_they_were_cut_change_the_map_but_not_where_the_first_is_alone(dhrclip_case: Case) -> None:
+def test_tiles_put_where_they_were_cut_change_the_map_but_not_where_the_first_is_alone(
+    dhrclip_case: Case,
+) -> None:
     case = dhrclip_case
-    keys = [key for key in ("img0_map_tiles", "img0_map_fused") if key in case.golden and 0 in case.canvases]
+    keys = [
+        key
+        for key in ("img0_map_tiles", "img0_map_fused")
+        if key in case.golden and 0 in case.canvases
+    ]
     if case.mistakes != {"placement"} or not keys:
         pytest.skip("no case of misplaced tiles with its maps")
     text, (whole, tiles) = case.method.text_features(), case.seen(0)
@@ -211,12 +251,20 @@ def test_tiles_put_where_they_were_cut_change_the_map_but_not_where_the_first_is
         assert difference[:, alone:].max() > 1e3 * MAPS, key
 
 
-def test_only_pictures_after_the_first_met_an_overwritten_position_table(dhrclip_case: Case) -> None:
+def test_only_pictures_after_the_first_met_an_overwritten_position_table(
+    dhrclip_case: Case,
+) -> None:
     case = dhrclip_case
     keys = [f"img{number}_cos_global" for number in (0, 1)]
-    if case.mistakes != {"positions"} or not {*keys} <= case.golden.keys() or not {0, 1} <= case.canvases.keys():
+    if (
+        case.mistakes != {"positions"}
+        or not {*keys} <= case.golden.keys()
+        or not {0, 1} <= case.canvases.keys()
+    ):
         pytest.skip("no case of an overwritten position table with two pictures")
     text = F.normalize(case.method.text_features(), dim=-1)
-    first, second = (F.normalize(case.seen(number)[0].image, dim=-1)[0] @ text.T for number in (0, 1))
+    first, second = (
+        F.normalize(case.seen(number)[0].image, dim=-1)[0] @ text.T for number in (0, 1)
+    )
     assert (first - case.golden[keys[0]]).abs().max() <= FEATURES
     assert (second - case.golden[keys[1]]).abs().max() > 100 * FEATURES

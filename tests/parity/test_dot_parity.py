@@ -55,20 +55,38 @@ def compare(case: dict[str, Any], key: str, ours: Tensor, bound: float) -> None:
     """Compare with a stored array, if the case holds it."""
     if key in case:
         reference = torch.from_numpy(np.asarray(case[key])).double().reshape(ours.shape)
-        torch.testing.assert_close(ours.double(), reference, atol=bound, rtol=0, msg=lambda m: f"{key}: {m}")
+        torch.testing.assert_close(
+            ours.double(), reference, atol=bound, rtol=0, msg=lambda m: f"{key}: {m}"
+        )
 
 
 def grounding(case: dict[str, Any], kind: str) -> Grounding:
     if f"{kind}_logits" not in case:
         pytest.skip(f"the file holds nothing of the {kind}")
     tokenizer = WordPiece(case["vocab"])
-    scores, boxes = torch.from_numpy(case[f"{kind}_logits"]).sigmoid(), torch.from_numpy(case[f"{kind}_boxes"])
-    return Grounding(boxes, scores, torch.tensor(tokenizer.encode(str(case[f"{kind}_caption"]))), tokenizer.decode)
+    scores, boxes = (
+        torch.from_numpy(case[f"{kind}_logits"]).sigmoid(),
+        torch.from_numpy(case[f"{kind}_boxes"]),
+    )
+    return Grounding(
+        boxes,
+        scores,
+        torch.tensor(tokenizer.encode(str(case[f"{kind}_caption"]))),
+        tokenizer.decode,
+    )
 
 
 def published(case: dict[str, Any]) -> DOTPrompt:
-    thresholds = {key: float(case[key]) for key in ("box_threshold", "text_threshold", "size_threshold")}
-    return DOTPrompt(Unasked(), WordTable(["defect"]), nms_iou=float(case["iou_threshold"]), **thresholds, **PUBLISHED)
+    thresholds = {
+        key: float(case[key]) for key in ("box_threshold", "text_threshold", "size_threshold")
+    }
+    return DOTPrompt(
+        Unasked(),
+        WordTable(["defect"]),
+        nms_iou=float(case["iou_threshold"]),
+        **thresholds,
+        **PUBLISHED,
+    )
 
 
 def size_of(case: dict[str, Any]) -> tuple[int, int]:
@@ -107,8 +125,12 @@ def test_what_is_as_large_as_the_object_is_no_defect(dot_pipeline: dict[str, Any
 
 def test_an_answer_is_read_as_published_but_for_its_order(dot_answers: dict[str, Any]) -> None:
     assert len(dot_answers["raw"])
-    for answer, tags in zip(dot_answers["raw"].tolist(), dot_answers["sorted_tags"].tolist(), strict=True):
-        assert sorted(published_words(answer)) == sorted(tag.strip() for tag in tags if tag.strip()), repr(answer)
+    for answer, tags in zip(
+        dot_answers["raw"].tolist(), dot_answers["sorted_tags"].tolist(), strict=True
+    ):
+        assert sorted(published_words(answer)) == sorted(
+            tag.strip() for tag in tags if tag.strip()
+        ), repr(answer)
 
 
 def test_masks_become_the_published_map(dot_fusion: dict[str, Any]) -> None:
@@ -118,7 +140,9 @@ def test_masks_become_the_published_map(dot_fusion: dict[str, Any]) -> None:
         masks, scores = (torch.from_numpy(dot_fusion[key][i][:n]) for key in ("masks", "scores"))
         size = dot_fusion["masks"].shape[2:]
         found = Found(torch.full((n, 4), 0.5), scores, ("defect",) * n)
-        fused, runs = method.fused(SimpleNamespace(size=size, masks=lambda _: one_by_one(masks)), found)  # noqa: B023
+        fused, runs = method.fused(
+            SimpleNamespace(size=size, masks=lambda _, masks=masks: one_by_one(masks)), found
+        )
         assert len(runs) == n
         reference = torch.from_numpy(dot_fusion["fused"][i]).double()
         torch.testing.assert_close(method.scaled(fused).double(), reference, atol=MAPS, rtol=0)

@@ -25,7 +25,13 @@ from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
 HERE = Path(__file__).parent
-GEOMETRY = {"vision_width": 64, "vision_layers": 3, "embed_dim": 32, "text_width": 64, "text_layers": 2}
+GEOMETRY = {
+    "vision_width": 64,
+    "vision_layers": 3,
+    "embed_dim": 32,
+    "text_width": 64,
+    "text_layers": 2,
+}
 # The corners: no deep prompts, no value path, taps in no order of which the first does not take part.
 CONFIG = GEOMETRY | {
     "seed": 3,
@@ -41,7 +47,17 @@ CONFIG = GEOMETRY | {
 
 def run_parity(golden: Path, *names: str) -> tuple[int, str]:
     files = [str(HERE / f"test_{name}_parity.py") for name in names]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rfs", "--golden", str(golden), *files]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-rfs",
+        "--golden",
+        str(golden),
+        *files,
+    ]
     done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -70,7 +86,9 @@ def our_golden(method: AnomalyCLIP) -> dict[str, Tensor]:
     masks = torch.zeros(2, 42, 42, dtype=torch.bool)
     masks[1, 5:20, 10:30] = True
     labels = torch.tensor([False, True])
-    batch = Batch(images, masks, torch.tensor([True, True]), labels, ("x", "x"), ("x", "x"), ("x", "x"))
+    batch = Batch(
+        images, masks, torch.tensor([True, True]), labels, ("x", "x"), ("x", "x"), ("x", "x")
+    )
     text = method.text_features()
     tapped = method.backbone.encode_image(images, blocks=[1, 2, 3], norm_image=False)
     terms = method.loss(batch)
@@ -94,23 +112,47 @@ def our_golden(method: AnomalyCLIP) -> dict[str, Tensor]:
 def write_model_cases(folder: Path) -> None:
     golden = our_golden(our_method(folder))
     config = np.array(json.dumps(CONFIG))
-    np.savez(folder / "right.npz", config=config, **{name: tensor.numpy() for name, tensor in golden.items()})
-    np.savez(folder / "text_alone.npz", config=config, text_features_raw=golden["text_features_raw"].numpy())
+    np.savez(
+        folder / "right.npz",
+        config=config,
+        **{name: tensor.numpy() for name, tensor in golden.items()},
+    )
+    np.savez(
+        folder / "text_alone.npz",
+        config=config,
+        text_features_raw=golden["text_features_raw"].numpy(),
+    )
     golden["patch_features"][0, 0, 0, 0] += 1
-    np.savez(folder / "wrong.npz", config=config, **{name: tensor.numpy() for name, tensor in golden.items()})
+    np.savez(
+        folder / "wrong.npz",
+        config=config,
+        **{name: tensor.numpy() for name, tensor in golden.items()},
+    )
     np.savez(folder / "no_reference.npz", config=config, images=golden["images"].numpy())
 
 
 def write_other_cases(folder: Path) -> None:
     random = np.random.default_rng(0)
     scores, labels = random.random(8, dtype=np.float32), np.arange(8) % 2
-    image_auroc = curves.auroc(curves.rank_labelled(torch.from_numpy(scores), torch.from_numpy(labels).bool()))
-    np.savez(folder / "image_metric.npz", **{"a.scores": scores, "a.labels": labels, "a.image_auroc": image_auroc})
-    maps, masks = random.random((2, 8, 8), dtype=np.float32), random.integers(0, 2, (2, 8, 8)).astype(np.uint8)
-    pixel_ap = curves.average_precision(curves.rank_pixels(torch.from_numpy(maps), torch.from_numpy(masks).bool()))
+    image_auroc = curves.auroc(
+        curves.rank_labelled(torch.from_numpy(scores), torch.from_numpy(labels).bool())
+    )
+    np.savez(
+        folder / "image_metric.npz",
+        **{"a.scores": scores, "a.labels": labels, "a.image_auroc": image_auroc},
+    )
+    maps, masks = (
+        random.random((2, 8, 8), dtype=np.float32),
+        random.integers(0, 2, (2, 8, 8)).astype(np.uint8),
+    )
+    pixel_ap = curves.average_precision(
+        curves.rank_pixels(torch.from_numpy(maps), torch.from_numpy(masks).bool())
+    )
     np.savez(folder / "pixel_metric.npz", maps=maps, masks=masks, pixel_ap=pixel_ap)
     picture = random.integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (OPENAI_MEAN, OPENAI_STD))
+    mean, std = (
+        np.array(values, dtype=np.float32)[:, None, None] for values in (OPENAI_MEAN, OPENAI_STD)
+    )
     pixels = (to_tensor(Image.fromarray(picture), 14).numpy() - mean) / std
     np.savez(folder / "images_alone.npz", **{"x.input": picture, "x.output": pixels})
     mask = resize_mask(Image.fromarray(picture[..., 0]), 14).numpy()
@@ -140,14 +182,20 @@ def outcome(folder: Path) -> str:
 
 
 def test_only_the_wrong_number_and_the_file_without_a_reference_fail(outcome: str) -> None:
-    failed = [line.split()[1].partition("::")[2] for line in outcome.splitlines() if line.startswith("FAILED")]
+    failed = [
+        line.split()[1].partition("::")[2]
+        for line in outcome.splitlines()
+        if line.startswith("FAILED")
+    ]
     assert sorted(failed) == [
         "test_image_and_patch_features_of_every_tap[wrong.npz]",
         "test_the_file_holds_something_that_is_compared[no_reference.npz]",
     ], outcome
 
 
-def test_a_whole_file_skips_only_what_it_does_not_hold_and_parts_are_tried_too(outcome: str) -> None:
+def test_a_whole_file_skips_only_what_it_does_not_hold_and_parts_are_tried_too(
+    outcome: str,
+) -> None:
     # What is skipped are quantities that a file does not hold, and kinds of which the folder holds no file.
     assert "2 failed, 25 passed, 44 skipped" in outcome, outcome
 

@@ -18,7 +18,11 @@ from zsad.metrics.curves import rank_labelled, rank_pixels
 from zsad.metrics.region_f1 import region_f1, region_f1_matched
 from zsad.metrics.score_histogram import BinnedRanking
 
-IMAGE = {"image_auroc": curves.auroc, "image_ap": curves.average_precision, "image_f1max": curves.f1_max}
+IMAGE = {
+    "image_auroc": curves.auroc,
+    "image_ap": curves.average_precision,
+    "image_f1max": curves.f1_max,
+}
 PIXEL = {
     "pixel_auroc": curves.auroc,
     "pixel_ap": curves.average_precision,
@@ -52,16 +56,28 @@ def _assert_equal(ours: float, reference: float, name: str, case: str) -> None:
     if math.isnan(reference):
         assert math.isnan(ours), f"{case}: {name} is undefined there and {ours} here"
     else:
-        assert abs(ours - reference) <= BOUNDS.get(name, 1e-9), f"{case}: {name} is {reference} there and {ours} here"
+        assert abs(ours - reference) <= BOUNDS.get(name, 1e-9), (
+            f"{case}: {name} is {reference} there and {ours} here"
+        )
 
 
 def _compare(
-    cases: dict[str, dict[str, Any]], metrics: dict[str, Callable], rank: Callable, predicted: str, truth: str
+    cases: dict[str, dict[str, Any]],
+    metrics: dict[str, Callable],
+    rank: Callable,
+    predicted: str,
+    truth: str,
 ) -> None:
     compared = 0
     for case, data in cases.items():
-        names = [name for name in metrics if name in data] if {predicted, truth} <= data.keys() else []
-        ranking = rank(torch.from_numpy(data[predicted]), torch.from_numpy(data[truth]).bool()) if names else None
+        names = (
+            [name for name in metrics if name in data] if {predicted, truth} <= data.keys() else []
+        )
+        ranking = (
+            rank(torch.from_numpy(data[predicted]), torch.from_numpy(data[truth]).bool())
+            if names
+            else None
+        )
         for name in names:
             _assert_equal(metrics[name](ranking), float(data[name]), name, case)
             compared += 1
@@ -79,7 +95,9 @@ def test_pixel_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
 
 def _count_pixels(maps: torch.Tensor, masks: torch.Tensor) -> BinnedRanking:
     weight = torch.cat([region_weights(mask) for mask in masks])
-    return BinnedRanking(score_histogram.add(score_histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16))
+    return BinnedRanking(
+        score_histogram.add(score_histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16)
+    )
 
 
 def test_pixel_metrics_from_a_histogram(metrics_case: dict[str, dict[str, Any]]) -> None:
@@ -93,19 +111,28 @@ def saa_metrics_case(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_saa_ranking_metrics(saa_metrics_case: dict[str, Any]) -> None:
-    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    maps, masks = (
+        torch.from_numpy(saa_metrics_case["maps"]),
+        torch.from_numpy(saa_metrics_case["gt"]).bool(),
+    )
     rankings = {"pixels": rank_pixels(maps, masks)}
     if "labels" in saa_metrics_case:  # the image score is the highest of the map
         labels = torch.from_numpy(saa_metrics_case["labels"]).bool()
         rankings["images"] = rank_labelled(maps.flatten(1).amax(1), labels)
-    names = [name for name in SAA_PERCENT if name in saa_metrics_case and SAA_PERCENT[name][1] in rankings]
+    names = [
+        name
+        for name in SAA_PERCENT
+        if name in saa_metrics_case and SAA_PERCENT[name][1] in rankings
+    ]
     for name in names:
         metric, over = SAA_PERCENT[name]
         _assert_equal(metric(rankings[over]), float(saa_metrics_case[name]) / 100, name, "SAA")
     for kind in rankings:
         name = f"max_f1_{kind.removesuffix('s')}_threshold"
         if name in saa_metrics_case:
-            _assert_equal(curves.f1_optimum(rankings[kind])[1], float(saa_metrics_case[name]), name, "SAA")
+            _assert_equal(
+                curves.f1_optimum(rankings[kind])[1], float(saa_metrics_case[name]), name, "SAA"
+            )
             names.append(name)
     if not names:
         pytest.skip(f"the file holds none of {', '.join(SAA_PERCENT)}")
@@ -115,7 +142,10 @@ def test_saa_region_f1(saa_metrics_case: dict[str, Any]) -> None:
     names = [name for name in SAA_REGIONS if name in saa_metrics_case]
     if not names:
         pytest.skip(f"the file holds none of {', '.join(SAA_REGIONS)}")
-    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    maps, masks = (
+        torch.from_numpy(saa_metrics_case["maps"]),
+        torch.from_numpy(saa_metrics_case["gt"]).bool(),
+    )
     for name in names:
         iou, steps = SAA_REGIONS[name]
         published = float(saa_metrics_case[name])  # computed in float32
@@ -126,5 +156,8 @@ def test_saa_region_f1(saa_metrics_case: dict[str, Any]) -> None:
 def test_saa_region_overlap(saa_metrics_case: dict[str, Any]) -> None:
     if "metric_p_pro" not in saa_metrics_case:
         pytest.skip("the file holds no metric_p_pro")
-    maps, masks = torch.from_numpy(saa_metrics_case["maps"]), torch.from_numpy(saa_metrics_case["gt"]).bool()
+    maps, masks = (
+        torch.from_numpy(saa_metrics_case["maps"]),
+        torch.from_numpy(saa_metrics_case["gt"]).bool(),
+    )
     assert abs(aupro_filled(maps, masks) - float(saa_metrics_case["metric_p_pro"]) / 100) <= 1e-5

@@ -26,7 +26,11 @@ def preprocessing_case(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 
 def _inputs(case: dict[str, np.ndarray], of_masks: bool) -> list[str]:
     """Names of the stored pictures: a mask comes out with two axes, an image with three."""
-    names = [match[1] for key in case if (match := re.fullmatch(r"(.+)\.input", key)) and f"{match[1]}.output" in case]
+    names = [
+        match[1]
+        for key in case
+        if (match := re.fullmatch(r"(.+)\.input", key)) and f"{match[1]}.output" in case
+    ]
     chosen = [name for name in names if (case[f"{name}.output"].ndim == 2) == of_masks]
     if not chosen:
         pytest.skip(f"the file holds no {'masks' if of_masks else 'images'}")
@@ -42,12 +46,17 @@ def test_images_of_every_stored_mode(preprocessing_case: dict[str, np.ndarray]) 
     for name in _inputs(preprocessing_case, of_masks=False):
         reference = preprocessing_case[f"{name}.output"]
         image = to_tensor(Image.fromarray(preprocessing_case[f"{name}.input"]), reference.shape[-1])
-        np.testing.assert_allclose(_normalize(image).numpy(), reference, atol=ONE_ROUNDING, rtol=0, err_msg=name)
+        np.testing.assert_allclose(
+            _normalize(image).numpy(), reference, atol=ONE_ROUNDING, rtol=0, err_msg=name
+        )
 
 
 def test_masks_are_exact(preprocessing_case: dict[str, np.ndarray]) -> None:
     for name in _inputs(preprocessing_case, of_masks=True):
-        mask, reference = Image.fromarray(preprocessing_case[f"{name}.input"]), preprocessing_case[f"{name}.output"]
+        mask, reference = (
+            Image.fromarray(preprocessing_case[f"{name}.input"]),
+            preprocessing_case[f"{name}.output"],
+        )
         np.testing.assert_array_equal(resize_mask(mask, len(reference)).numpy(), reference, name)
         if f"{name}.resized" in preprocessing_case:
             soft = soft_mask(mask, len(reference)).numpy()

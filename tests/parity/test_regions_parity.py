@@ -57,7 +57,9 @@ def compare(case: dict[str, Any], key: str, ours: Tensor, bound: float = MAPS) -
     """Compare with a stored array, if the case holds it."""
     if key in case:
         reference = torch.from_numpy(np.asarray(case[key])).double()
-        torch.testing.assert_close(ours.double(), reference, atol=bound, rtol=0, msg=lambda m: f"{key}: {m}")
+        torch.testing.assert_close(
+            ours.double(), reference, atol=bound, rtol=0, msg=lambda m: f"{key}: {m}"
+        )
 
 
 def features_of(case: dict[str, Any]) -> Tensor:
@@ -80,10 +82,14 @@ def test_saliency(saa_saliency: dict[str, Any]) -> None:
 
 def test_what_the_saliency_network_is_shown(saa_saliency_input: dict[str, Any]) -> None:
     case = saa_saliency_input
-    image = torch.from_numpy(case["image_bgr"]).permute(2, 0, 1).float() / 255  # as published, taken for RGB
+    image = (
+        torch.from_numpy(case["image_bgr"]).permute(2, 0, 1).float() / 255
+    )  # as published, taken for RGB
     if "resized_u8" in case:
         height, width = case["resized_u8"].shape[:2]
-        ours = (resize_levels_linearly(image[None], (height, width))[0] * 255).round().permute(1, 2, 0)
+        ours = (
+            (resize_levels_linearly(image[None], (height, width))[0] * 255).round().permute(1, 2, 0)
+        )
         compare(case, "resized_u8", ours, bound=1)  # OpenCV itself, to the last bit: tests/maths
     if {"cnn_input_rows", "row_index"} <= case.keys():
         rows = case["cnn_input_rows"]
@@ -101,7 +107,9 @@ def test_the_protocol_of_the_evaluation(saa_postprocess: dict[str, Any]) -> None
         compare(case, "normalised_maps", min_max(maps))
         compare(case, "image_scores", min_max(maps).flatten(1).amax(dim=1))
     if "saliency" in case:
-        compare(case, "normalised_saliency", min_max(bicubic(torch.from_numpy(case["saliency"]), size)))
+        compare(
+            case, "normalised_saliency", min_max(bicubic(torch.from_numpy(case["saliency"]), size))
+        )
     if "gt" in case:
         compare(case, "resized_gt", nearest(torch.from_numpy(case["gt"]).bool(), size), bound=0)
 
@@ -109,7 +117,9 @@ def test_the_protocol_of_the_evaluation(saa_postprocess: dict[str, Any]) -> None
 def test_masks_are_weighed_and_fused(saa_masks: dict[str, Any]) -> None:
     case = saa_masks
     masks, scores = torch.from_numpy(case["masks"]).bool(), torch.from_numpy(case["scores"])
-    weights = scores * (3 * regions.means_inside(torch.from_numpy(case["similarity_map"]), masks)).exp()
+    weights = (
+        scores * (3 * regions.means_inside(torch.from_numpy(case["similarity_map"]), masks)).exp()
+    )
     compare(case, "rescored", weights)
     kept = weights.argsort(stable=True)[-int(case["k_mask"]) :]
     compare(case, "selected", kept, bound=0)
@@ -144,7 +154,11 @@ def _compare_metrics(case: dict[str, Any]) -> None:
     masks = nearest(torch.from_numpy(case["gt"]).bool(), size)
     compare(case, "pixel_auroc_ap_f1", _percent(curves.rank_pixels(maps, masks)))
     labels = torch.from_numpy(case["labels"]).bool()
-    compare(case, "image_auroc_ap_f1", _percent(curves.rank_labelled(maps.flatten(1).amax(dim=1), labels)))
+    compare(
+        case,
+        "image_auroc_ap_f1",
+        _percent(curves.rank_labelled(maps.flatten(1).amax(dim=1), labels)),
+    )
 
 
 def _percent(ranking: curves.Ranking) -> Tensor:
@@ -155,7 +169,10 @@ def _percent(ranking: curves.Ranking) -> Tensor:
 def test_boxes_and_masks_grow(dot_dilation: dict[str, Any]) -> None:
     case = dot_dilation
     if {"boxes", "scale"} <= case.keys():
-        boxes, scale = torch.from_numpy(case["boxes"]), torch.from_numpy(np.atleast_1d(case["scale"])).to(torch.float64)
+        boxes, scale = (
+            torch.from_numpy(case["boxes"]),
+            torch.from_numpy(np.atleast_1d(case["scale"])).to(torch.float64),
+        )
         compare(case, "out_boxes", regions.dilated(boxes, scale.expand(len(boxes))))
     if {"mask", "kernel_size"} <= case.keys():
         grown = inpaint.dilate(torch.from_numpy(case["mask"]).bool(), int(case["kernel_size"]))

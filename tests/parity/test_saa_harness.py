@@ -31,14 +31,29 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     write(folder / "wrong_box.npz", "box_suppression_1", wrong="kept_boxes")
     write(folder / "wrong_mask.npz", "proposals_0", wrong="out_masks")
     write(folder / "wrong_share.npz", "property_table", wrong="defect_area_threshold")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rf", "--golden", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-rf",
+        "--golden",
+        str(folder),
+    ]
     tests = str(HERE / "test_saa_parity.py")
-    done = subprocess.run([*command, tests], cwd=HERE.parents[1], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, tests], cwd=HERE.parents[1], capture_output=True, text=True, check=False
+    )
     return done.stdout + done.stderr
 
 
 def test_only_the_wrong_numbers_fail(outcome: str) -> None:
-    failed = [line.split()[1].partition("::")[2] for line in outcome.splitlines() if line.startswith("FAILED")]
+    failed = [
+        line.split()[1].partition("::")[2]
+        for line in outcome.splitlines()
+        if line.startswith("FAILED")
+    ]
     assert sorted(failed) == [
         "test_boxes_and_masks_of_several_captions[wrong_mask.npz]",
         "test_the_published_numbers_of_every_category[wrong_share.npz]",

@@ -24,7 +24,9 @@ from zsad.prompts.saa_captions import DefectPrompts, DefectWords, read_property
 MAPS = 1e-5
 SCORES = 1e-6
 PIXELS = 1e-2
-STORED_UNDER = {("mtd", "ksdd2"): "mtd"}  # the published program's slip, as the golden file keeps it
+STORED_UNDER = {
+    ("mtd", "ksdd2"): "mtd"
+}  # the published program's slip, as the golden file keeps it
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -61,17 +63,23 @@ def compare(case: dict[str, Any], key: str, ours: Tensor, bound: float) -> None:
     """Compare with a stored array, if the case holds it."""
     if key in case:
         reference = torch.from_numpy(np.asarray(case[key]))
-        torch.testing.assert_close(ours.double(), reference.double(), atol=bound, rtol=0, msg=lambda m: f"{key}: {m}")
+        torch.testing.assert_close(
+            ours.double(), reference.double(), atol=bound, rtol=0, msg=lambda m: f"{key}: {m}"
+        )
 
 
 def words() -> DefectWords:
-    config = compose.compose("test", ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
+    )
     return instantiate.build(config.model.method.prompts)
 
 
 def test_the_published_numbers_of_every_category(saa_properties: dict[str, Any]) -> None:
     ours = words()
-    for row, (dataset, name) in enumerate(zip(saa_properties["dataset"], saa_properties["class_name"], strict=True)):
+    for row, (dataset, name) in enumerate(
+        zip(saa_properties["dataset"], saa_properties["class_name"], strict=True)
+    ):
         ours.enter(str(dataset))
         asked = ours.prompts(STORED_UNDER.get((str(dataset), str(name)), str(name)))
         assert len(asked.captions) > 3, f"{dataset} {name} has no expert words"
@@ -89,8 +97,14 @@ def test_the_published_numbers_of_every_category(saa_properties: dict[str, Any])
 
 def test_the_published_sentence_carries_these_numbers(saa_properties: dict[str, Any]) -> None:
     for row, name in enumerate(saa_properties["class_name"]):
-        prompt, alike = str(saa_properties["object_prompt"][row]), str(saa_properties["similar"][row])
-        count, k_mask = int(saa_properties["object_number"][row]), int(saa_properties["k_mask"][row])
+        prompt, alike = (
+            str(saa_properties["object_prompt"][row]),
+            str(saa_properties["similar"][row]),
+        )
+        count, k_mask = (
+            int(saa_properties["object_number"][row]),
+            int(saa_properties["k_mask"][row]),
+        )
         share = float(saa_properties["defect_area_threshold"][row])
         said = read_property(
             f"the image of {name} have {count} {alike} {prompt} with a maximum of {k_mask} anomaly. "
@@ -108,21 +122,28 @@ def test_which_boxes_are_believed_and_what_they_are_called(saa_suppression: dict
     found = find(
         Grounding(boxes, scores, torch.tensor(ids), tokenizer.decode),
         filter_word=str(case["filtered_phrase"]),
-        **{key: float(case[key]) for key in ("box_threshold", "text_threshold", "max_area", "min_area")},
+        **{
+            key: float(case[key])
+            for key in ("box_threshold", "text_threshold", "max_area", "min_area")
+        },
     )
     assert (len(found) == 0) == bool(case["is_none"])
     if len(found):
         compare(case, "kept_boxes", found.boxes, 0)
         compare(case, "kept_scores", found.scores, SCORES)
         assert list(found.phrases) == case["kept_phrases"].tolist()
-        torch.testing.assert_close(boxes[torch.from_numpy(case["kept_index"])], found.boxes, atol=0, rtol=0)
+        torch.testing.assert_close(
+            boxes[torch.from_numpy(case["kept_index"])], found.boxes, atol=0, rtol=0
+        )
 
 
 def test_boxes_and_masks_of_several_captions(saa_proposals: dict[str, Any]) -> None:
     case, size = saa_proposals, (int(saa_proposals["height"]), int(saa_proposals["width"]))
     frame = torch.tensor(letterbox(size, saa_case.side_of(case)))
     compare(case, "sam_input_hw", frame, 0)
-    captions = tuple(zip(map(str, case["captions"]), map(str, case["filtered_phrases"]), strict=True))
+    captions = tuple(
+        zip(map(str, case["captions"]), map(str, case["filtered_phrases"]), strict=True)
+    )
     asked = DefectPrompts(captions, saa_case.NOWHERE, 1, None, float(case["max_area"]))
     method = saa_case.method_of(case, asked)
     look = method.backbone.look(torch.zeros(3, *size))
@@ -142,21 +163,42 @@ def test_boxes_and_masks_of_several_captions(saa_proposals: dict[str, Any]) -> N
 
 
 def explain(case: dict[str, Any], **settings: Any) -> tuple[SAA, Explained]:
-    captions = tuple(zip(map(str, case["captions"]), map(str, case["filtered_phrases"]), strict=True))
-    numbers = (int(case["object_number"]), int(case["k_mask"]), float(case["defect_area_threshold"]))
-    method = saa_case.method_of(case, DefectPrompts(captions[1:], str(case["object_prompt"]), *numbers), **settings)
+    captions = tuple(
+        zip(map(str, case["captions"]), map(str, case["filtered_phrases"]), strict=True)
+    )
+    numbers = (
+        int(case["object_number"]),
+        int(case["k_mask"]),
+        float(case["defect_area_threshold"]),
+    )
+    method = saa_case.method_of(
+        case, DefectPrompts(captions[1:], str(case["object_prompt"]), *numbers), **settings
+    )
     return method, method.explain(torch.zeros(3, *case["image_hw"].tolist()), "candle")
 
 
 def test_the_whole_way_from_an_image_to_its_map(saa_chain: dict[str, Any]) -> None:
-    case, (height, width), side = saa_chain, saa_chain["image_hw"].tolist(), saa_case.side_of(saa_chain)
+    case, (height, width), side = (
+        saa_chain,
+        saa_chain["image_hw"].tolist(),
+        saa_case.side_of(saa_chain),
+    )
     method, explained = explain(case)
     objects, found = explained.objects, explained.found
     assert objects is not None
-    compare(case, "out_object_sam_boxes", saa_case.sam_boxes(objects, (height, width), side), PIXELS)
+    compare(
+        case, "out_object_sam_boxes", saa_case.sam_boxes(objects, (height, width), side), PIXELS
+    )
     if len(found):
-        compare(case, "out_defect_sam_boxes", saa_case.sam_boxes(found, (height, width), side), PIXELS)
-    compare(case, "out_defect_max_area", objects.areas.max() * float(case["defect_area_threshold"]), SCORES)
+        compare(
+            case, "out_defect_sam_boxes", saa_case.sam_boxes(found, (height, width), side), PIXELS
+        )
+    compare(
+        case,
+        "out_defect_max_area",
+        objects.areas.max() * float(case["defect_area_threshold"]),
+        SCORES,
+    )
     assert explained.saliency is not None
     compare(case, "out_similarity_map", explained.saliency, MAPS)
     if "out_anomaly_map" in case:
@@ -183,13 +225,18 @@ class StoredMasks(torch.nn.Module):
 
 
 def test_weights_choice_and_fusion_of_given_masks(saa_masks: dict[str, Any]) -> None:
-    case, masks, heat = saa_masks, torch.from_numpy(saa_masks["masks"]), torch.from_numpy(saa_masks["similarity_map"])
+    case, masks, heat = (
+        saa_masks,
+        torch.from_numpy(saa_masks["masks"]),
+        torch.from_numpy(saa_masks["similarity_map"]),
+    )
     scores, size = torch.from_numpy(saa_masks["scores"]), (heat.shape[0], heat.shape[1])
     centres = (torch.arange(len(scores)) + 0.5) / len(scores)
     found = Found(centres[:, None].repeat(1, 4), scores, tuple(map(str, range(len(scores)))))
     segmenter = StoredMasks(found.corners(size), masks)
     method = SAA(
-        GroundedSAM(torch.nn.Identity(), segmenter), saa_case.StoredWords(DefectPrompts((), "", 1, None, None))
+        GroundedSAM(torch.nn.Identity(), segmenter),
+        saa_case.StoredWords(DefectPrompts((), "", 1, None, None)),
     )
     look = method.backbone.look(torch.zeros(3, *size))
     every = method.weigh(look, found, heat, None)
@@ -215,4 +262,6 @@ def test_the_highest_weight_bounds_the_map(saa_chain: dict[str, Any]) -> None:
     method, explained = explain(saa_chain)
     prediction = method(torch.zeros(1, 3, *saa_chain["image_hw"].tolist()), ["candle"])
     bound = math.exp(1.5)
-    torch.testing.assert_close(prediction.map[0].double() * bound, explained.raw_map, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        prediction.map[0].double() * bound, explained.raw_map, atol=1e-6, rtol=0
+    )

@@ -16,7 +16,10 @@ def submission_case(request):
 def written(submission_case, tmp_path):
     """Write every image of the case; ``CLASS-TYPE-NAME`` is how the published program names them."""
     for full_name, score, anomaly_map in zip(
-        submission_case["names"], submission_case["image_scores"], submission_case["maps"], strict=True
+        submission_case["names"],
+        submission_case["image_scores"],
+        submission_case["maps"],
+        strict=True,
     ):
         category, kind, name = str(full_name).split("-", 2)
         assert kind == UNLABELLED
@@ -25,12 +28,16 @@ def written(submission_case, tmp_path):
 
 
 def test_files_have_the_published_names(submission_case, written):
-    files = sorted(path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()
+    )
     assert files == sorted(submission_case["files"].tolist())
 
 
 def test_image_scores_are_the_published_text(submission_case, written):
-    for file, text in zip(submission_case["txt_files"], submission_case["txt_content"], strict=True):
+    for file, text in zip(
+        submission_case["txt_files"], submission_case["txt_content"], strict=True
+    ):
         assert (written / str(file)).read_text() == str(text)
 
 

@@ -18,12 +18,18 @@ def tokenization(request: pytest.FixtureRequest) -> dict[str, Any]:
 def test_token_ids_are_openais(tokenization: dict[str, Any]) -> None:
     length, end = tokenization["context_length"], tokenization["end"]
     for case in tokenization["cases"]:
-        row = tokenize([case["text"]], context_length=length, truncate=case.get("truncated", False))[0].tolist()
-        assert row == case["ids"] + [tokenization["pad"]] * (length - len(case["ids"])), case["text"]
+        row = tokenize(
+            [case["text"]], context_length=length, truncate=case.get("truncated", False)
+        )[0].tolist()
+        assert row == case["ids"] + [tokenization["pad"]] * (length - len(case["ids"])), case[
+            "text"
+        ]
         assert row[len(case["ids"]) - 1] == end
 
 
-def test_a_text_that_does_not_fit_raises_unless_truncation_is_asked_for(tokenization: dict[str, Any]) -> None:
+def test_a_text_that_does_not_fit_raises_unless_truncation_is_asked_for(
+    tokenization: dict[str, Any],
+) -> None:
     too_long = [case["text"] for case in tokenization["cases"] if case.get("truncated")]
     if not too_long:
         pytest.skip("the file holds no text that does not fit")

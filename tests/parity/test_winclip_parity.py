@@ -25,7 +25,13 @@ from zsad.functional.resample import upsample
 from zsad.methods.winclip import Embeddings, WinCLIP
 from zsad.prompts.ensemble import PromptEnsemble
 
-EMBEDDINGS, SCORES, SHARP, FEW_SHOT, AGGREGATION = 2e-5, 2e-5, 1e-4, 3e-5, 1e-6  # max|difference| / max|reference|
+EMBEDDINGS, SCORES, SHARP, FEW_SHOT, AGGREGATION = (
+    2e-5,
+    2e-5,
+    1e-4,
+    3e-5,
+    1e-6,
+)  # max|difference| / max|reference|
 GEOMETRY = ("patch", "vision_width", "vision_layers", "embed_dim", "text_width", "text_layers")
 # What a file takes where it does not say otherwise.
 PUBLISHED = {"scales": [2, 3], "temperature": 0.07, "sharp_temperature": 0.01}
@@ -49,7 +55,9 @@ INPUTS: dict[str, set[str]] = {
 
 @functools.cache
 def prompts() -> PromptEnsemble:
-    config = compose.compose("test", ["model=winclip", "backbone=pocket", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", ["model=winclip", "backbone=pocket", "paths.output_dir=/nowhere"]
+    )
     return instantiate.build(config.model.method.prompts)
 
 
@@ -65,7 +73,10 @@ class Case:
     def backbone(self) -> CLIP:
         size = self.config["patch"] * self.config["grid"]
         geometry = {"image_size": size, **{name: self.config[name] for name in GEOMETRY}}
-        path = self.folder / f"winclip-seed{self.config['seed']}-{'-'.join(map(str, geometry.values()))}.safetensors"
+        path = (
+            self.folder
+            / f"winclip-seed{self.config['seed']}-{'-'.join(map(str, geometry.values()))}.safetensors"
+        )
         if not path.exists():
             state = tiny_clip.tiny_clip_state_dict(self.config["seed"], **geometry)
             save_file({name: torch.from_numpy(array) for name, array in state.items()}, path)
@@ -74,7 +85,9 @@ class Case:
     def method(self, *, sharp: bool = False, patch_norm: bool = True) -> WinCLIP:
         temperature = self.config["sharp_temperature" if sharp else "temperature"]
         scales = self.config["scales"]
-        return WinCLIP(self.backbone, prompts(), scales=scales, temperature=temperature, patch_norm=patch_norm)
+        return WinCLIP(
+            self.backbone, prompts(), scales=scales, temperature=temperature, patch_norm=patch_norm
+        )
 
     def pixels(self, name: str) -> Tensor:
         return self.golden[name].permute(0, 3, 1, 2).float() / 255
@@ -89,12 +102,20 @@ class Case:
     @property
     def categories(self) -> list[str]:
         """The categories that the few-shot quantities name; any one where they name none, as associations do."""
-        named = re.compile(r"(?:alternative\.)?few_shot\.k\d+\.(.+)\.(?:image_score|map|map_sum|pixel_map)")
-        return sorted({match[1] for name in self.golden if (match := named.fullmatch(name))}) or ["object"]
+        named = re.compile(
+            r"(?:alternative\.)?few_shot\.k\d+\.(.+)\.(?:image_score|map|map_sum|pixel_map)"
+        )
+        return sorted({match[1] for name in self.golden if (match := named.fullmatch(name))}) or [
+            "object"
+        ]
 
     def holding(self, pattern: str) -> list[tuple[str, re.Match[str]]]:
         """Return the reference quantities of a kind that come with what they are computed from; skip without any."""
-        held = [(name, match) for name in self.golden if (match := re.fullmatch(pattern, name)) and self.can_try(name)]
+        held = [
+            (name, match)
+            for name in self.golden
+            if (match := re.fullmatch(pattern, name)) and self.can_try(name)
+        ]
         if not held:
             pytest.skip(f"the file holds no {pattern}, or not what it is computed from")
         return held
@@ -119,7 +140,11 @@ def assert_close(ours: Tensor, reference: Tensor, bound: float, name: str) -> No
 def winclip_case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     with np.load(request.param) as archive:
         config = PUBLISHED | json.loads(str(archive["config"]))
-        golden = {key: torch.from_numpy(archive[key]) for key in archive.files if archive[key].dtype.kind in "biuf"}
+        golden = {
+            key: torch.from_numpy(archive[key])
+            for key in archive.files
+            if archive[key].dtype.kind in "biuf"
+        }
     return Case(config, golden, tmp_path_factory.getbasetemp())
 
 
@@ -162,14 +187,22 @@ def test_windows_hold_the_published_patches(window_cases: dict[str, dict[str, Te
         assert torch.equal(patch_windows.window_indices(*geometry(case)).T, mask.long()), case
 
 
-def test_harmonic_aggregation_in_single_and_in_double_precision(window_cases: dict[str, dict[str, Tensor]]) -> None:
+def test_harmonic_aggregation_in_single_and_in_double_precision(
+    window_cases: dict[str, dict[str, Tensor]],
+) -> None:
     compared = 0
     for case, arrays in window_cases.items():
-        for name in {"aggregated", "aggregated_float64"} & arrays.keys() if "window_scores" in arrays else ():
+        for name in (
+            {"aggregated", "aggregated_float64"} & arrays.keys()
+            if "window_scores" in arrays
+            else ()
+        ):
             reference = arrays[name]
             scores = arrays["window_scores"][: len(reference)].to(reference.dtype)
             ours = patch_windows.harmonic_map(scores, *geometry(case))
-            for row, (one, other) in enumerate(zip(ours, reference, strict=True)):  # of very different sizes
+            for row, (one, other) in enumerate(
+                zip(ours, reference, strict=True)
+            ):  # of very different sizes
                 assert_close(one, other, AGGREGATION, f"{case}.{name}, row {row}")
             compared += 1
     if not compared:
@@ -177,18 +210,25 @@ def test_harmonic_aggregation_in_single_and_in_double_precision(window_cases: di
 
 
 def test_the_file_holds_something_that_is_compared(winclip_case: Case) -> None:
-    assert any(winclip_case.can_try(name) for name in winclip_case.golden), sorted(winclip_case.golden)
+    assert any(winclip_case.can_try(name) for name in winclip_case.golden), sorted(
+        winclip_case.golden
+    )
 
 
-def test_something_of_the_window_cases_is_compared(window_cases: dict[str, dict[str, Tensor]]) -> None:
-    assert any("mask" in arrays or len(arrays) > 1 for arrays in window_cases.values()), sorted(window_cases)
+def test_something_of_the_window_cases_is_compared(
+    window_cases: dict[str, dict[str, Tensor]],
+) -> None:
+    assert any("mask" in arrays or len(arrays) > 1 for arrays in window_cases.values()), sorted(
+        window_cases
+    )
 
 
 def test_masks_of_every_scale(winclip_case: Case) -> None:
     for name, match in winclip_case.holding(r"masks\.scale(\d+)"):
         grid = winclip_case.config["grid"]
         assert torch.equal(
-            patch_windows.window_indices((grid, grid), int(match[1])).T, winclip_case.golden[name].long()
+            patch_windows.window_indices((grid, grid), int(match[1])).T,
+            winclip_case.golden[name].long(),
         )
 
 
@@ -210,7 +250,9 @@ def test_text_features_of_every_category(winclip_case: Case) -> None:
 def test_tokens_before_the_blocks(winclip_case: Case) -> None:
     winclip_case.holding("tokens_before_blocks")
     entering: list[Tensor] = []
-    before = winclip_case.backbone.model.visual.ln_pre.register_forward_pre_hook(lambda _, x: entering.append(x[0]))
+    before = winclip_case.backbone.model.visual.ln_pre.register_forward_pre_hook(
+        lambda _, x: entering.append(x[0])
+    )
     backbone = winclip_case.backbone
     backbone.encode_image(backbone.normalize(winclip_case.pixels("images")))
     before.remove()
@@ -218,7 +260,9 @@ def test_tokens_before_the_blocks(winclip_case: Case) -> None:
 
 
 @pytest.mark.parametrize(("prefix", "pictures"), [("", "images"), (r"reference\.", "references")])
-def test_embeddings_of_images_patches_and_windows(winclip_case: Case, prefix: str, pictures: str) -> None:
+def test_embeddings_of_images_patches_and_windows(
+    winclip_case: Case, prefix: str, pictures: str
+) -> None:
     case = winclip_case
     case.holding(prefix + r"(image_embedding|patch_embeddings|window_embeddings\.scale\d+)")
     seen, prefix = case.seen(pictures), prefix.replace("\\", "")
@@ -231,7 +275,9 @@ def test_embeddings_of_images_patches_and_windows(winclip_case: Case, prefix: st
 @pytest.mark.parametrize(("kind", "bound"), [("zero_shot", SCORES), ("zero_shot_sharp", SHARP)])
 def test_zero_shot_scores_and_maps(winclip_case: Case, kind: str, bound: float) -> None:
     case = winclip_case
-    held = case.holding(rf"{kind}\.(.+?)\.(image_score|window_score\.scale\d+|map\.scale\d+|map|pixel_map)")
+    held = case.holding(
+        rf"{kind}\.(.+?)\.(image_score|window_score\.scale\d+|map\.scale\d+|map|pixel_map)"
+    )
     method, seen = case.method(sharp=kind.endswith("sharp")), case.seen()
     for category in {match[1] for _, match in held}:
         image, scales = method.text_margins(seen, [category] * len(seen.image))
@@ -242,7 +288,9 @@ def test_zero_shot_scores_and_maps(winclip_case: Case, kind: str, bound: float) 
         }
         for scale, margins in zip(case.config["scales"], scales, strict=True):
             ours[f"window_score.scale{scale}"] = margins.sigmoid()
-            ours[f"map.scale{scale}"] = patch_windows.harmonic_map(margins.sigmoid(), seen.grid, scale)
+            ours[f"map.scale{scale}"] = patch_windows.harmonic_map(
+                margins.sigmoid(), seen.grid, scale
+            )
         for name, quantity in ours.items():
             case.compare(f"{kind}.{category}.{name}", quantity, bound)
 
@@ -274,7 +322,11 @@ def test_associations_with_the_references(winclip_case: Case, patch_norm: bool) 
         seen = case.seen(patch_norm=patch_norm)
         patches, scales = method.associations(seen, [category] * len(seen.image))
         case.compare(f"{prefix}.patch_association", patches, FEW_SHOT)
-        case.compare(f"{prefix}.association_map", method.association_map(patches, scales, seen.grid), FEW_SHOT)
+        case.compare(
+            f"{prefix}.association_map",
+            method.association_map(patches, scales, seen.grid),
+            FEW_SHOT,
+        )
         for scale, associations in zip(case.config["scales"], scales, strict=True):
             case.compare(f"{prefix}.window_association.scale{scale}", associations, FEW_SHOT)
             scale_map = patch_windows.harmonic_map(associations, seen.grid, scale)
@@ -294,8 +346,15 @@ def test_few_shot_scores_and_maps(winclip_case: Case, patch_norm: bool) -> None:
         case.compare(f"{prefix}.{category}.image_score", prediction.probability, FEW_SHOT)
         case.compare(f"{prefix}.{category}.pixel_map", prediction.map, FEW_SHOT)
         language = method.language_map(*method.text_margins(seen, names), seen.grid)
-        patch_map = (language + method.association_map(*method.associations(seen, names), seen.grid)) / 2
-        assert_close(upsample(patch_map, image.shape[-2:]), prediction.map, 1e-6, "the map that a prediction has")
+        patch_map = (
+            language + method.association_map(*method.associations(seen, names), seen.grid)
+        ) / 2
+        assert_close(
+            upsample(patch_map, image.shape[-2:]),
+            prediction.map,
+            1e-6,
+            "the map that a prediction has",
+        )
         case.compare(f"{prefix}.{category}.map", patch_map, FEW_SHOT)
         case.compare(f"{prefix}.{category}.map_sum", 2 * patch_map, FEW_SHOT)
 

@@ -22,7 +22,9 @@ from zsad.prompts.defect_vocabulary import (
     with_always,
 )
 
-TABLE = WordTable(["scratch", "hole"], {"leather": ["cut", "fold"], "metal nut": ["bend"], "nut": ["crack"]})
+TABLE = WordTable(
+    ["scratch", "hole"], {"leather": ["cut", "fold"], "metal nut": ["bend"], "nut": ["crack"]}
+)
 PROMPTS = {"system": "Name defects.", "question": "What may be wrong with {} ?"}
 VOCABULARY = [
     "[UNK]",
@@ -45,11 +47,17 @@ VOCABULARY = [
     ],
 ]
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
-ONE_ROLE = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+ONE_ROLE = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    + TEMPLATE
+)
 
 ANSWERS = {
     "a list with commas": ("scratch, hole, stain.", ["scratch", "hole", "stain"]),
-    "numbers in lines": ("1. Scratch\n2) Crack\n3 - Dent\n(4) Hole", ["scratch", "crack", "dent", "hole"]),
+    "numbers in lines": (
+        "1. Scratch\n2) Crack\n3 - Dent\n(4) Hole",
+        ["scratch", "crack", "dent", "hole"],
+    ),
     "numbers in one line": ("1. scratch 2. torn edge 3. hole", ["scratch", "torn edge", "hole"]),
     "numbers and commas": ("1. scratch, 2. crack", ["scratch", "crack"]),
     "bullets": ("- scratch\n* crack\n• dent", ["scratch", "crack", "dent"]),
@@ -62,7 +70,10 @@ ANSWERS = {
     "quotes and brackets": ('["scratch", "crack"]', ["scratch", "crack"]),
     "curly quotes": ("“scratch”, ‘crack’", ["scratch", "crack"]),
     "capitals and duplicates": ("Fold, fold, FOLD, poke", ["fold", "poke"]),
-    "longer words around placeholders": ("word, none, sword mark, nonetheless", ["sword mark", "nonetheless"]),
+    "longer words around placeholders": (
+        "word, none, sword mark, nonetheless",
+        ["sword mark", "nonetheless"],
+    ),
     "and before the last": ("a scratch, the crack, and a hole", ["scratch", "crack", "hole"]),
     "sentences": ("The leather may have all kinds of flaws in it. scratch", []),
     "nothing": ("", []),
@@ -98,7 +109,14 @@ def test_a_list_with_commas_is_read_back_in_its_order(words: list[str]) -> None:
 
 
 def test_the_published_reading_cuts_placeholders_out_of_longer_words() -> None:
-    assert published_words("sword, nonetheless, Fold, fold") == ["s", "theless", "Fold", "fold", "abnormal", "defect"]
+    assert published_words("sword, nonetheless, Fold, fold") == [
+        "s",
+        "theless",
+        "Fold",
+        "fold",
+        "abnormal",
+        "defect",
+    ]
 
 
 def test_what_is_always_looked_for_is_added_once() -> None:
@@ -115,16 +133,28 @@ def test_what_is_always_looked_for_is_added_once() -> None:
         ("walnut", "leather2", ("cut", "fold")),
         ("walnut", "", ("scratch", "hole")),
     ],
-    ids=["itself", "as a detector says it", "within", "the longest that fits", "its category", "general"],
+    ids=[
+        "itself",
+        "as a detector says it",
+        "within",
+        "the longest that fits",
+        "its category",
+        "general",
+    ],
 )
-def test_the_table_knows_an_object_by_its_whole_words(tag: str, category: str, expected: tuple[str, ...]) -> None:
+def test_the_table_knows_an_object_by_its_whole_words(
+    tag: str, category: str, expected: tuple[str, ...]
+) -> None:
     found = TABLE.words(tag, category)
     assert found.words == (*expected, *ALWAYS)
     assert found.source == "table"
 
 
 def test_a_category_without_letters_is_an_object() -> None:
-    assert [spoken(name) for name in ("01", "", "__", "macaroni2", "zipper")] == ["object"] * 3 + ["macaroni", "zipper"]
+    assert [spoken(name) for name in ("01", "", "__", "macaroni2", "zipper")] == ["object"] * 3 + [
+        "macaroni",
+        "zipper",
+    ]
 
 
 def test_a_table_of_a_single_text_is_refused() -> None:
@@ -138,17 +168,30 @@ def chat_model(folder: Path, template: str | None) -> str:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    known = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    known = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="[UNK]")
+    )
     known.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=known, unk_token="[UNK]", eos_token="[EOS]")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=known, unk_token="[UNK]", eos_token="[EOS]"
+    )
     tokenizer.chat_template = template
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
-    config = LlamaConfig(vocab_size=len(VOCABULARY), num_hidden_layers=1, max_position_embeddings=64, **sizes)
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+    }
+    config = LlamaConfig(
+        vocab_size=len(VOCABULARY), num_hidden_layers=1, max_position_embeddings=64, **sizes
+    )
     config.bos_token_id, config.eos_token_id = 0, 1
     model = LlamaForCausalLM(config)
-    model.generation_config.update(do_sample=True, temperature=0.6, top_p=0.9)  # as instruct models come
+    model.generation_config.update(
+        do_sample=True, temperature=0.6, top_p=0.9
+    )  # as instruct models come
     model.save_pretrained(folder)
     return str(folder)
 
@@ -159,7 +202,9 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def asked(model: str, **options: object) -> LanguageModel:
-    return LanguageModel(model, TABLE, **PROMPTS, dtype="float32", max_new_tokens=8, device="cpu", **options)
+    return LanguageModel(
+        model, TABLE, **PROMPTS, dtype="float32", max_new_tokens=8, device="cpu", **options
+    )
 
 
 def test_the_same_question_has_the_same_answer_whatever_the_seed(model_folder: str) -> None:
@@ -187,7 +232,9 @@ def test_a_model_is_asked_once_for_each_object_and_not_again_with_a_cache(
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"tag": "leather"}', "[]"])
-def test_a_damaged_answer_is_asked_for_again_and_mended(model_folder: str, tmp_path: Path, content: str) -> None:
+def test_a_damaged_answer_is_asked_for_again_and_mended(
+    model_folder: str, tmp_path: Path, content: str
+) -> None:
     said = asked(model_folder, cache=tmp_path).answer("leather")
     (file,) = tmp_path.iterdir()
     file.write_text(content)
@@ -198,12 +245,20 @@ def test_a_damaged_answer_is_asked_for_again_and_mended(model_folder: str, tmp_p
 def test_another_question_is_another_answer_in_the_cache(model_folder: str, tmp_path: Path) -> None:
     for question in ("What may be wrong with {} ?", "wrong {}"):
         LanguageModel(
-            model_folder, TABLE, system="", question=question, dtype="float32", max_new_tokens=2, cache=tmp_path
+            model_folder,
+            TABLE,
+            system="",
+            question=question,
+            dtype="float32",
+            max_new_tokens=2,
+            cache=tmp_path,
         ).answer("leather")
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize("answer", ["", "I'm sorry, I cannot help with that.", "1, 2, 3", "abnormal, defect"])
+@pytest.mark.parametrize(
+    "answer", ["", "I'm sorry, I cannot help with that.", "1, 2, 3", "abnormal, defect"]
+)
 def test_the_table_serves_where_a_model_refuses_or_answers_nonsense(
     answer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -244,7 +299,9 @@ def test_mistakes_show_before_anything_is_loaded() -> None:
 
 
 def test_the_words_that_come_with_the_package_are_few_short_and_read_as_they_are_written() -> None:
-    config = compose.compose("test", ["model=dot", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", ["model=dot", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
+    )
     table = instantiate.build(config.model.method.language)
     assert {"metal nut", "magnetic tile", "leather"} <= table.objects.keys()
     for words in (table.general, *table.objects.values()):
@@ -257,7 +314,9 @@ def test_every_configured_language_has_words_for_an_object_nobody_wrote_down(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice = f"language@model.method.language={name}"
-    config = compose.compose("test", ["model=dot", "backbone=grounded_sam_random", choice, "paths.output_dir=/nowhere"])
+    config = compose.compose(
+        "test", ["model=dot", "backbone=grounded_sam_random", choice, "paths.output_dir=/nowhere"]
+    )
     language = instantiate.build(config.model.method.language)
     if isinstance(language, LanguageModel):
         monkeypatch.setattr(language, "_ask", lambda tag: f"broken {tag}")

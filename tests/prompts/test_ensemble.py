@@ -15,12 +15,16 @@ from zsad.config import compose, instantiate
 from zsad.prompts.ensemble import CategoryTexts, PromptEnsemble
 
 TEXTS = st.lists(st.text("abc {}", max_size=8), min_size=1, max_size=3)
-TEMPLATES = st.lists(st.tuples(st.text("xy ", max_size=4), st.text("xy .", max_size=4)).map("{}".join), min_size=1)
+TEMPLATES = st.lists(
+    st.tuples(st.text("xy ", max_size=4), st.text("xy .", max_size=4)).map("{}".join), min_size=1
+)
 
 
 def configured(name: str, *overrides: str) -> PromptEnsemble:
     choice = f"ensemble@model.method.prompts={name}"
-    config = compose.compose("test", ["model=clip", choice, "paths.output_dir=/nowhere", *overrides])
+    config = compose.compose(
+        "test", ["model=clip", choice, "paths.output_dir=/nowhere", *overrides]
+    )
     return instantiate.build(config.model.method.prompts)
 
 
@@ -33,7 +37,9 @@ def prompts() -> PromptEnsemble:
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[[PromptEnsemble], list[str]]:
     def watch(prompts: PromptEnsemble) -> list[str]:
         asked, encode = [], prompts.encode
-        monkeypatch.setattr(prompts, "encode", lambda backbone, name: asked.append(name) or encode(backbone, name))
+        monkeypatch.setattr(
+            prompts, "encode", lambda backbone, name: asked.append(name) or encode(backbone, name)
+        )
         return asked
 
     return watch
@@ -46,7 +52,9 @@ def test_every_state_meets_every_template_and_a_name_is_never_read_as_a_pattern(
     said = PromptEnsemble(normal, anomalous, templates).sentences(name)
     for sentences, states in zip(said, (normal, anomalous), strict=True):
         spoken = [name.join(state.split("{}")) for state in states]
-        assert sentences == [state.join(template.split("{}")) for state in spoken for template in templates]
+        assert sentences == [
+            state.join(template.split("{}")) for state in spoken for template in templates
+        ]
 
 
 def test_a_category_can_have_another_name_in_its_sentences_than_in_the_dataset() -> None:
@@ -58,35 +66,51 @@ def test_a_category_can_have_another_name_in_its_sentences_than_in_the_dataset()
 @pytest.mark.parametrize("empty", ["normal", "anomalous", "templates"])
 def test_an_empty_list_names_itself(empty: str) -> None:
     lists = {"normal": ["{}"], "anomalous": ["bad {}"], "templates": ["a {}."], empty: []}
-    with pytest.raises(ValueError, match=f"{empty} is empty: a prompt ensemble needs one text or more"):
+    with pytest.raises(
+        ValueError, match=f"{empty} is empty: a prompt ensemble needs one text or more"
+    ):
         PromptEnsemble(**lists)
 
 
 @pytest.mark.parametrize("single", ["normal", "anomalous", "templates"])
 def test_a_text_instead_of_a_list_is_not_taken_letter_by_letter(single: str) -> None:
     lists = {"normal": ["{}"], "anomalous": ["bad {}"], "templates": ["a {}."], single: "{}"}
-    with pytest.raises(ValueError, match=rf"{single}='{{}}': expected a list of texts, such as \['{{}}'\]"):
+    with pytest.raises(
+        ValueError, match=rf"{single}='{{}}': expected a list of texts, such as \['{{}}'\]"
+    ):
         PromptEnsemble(**lists)
 
 
 def test_a_template_that_would_make_both_states_the_same_sentence_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'a photo' has no \{\}: both states would become the same sentence"):
+    with pytest.raises(
+        ValueError, match=r"'a photo' has no \{\}: both states would become the same sentence"
+    ):
         PromptEnsemble(["{}"], ["bad {}"], ["a {}.", "a photo"])
 
 
-def test_the_feature_is_the_plain_mean_of_single_sentences(prompts: PromptEnsemble, tiny_backbone: CLIP) -> None:
+def test_the_feature_is_the_plain_mean_of_single_sentences(
+    prompts: PromptEnsemble, tiny_backbone: CLIP
+) -> None:
     features = prompts.encode(tiny_backbone, "nut")
     for row, sentences in zip(features, prompts.sentences("nut"), strict=True):
-        alone = torch.cat([tiny_backbone.encode_text(tokenize([sentence])) for sentence in sentences])
+        alone = torch.cat(
+            [tiny_backbone.encode_text(tokenize([sentence])) for sentence in sentences]
+        )
         torch.testing.assert_close(row, alone.mean(dim=0), atol=1e-5, rtol=1e-5)
 
 
-def test_with_normalize_each_long_vectors_have_no_more_say_than_short_ones(tiny_backbone: CLIP) -> None:
-    prompts = PromptEnsemble(["{}"], ["bad {}"], ["a photo of a {}.", "the {}."], normalize_each=True)
+def test_with_normalize_each_long_vectors_have_no_more_say_than_short_ones(
+    tiny_backbone: CLIP,
+) -> None:
+    prompts = PromptEnsemble(
+        ["{}"], ["bad {}"], ["a photo of a {}.", "the {}."], normalize_each=True
+    )
     features = prompts.encode(tiny_backbone, "nut")
     torch.testing.assert_close(features.norm(dim=-1), torch.ones(2))
     first, second = tiny_backbone.encode_text(tokenize(["a photo of a nut.", "the nut."]))
-    torch.testing.assert_close(features[0] @ first / first.norm(), features[0] @ second / second.norm())
+    torch.testing.assert_close(
+        features[0] @ first / first.norm(), features[0] @ second / second.norm()
+    )
 
 
 def test_many_sentences_are_encoded_in_parts_of_which_none_is_lost(tiny_backbone: CLIP) -> None:
@@ -98,7 +122,9 @@ def test_many_sentences_are_encoded_in_parts_of_which_none_is_lost(tiny_backbone
     torch.testing.assert_close(features[0], tiny_backbone.encode_text(tokenize(said)).mean(dim=0))
 
 
-def test_a_batch_gets_the_texts_of_its_categories_in_its_order(prompts: PromptEnsemble, tiny_backbone: CLIP) -> None:
+def test_a_batch_gets_the_texts_of_its_categories_in_its_order(
+    prompts: PromptEnsemble, tiny_backbone: CLIP
+) -> None:
     features = CategoryTexts(prompts).features(tiny_backbone, ["nut", "cork", "nut"])
     assert features.shape == (3, 2, 64)
     assert torch.equal(features[0], prompts.encode(tiny_backbone, "nut"))
@@ -115,7 +141,9 @@ def test_a_category_is_encoded_once(
     assert asked == ["nut", "cork"]
 
 
-def test_texts_of_one_precision_are_not_used_in_another(prompts: PromptEnsemble, tiny_backbone: CLIP) -> None:
+def test_texts_of_one_precision_are_not_used_in_another(
+    prompts: PromptEnsemble, tiny_backbone: CLIP
+) -> None:
     texts = CategoryTexts(prompts)
     full = texts.features(tiny_backbone, ["nut"])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -127,7 +155,9 @@ def test_texts_of_one_precision_are_not_used_in_another(prompts: PromptEnsemble,
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a second device is needed")
-def test_texts_follow_the_backbone_to_another_device(prompts: PromptEnsemble, tiny_backbone: CLIP) -> None:
+def test_texts_follow_the_backbone_to_another_device(
+    prompts: PromptEnsemble, tiny_backbone: CLIP
+) -> None:
     texts = CategoryTexts(prompts)
     before = texts.features(tiny_backbone, ["nut"])
     after = texts.features(tiny_backbone.to("cuda"), ["nut"])
@@ -146,20 +176,34 @@ def test_texts_follow_the_backbone_to_another_device(prompts: PromptEnsemble, ti
         ("clip_ac_winclip", 1, 1),
     ],
 )
-def test_each_ensemble_has_the_published_number_of_sentences(name: str, normal: int, anomalous: int) -> None:
+def test_each_ensemble_has_the_published_number_of_sentences(
+    name: str, normal: int, anomalous: int
+) -> None:
     said = configured(name).sentences("metal_nut")
     assert [len(sentences) for sentences in said] == [normal, anomalous]
     assert all("metal_nut" in sentence for sentences in said for sentence in sentences)
 
 
 def test_every_ensemble_of_the_configuration_is_checked_here() -> None:
-    checked = {"winclip", "winclip_paper", "winclip_caoyunkang", "clip", "clip_ac", "clip_ac_winclip"}
+    checked = {
+        "winclip",
+        "winclip_paper",
+        "winclip_caoyunkang",
+        "clip",
+        "clip_ac",
+        "clip_ac_winclip",
+    }
     assert set(compose.choices("ensemble")) == checked
 
 
 def test_the_lists_of_winclip_differ_in_one_template_and_in_full_stops_only() -> None:
-    code, paper, plain = (configured(name) for name in ("winclip", "winclip_paper", "winclip_caoyunkang"))
-    assert set(paper.templates) - set(code.templates) == {"a cropped photo of a {}.", "a jpeg corrupted photo of a {}."}
+    code, paper, plain = (
+        configured(name) for name in ("winclip", "winclip_paper", "winclip_caoyunkang")
+    )
+    assert set(paper.templates) - set(code.templates) == {
+        "a cropped photo of a {}.",
+        "a jpeg corrupted photo of a {}.",
+    }
     assert set(code.templates) < set(paper.templates)
     assert len(set(code.templates)) == 20  # one of the 21 stands there twice
     assert [template.removesuffix(".") for template in paper.templates] == list(plain.templates)

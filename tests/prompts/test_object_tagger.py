@@ -26,7 +26,10 @@ def clip() -> CLIP:
 
 def test_the_name_of_a_category_is_a_tag_as_it_is_spoken() -> None:
     assert StaticTagger().tags(IMAGE, "metal_nut") == ["metal nut"]
-    assert StaticTagger(["{}", "surface", "surface"]).tags(IMAGE, "leather") == ["leather", "surface"]
+    assert StaticTagger(["{}", "surface", "surface"]).tags(IMAGE, "leather") == [
+        "leather",
+        "surface",
+    ]
 
 
 def test_fixed_words_are_a_list() -> None:
@@ -39,7 +42,9 @@ def test_clip_ranks_words_as_its_cosines_do(clip: CLIP) -> None:
 
     nouns = ["carpet", "bottle", "grid", "wood", "screw"]
     side = clip.native_size
-    small = nn.functional.interpolate(IMAGE[None], size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    small = nn.functional.interpolate(
+        IMAGE[None], size=(side, side), mode="bicubic", antialias=True
+    ).clamp(0, 1)
     seen = clip.encode_image(clip.normalize(small)).image
     text = clip.encode_text(tokenize([f"a photo of a {noun}." for noun in nouns]))
     cosines = nn.functional.cosine_similarity(seen, text)
@@ -55,7 +60,9 @@ def test_clip_does_not_depend_on_the_order_of_the_list(clip: CLIP) -> None:
 
 def test_clip_encodes_its_words_once(clip: CLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     calls, encode = [], clip.encode_text
-    monkeypatch.setattr(clip, "encode_text", lambda tokens: calls.append(len(tokens)) or encode(tokens))
+    monkeypatch.setattr(
+        clip, "encode_text", lambda tokens: calls.append(len(tokens)) or encode(tokens)
+    )
     tagger = CLIPTagger(clip, ["carpet", "bottle"], templates=["a {}.", "the {}."])
     assert tagger.tags(IMAGE, "") == tagger.tags(IMAGE, "")
     assert calls == [4]
@@ -70,9 +77,13 @@ def test_tags_of_ram_are_read_in_order_and_once() -> None:
     assert listed(" leather | close-up | red  cloth|leather|number |") == ["leather", "red cloth"]
 
 
-def test_ram_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ram_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"not on PyPI.*recognize-anything.*tagger@model.method.tagger=clip"):
+    with pytest.raises(
+        ValueError, match=r"not on PyPI.*recognize-anything.*tagger@model.method.tagger=clip"
+    ):
         RAMTagger(tmp_path / "ram.pth")
 
 
@@ -103,7 +114,9 @@ def test_ram_sees_a_normalised_square_and_is_frozen(tmp_path: Path) -> None:
     assert tagger.tags(torch.full((3, 30, 50), 0.5), "") == ["leather", "brown"]
     assert tagger.model.given == ("ram.pth", 384, "swin_l")
     assert tagger.model.image.shape == (1, 3, 384, 384)
-    torch.testing.assert_close(tagger.model.image[0, 0, 0, 0].item(), (0.5 - 0.485) / 0.229, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        tagger.model.image[0, 0, 0, 0].item(), (0.5 - 0.485) / 0.229, atol=1e-5, rtol=0
+    )
     assert not any(parameter.requires_grad for parameter in tagger.parameters())
 
 
@@ -124,6 +137,13 @@ def test_what_is_configured_for_ram_is_what_it_takes() -> None:
 @pytest.mark.parametrize("name", ["static", "clip"])
 def test_every_configured_tagger_that_needs_no_package_names_something(name: str) -> None:
     pocket = ["backbone@model.method.tagger.backbone=pocket"] if name == "clip" else []
-    choices = ["model=dot", "backbone=grounded_sam_random", f"tagger@model.method.tagger={name}", *pocket]
-    tagger = instantiate.build(compose.compose("test", [*choices, "paths.output_dir=/nowhere"]).model.method.tagger)
+    choices = [
+        "model=dot",
+        "backbone=grounded_sam_random",
+        f"tagger@model.method.tagger={name}",
+        *pocket,
+    ]
+    tagger = instantiate.build(
+        compose.compose("test", [*choices, "paths.output_dir=/nowhere"]).model.method.tagger
+    )
     assert tagger.tags(IMAGE, "zipper")

@@ -12,10 +12,20 @@ from zsad.config import compose, instantiate
 from zsad.data.layouts import LAYOUTS
 from zsad.prompts.saa_captions import DefectWords, _mapping, read_property
 
-GENERAL = {"captions": ["defect on {}"], "filter_word": "{}", "k_mask": 5, "defect_area_threshold": 0.9}
+GENERAL = {
+    "captions": ["defect on {}"],
+    "filter_word": "{}",
+    "k_mask": 5,
+    "defect_area_threshold": 0.9,
+}
 TABLES = {
     "parts": {
-        "metal_nut": {"captions": ["scratch.", "bent {}"], "filter_word": "nut", "k_mask": 2, "aliases": ["hex nut"]},
+        "metal_nut": {
+            "captions": ["scratch.", "bent {}"],
+            "filter_word": "nut",
+            "k_mask": 2,
+            "aliases": ["hex nut"],
+        },
         "plate": {"name": "steel plate"},
     }
 }
@@ -23,15 +33,25 @@ TABLES = {
 
 def composed(*overrides: str) -> DefectWords:
     """Build the words of a model as ``test.py`` would."""
-    given = overrides if any(one.startswith("model=") for one in overrides) else ("model=saa_plus", *overrides)
-    config = compose.compose("test", [*given, "backbone=grounded_sam_random", "paths.output_dir=/nowhere"])
+    given = (
+        overrides
+        if any(one.startswith("model=") for one in overrides)
+        else ("model=saa_plus", *overrides)
+    )
+    config = compose.compose(
+        "test", [*given, "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
+    )
     return instantiate.build(config.model.method.prompts)
 
 
 def test_general_captions_come_first_and_then_those_of_the_category() -> None:
     words = DefectWords(GENERAL, TABLES, dataset="parts")
     asked = words.prompts("metal_nut")
-    assert asked.captions == (("defect on metal_nut", "metal_nut"), ("scratch.", "nut"), ("bent metal_nut", "nut"))
+    assert asked.captions == (
+        ("defect on metal_nut", "metal_nut"),
+        ("scratch.", "nut"),
+        ("bent metal_nut", "nut"),
+    )
     assert (asked.k_mask, asked.defect_area_threshold, asked.object_prompt) == (2, 0.9, "metal_nut")
 
 
@@ -47,7 +67,9 @@ def test_a_row_says_what_captions_call_its_category() -> None:
     assert asked.object_prompt == "steel plate"
 
 
-def test_an_unknown_category_is_asked_generally_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_category_is_asked_generally_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     words = DefectWords(GENERAL, TABLES)
     words.enter("screws")
     with caplog.at_level(logging.WARNING, logger="zsad"):
@@ -61,7 +83,9 @@ def test_an_unknown_category_is_asked_generally_and_said_once(caplog: pytest.Log
     assert "Those of parts: model.method.prompts.dataset=parts." in second
 
 
-def test_general_words_alone_are_a_choice_and_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+def test_general_words_alone_are_a_choice_and_no_reason_to_warn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     DefectWords(GENERAL).prompts("screw")
     assert not caplog.messages
 
@@ -94,12 +118,21 @@ def test_words_of_ones_own_lie_in_a_file(tmp_path: Path) -> None:
     [
         ({"caption": ["x"]}, r"parts\.nut\.caption is not known\. Expected: captions, filter_word"),
         ({"captions": "scratch"}, r"parts\.nut\.captions='scratch': expected list"),
-        ({"captions": ["scratch", " "]}, r"parts\.nut\.captions=\['scratch', ' '\]: expected a list of texts"),
+        (
+            {"captions": ["scratch", " "]},
+            r"parts\.nut\.captions=\['scratch', ' '\]: expected a list of texts",
+        ),
         ({"k_mask": 0}, r"parts\.nut\.k_mask=0: expected more than 0"),
         ({"k_mask": True}, r"parts\.nut\.k_mask=True: expected int or null"),
         ({"object_count": None}, r"parts\.nut\.object_count=None: expected int"),
-        ({"defect_area_threshold": "0.3"}, r"defect_area_threshold='0\.3': expected int or float or null"),
-        ({"property": "the image of nut"}, r"'the image of nut' is not a property sentence: .* its 6th word"),
+        (
+            {"defect_area_threshold": "0.3"},
+            r"defect_area_threshold='0\.3': expected int or float or null",
+        ),
+        (
+            {"property": "the image of nut"},
+            r"'the image of nut' is not a property sentence: .* its 6th word",
+        ),
     ],
 )
 def test_a_mistake_in_a_row_names_its_place(row: dict[str, Any], message: str) -> None:
@@ -115,13 +148,17 @@ def test_a_text_in_place_of_rows_names_its_place() -> None:
 def test_the_published_sentence_serves_as_a_row() -> None:
     first = "the image of nut have 3 similar nut, with a maximum of 7 anomaly. "
     sentence = first + "The anomaly would not exceed 0.25 object area."
-    asked = DefectWords(GENERAL, {"parts": {"nut": {"property": sentence}}}, dataset="parts").prompts("nut")
+    asked = DefectWords(
+        GENERAL, {"parts": {"nut": {"property": sentence}}}, dataset="parts"
+    ).prompts("nut")
     assert (asked.object_count, asked.object_prompt, asked.k_mask) == (3, "nut,", 7)
     assert asked.defect_area_threshold == read_property(sentence).defect_area_threshold == 0.25
 
 
 @pytest.mark.parametrize("dataset", ["mvtec", "ksdd2", "mtd"])
-def test_every_category_of_the_published_datasets_has_words(dataset: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_category_of_the_published_datasets_has_words(
+    dataset: str, caplog: pytest.LogCaptureFixture
+) -> None:
     words, layout = composed(), LAYOUTS[dataset]
     words.enter(dataset)
     names = layout.categories or [source.category for source in layout.sources]  # type: ignore[union-attr]
@@ -132,21 +169,33 @@ def test_every_category_of_the_published_datasets_has_words(dataset: str, caplog
 def test_the_model_without_expert_words_has_the_published_general_ones() -> None:
     words = composed("model=saa_plus_general")
     words.enter("mvtec")
-    assert [text for text, _ in words.prompts("grid").captions] == ["defect on grid", "damage on grid", "flaw on grid"]
+    assert [text for text, _ in words.prompts("grid").captions] == [
+        "defect on grid",
+        "damage on grid",
+        "flaw on grid",
+    ]
 
 
 def test_words_change_on_the_command_line_and_new_ones_come_from_a_file(tmp_path: Path) -> None:
-    words = composed("model.method.prompts.tables.mtd.mtd.captions=[dark spot]", "model.method.prompts.dataset=mtd")
+    words = composed(
+        "model.method.prompts.tables.mtd.mtd.captions=[dark spot]",
+        "model.method.prompts.dataset=mtd",
+    )
     assert words.prompts("magnetic_tile").captions[-1] == ("dark spot", "mtd")
     row = "+model.method.prompts.tables.screws.screw={captions:[rust,bent thread],k_mask:3}"
     assert composed(row, "model.method.prompts.dataset=screws").prompts("screw").k_mask == 3
     (tmp_path / "words.yaml").write_text("screw: {captions: [rust]}\n")
     given = f"+model.method.prompts.files.screws={tmp_path}/words.yaml"
-    assert composed(given, "model.method.prompts.dataset=screws").prompts("screw").captions[-1] == ("rust", "screw")
+    assert composed(given, "model.method.prompts.dataset=screws").prompts("screw").captions[-1] == (
+        "rust",
+        "screw",
+    )
 
 
 def test_a_table_of_the_configuration_joins_by_its_name() -> None:
-    words = composed("+prompts/saa@model.method.prompts.tables.tiles=mtd", "model.method.prompts.dataset=tiles")
+    words = composed(
+        "+prompts/saa@model.method.prompts.tables.tiles=mtd", "model.method.prompts.dataset=tiles"
+    )
     assert words.prompts("mtd").captions[-1] == ("defect.", "mtd")
 
 

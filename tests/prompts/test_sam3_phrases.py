@@ -26,7 +26,8 @@ def prompts(strategy: str, **given: Any) -> ConceptPrompts:
 
 def published(**given: Any) -> ConceptPrompts:
     node = compose.compose(
-        "test", ["model=sam3", "prompts/sam3@model.method.prompts=published", "paths.output_dir=/nowhere"]
+        "test",
+        ["model=sam3", "prompts/sam3@model.method.prompts=published", "paths.output_dir=/nowhere"],
     ).model.method.prompts
     return instantiate.build(node, **given)
 
@@ -44,18 +45,34 @@ def test_mixed_takes_half_of_each_and_says_nothing_twice() -> None:
     assert prompts("mixed", num_prompts=5).phrases("pcb1") == ("crack", "stain", "burn mark")
 
 
-def test_contextual_says_each_of_the_mixed_in_every_template_and_calls_the_category_by_its_name() -> None:
-    made = prompts("contextual", num_prompts=2, templates=["{prompt} on {category}", "{category} with {prompt}"])
+def test_contextual_says_each_of_the_mixed_in_every_template_and_calls_the_category_by_its_name() -> (
+    None
+):
+    made = prompts(
+        "contextual",
+        num_prompts=2,
+        templates=["{prompt} on {category}", "{category} with {prompt}"],
+    )
     assert made.phrases("metal_nut") == ("crack on metal nut", "metal nut with crack")
-    named = prompts("contextual", num_prompts=2, names={"pcb1": "circuit board"}, templates=["{prompt} on {category}"])
+    named = prompts(
+        "contextual",
+        num_prompts=2,
+        names={"pcb1": "circuit board"},
+        templates=["{prompt} on {category}"],
+    )
     assert named.phrases("pcb1") == ("crack on circuit board", "burn mark on circuit board")
 
 
 def test_custom_is_what_the_user_says() -> None:
-    assert prompts("custom", custom=["missing screw", "glue", "glue"]).phrases("anything") == ("missing screw", "glue")
+    assert prompts("custom", custom=["missing screw", "glue", "glue"]).phrases("anything") == (
+        "missing screw",
+        "glue",
+    )
 
 
-def test_a_category_without_words_gets_general_ones_and_this_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_category_without_words_gets_general_ones_and_this_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     made = prompts("mixed")
     with caplog.at_level(logging.WARNING, logger="zsad"):
         assert made.phrases("wheel") == made.phrases("wheel") == tuple(BASE)
@@ -84,7 +101,10 @@ def test_datasets_share_a_table_by_an_alias() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"strategy": "best"}, "strategy='best': expected one of base, category, mixed, contextual, custom"),
+        (
+            {"strategy": "best"},
+            "strategy='best': expected one of base, category, mixed, contextual, custom",
+        ),
         ({"strategy": "custom"}, r"custom='\[crack, missing screw\]'"),
         ({"num_prompts": 0}, "num_prompts=0"),
         ({"custom": "crack"}, r"custom='crack': expected a list of texts, such as \['crack'\]"),
@@ -107,7 +127,12 @@ def test_no_phrase_comes_twice_and_the_budget_is_kept(
     base: list[str], own: list[str], strategy: str, num_prompts: int
 ) -> None:
     made = ConceptPrompts(
-        base, {"d": {"c": own}}, strategy=strategy, num_prompts=num_prompts, custom=["x"], dataset="d"
+        base,
+        {"d": {"c": own}},
+        strategy=strategy,
+        num_prompts=num_prompts,
+        custom=["x"],
+        dataset="d",
     )
     phrases = made.phrases("c")
     assert 1 <= len(phrases) == len(set(phrases)) <= num_prompts
@@ -134,9 +159,15 @@ def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
     from zsad.backbones.clip.tokenizer import tokenize
 
     for words_of in ("own", "published"):
-        given = ["model=sam3", f"prompts/sam3@model.method.prompts={words_of}", "paths.output_dir=/nowhere"]
+        given = [
+            "model=sam3",
+            f"prompts/sam3@model.method.prompts={words_of}",
+            "paths.output_dir=/nowhere",
+        ]
         made = instantiate.build(
-            compose.compose("test", given).model.method.prompts, strategy="contextual", num_prompts=40
+            compose.compose("test", given).model.method.prompts,
+            strategy="contextual",
+            num_prompts=40,
         )
         for name, table in made.tables.items():
             made.enter(name)
@@ -168,7 +199,11 @@ def test_the_words_do_not_depend_on_the_hash_seed() -> None:
     )
     said = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("0", "1", "2")
     }

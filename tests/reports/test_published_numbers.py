@@ -23,7 +23,17 @@ from zsad.types import Results
 REPOSITORY = Path(__file__).parents[2]
 LARGEST_CLIP = "clip_vit_l14_336"
 # Methods that have no model here, or a model that is still to come.
-NOT_OURS = {"april_gan", "coop", "anovl", "anovl_plus", "clipseg", "utad", "dhrclip_224", "saa", "saa_plus"}
+NOT_OURS = {
+    "april_gan",
+    "coop",
+    "anovl",
+    "anovl_plus",
+    "clipseg",
+    "utad",
+    "dhrclip_224",
+    "saa",
+    "saa_plus",
+}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,11 @@ def compared(published, results, **run):
 def test_alike_runs_have_a_difference(published):
     rows = compared(published, {"mvtec": measured(15, image_auroc=0.9200)})
     from_paper = next(row for row in rows if "Table 1" in row.published.source)
-    assert (from_paper.dataset, from_paper.category, from_paper.metric) == ("mvtec", "mean", "image_auroc")
+    assert (from_paper.dataset, from_paper.category, from_paper.metric) == (
+        "mvtec",
+        "mean",
+        "image_auroc",
+    )
     assert from_paper.published.value == 91.5
     assert from_paper.difference == pytest.approx(0.5)
     assert from_paper.remark == ""
@@ -81,13 +95,19 @@ def test_half_a_download_has_no_difference(published):
 
 
 def test_where_the_number_of_images_is_not_known_it_makes_no_difference(published):
-    rows = compared(published, {"ksdd_strips": measured(1, images=7, image_auroc=0.8)}, trained_on="mvtec")
+    rows = compared(
+        published, {"ksdd_strips": measured(1, images=7, image_auroc=0.8)}, trained_on="mvtec"
+    )
     assert [row.difference for row in rows] == [pytest.approx(80 - 84.7)]
 
 
 def test_a_backbone_that_is_not_stated_is_like_no_other(published):
     rows = compared(
-        published, {"mpdd": measured(6, 458, image_auroc=0.6)}, method="winclip", backbone="?", trained_on=""
+        published,
+        {"mpdd": measured(6, 458, image_auroc=0.6)},
+        method="winclip",
+        backbone="?",
+        trained_on="",
     )
     assert [row.remark for row in rows] == ["backbone (not stated) there, (not stated) here"]
 
@@ -104,7 +124,10 @@ def test_what_nobody_published_is_not_available(published):
     (row,) = compared(published, {"mtd": measured(1, image_auroc=0.5)})
     assert row.published is None
     assert math.isnan(row.difference)
-    assert markdown_table([row], "t").splitlines()[4] == "| mtd | mean | image auroc | 50.0 | n/a | n/a |"
+    assert (
+        markdown_table([row], "t").splitlines()[4]
+        == "| mtd | mean | image auroc | 50.0 | n/a | n/a |"
+    )
 
 
 def test_an_undefined_measurement_has_no_difference(published):
@@ -152,7 +175,9 @@ def test_every_row_has_a_name_a_source_and_a_percentage(published):
     for row in published:
         assert 0 <= row.value <= 100
         assert row.source
-        assert row.tested_on in LAYOUTS or row.tested_on == "ksdd2_train"  # named as a variant: no index holds it
+        assert (
+            row.tested_on in LAYOUTS or row.tested_on == "ksdd2_train"
+        )  # named as a variant: no index holds it
         assert row.trained_on in ("", "?", "mvtec", "visa")
         assert row.categories == 1 if row.category else row.categories >= 1
 
@@ -165,13 +190,18 @@ def test_no_number_of_a_source_is_there_twice(published):
 def test_methods_have_the_names_of_the_models(published):
     models = {file.stem for file in (REPOSITORY / "conf/model").glob("*.yaml")}
     assert {row.method for row in published} - models <= NOT_OURS
-    assert {"anomalyclip", "dhrclip", "winclip", "clip", "clip_ac"} <= {row.method for row in published} & models
+    assert {"anomalyclip", "dhrclip", "winclip", "clip", "clip_ac"} <= {
+        row.method for row in published
+    } & models
 
 
 def test_metrics_and_backbones_have_the_names_of_the_configuration(published):
     metrics = yaml.safe_load((REPOSITORY / "conf/metrics/default.yaml").read_text())
     known = {*metrics["image"], *metrics["pixel"], "region_f1"}
-    backbones = {file.stem for file in (REPOSITORY / "conf/backbone").glob("*.yaml")} | {"grounded_sam", "?"}
+    backbones = {file.stem for file in (REPOSITORY / "conf/backbone").glob("*.yaml")} | {
+        "grounded_sam",
+        "?",
+    }
     assert {row.metric for row in published} <= known
     assert {row.backbone for row in published} <= backbones
 
@@ -191,15 +221,23 @@ def test_the_table_agrees_with_itself(published):
     """The paper's mean of a dataset is, within its rounding, that of the categories of the same source."""
     logs = [row for row in published if row.method == "anomalyclip" and "logs" in row.source]
     for mean in (row for row in logs if not row.category):
-        values = [r.value for r in logs if r.category and (r.tested_on, r.metric) == (mean.tested_on, mean.metric)]
+        values = [
+            r.value
+            for r in logs
+            if r.category and (r.tested_on, r.metric) == (mean.tested_on, mean.metric)
+        ]
         assert len(values) == mean.categories
         assert sum(values) / len(values) == pytest.approx(mean.value, abs=0.11)
 
 
-@pytest.mark.parametrize("row", ["anomalyclip,x", "a,b,c,d,,1,9,0,image_auroc,high,s,n", "a,b,c,d,,1,9,0,m,1,s,n,more"])
+@pytest.mark.parametrize(
+    "row", ["anomalyclip,x", "a,b,c,d,,1,9,0,image_auroc,high,s,n", "a,b,c,d,,1,9,0,m,1,s,n,more"]
+)
 def test_a_broken_row_is_told_with_its_line(tmp_path, row):
     heading = "method,backbone,trained_on,tested_on,category,categories,images,shots,metric,value,source,note"
     file = tmp_path / "published.csv"
     file.write_text(f"{heading}\n{row}\n")
-    with pytest.raises(ValueError, match=r"published\.csv, line 2: .*expected columns method, backbone"):
+    with pytest.raises(
+        ValueError, match=r"published\.csv, line 2: .*expected columns method, backbone"
+    ):
         read_published(file)

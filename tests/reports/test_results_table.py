@@ -8,10 +8,25 @@ import math
 import pytest
 from rich.console import Console
 
-from zsad.reports.results_table import Rows, csv_table, join, markdown_table, screen_table, write_tables
+from zsad.reports.results_table import (
+    Rows,
+    csv_table,
+    join,
+    markdown_table,
+    screen_table,
+    write_tables,
+)
 from zsad.types import Results
 
-KINDS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
+KINDS = (
+    "image_auroc",
+    "image_ap",
+    "image_f1max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1max",
+    "pixel_aupro",
+)
 METRICS = (*KINDS, "pixel_aupro_200")
 NOTE = "not zero-shot: the prompts were learned on visa [all of it]"
 
@@ -19,9 +34,16 @@ NOTE = "not zero-shot: the prompts were learned on visa [all of it]"
 @pytest.fixture
 def results():
     """Three categories; two cannot be measured everywhere."""
-    rows = {name: dict.fromkeys(METRICS, value) for name, value in (("pcb10", 0.5), ("pcb2", 0.91234), ("cashew", 1.0))}
+    rows = {
+        name: dict.fromkeys(METRICS, value)
+        for name, value in (("pcb10", 0.5), ("pcb2", 0.91234), ("cashew", 1.0))
+    }
     rows["pcb10"]["image_auroc"] = rows["cashew"]["pixel_aupro"] = math.nan
-    reasons = {"pcb10": {"image_auroc": "no normal image"}, "pcb2": {}, "cashew": {"pixel_aupro": "no defective pixel"}}
+    reasons = {
+        "pcb10": {"image_auroc": "no normal image"},
+        "pcb2": {},
+        "cashew": {"pixel_aupro": "no defective pixel"},
+    }
     return Results(rows, reasons, {"pcb10": (0, 7), "pcb2": (3, 4), "cashew": (5, 0)})
 
 
@@ -42,13 +64,19 @@ def test_the_csv_holds_percent_and_nothing_where_undefined(results):
     assert rows["pcb10"]["image_auroc"] == ""
     assert rows["pcb10"]["remarks"] == "image_auroc: no normal image"
     assert float(rows["mean"]["image_auroc"]) == pytest.approx((91.234 + 100) / 2)
-    assert (rows["mean"]["normal"], rows["mean"]["defective"], rows["mean"]["remarks"]) == ("8", "11", NOTE)
+    assert (rows["mean"]["normal"], rows["mean"]["defective"], rows["mean"]["remarks"]) == (
+        "8",
+        "11",
+        NOTE,
+    )
 
 
 def test_markdown_shows_one_decimal_and_a_footnote_for_each_reason(results):
     lines = markdown_table(results, "anomalyclip on visa", [NOTE]).splitlines()
     table = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in lines if "|" in line
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in lines
+        if "|" in line
     }
     assert table["pcb10"] == ["0", "7", "n/a²", *["50.0"] * 7]
     assert table["cashew"] == ["5", "0", *["100.0"] * 6, "n/a¹", "100.0"]
@@ -57,8 +85,16 @@ def test_markdown_shows_one_decimal_and_a_footnote_for_each_reason(results):
 
 
 def test_every_row_of_the_markdown_has_the_same_cells(results):
-    results.values["a|b"], results.reasons["a|b"], results.images["a|b"] = dict(results.values["pcb2"]), {}, (1, 1)
-    rows = [line.replace("\\|", "") for line in markdown_table(results, "t").splitlines() if line.startswith("|")]
+    results.values["a|b"], results.reasons["a|b"], results.images["a|b"] = (
+        dict(results.values["pcb2"]),
+        {},
+        (1, 1),
+    )
+    rows = [
+        line.replace("\\|", "")
+        for line in markdown_table(results, "t").splitlines()
+        if line.startswith("|")
+    ]
     assert {row.count("|") for row in rows} == {len(METRICS) + 4}
 
 
@@ -71,7 +107,10 @@ def test_eighty_characters_show_all_metrics_uncut(results):
 
 
 def test_an_empty_result_is_a_table_with_an_empty_mean():
-    assert csv_table(Results({}, {}, {})).splitlines() == ["category,normal,defective,remarks", "mean,0,0,"]
+    assert csv_table(Results({}, {}, {})).splitlines() == [
+        "category,normal,defective,remarks",
+        "mean,0,0,",
+    ]
 
 
 def test_files_are_whole_and_leave_nothing_beside_them(results, tmp_path):
@@ -90,9 +129,14 @@ def results_of(*rows: tuple[str, float]) -> Results:
 def test_intervals_stand_below_the_table_and_in_a_file_of_their_own(tmp_path) -> None:
     plain = results_of(("nut", 0.9), ("bolt", 0.7))
     ends = {"nut": {"image_auroc": (0.8, 0.95)}, "bolt": {"image_auroc": (0.5, 0.81234)}}
-    results = dataclasses.replace(plain, intervals=ends, mean_intervals={"image_auroc": (0.7, 0.85)})
+    results = dataclasses.replace(
+        plain, intervals=ends, mean_intervals={"image_auroc": (0.7, 0.85)}
+    )
     _, markdown = write_tables(results, tmp_path, "two")
-    assert "95 % intervals of the means, by resampling the images: image AUROC 70.0–85.0." in markdown.read_text()
+    assert (
+        "95 % intervals of the means, by resampling the images: image AUROC 70.0–85.0."
+        in markdown.read_text()
+    )
     assert (tmp_path / "intervals.csv").read_text().splitlines()[1:] == [
         "bolt,image_auroc,50.0000,81.2340",
         "nut,image_auroc,80.0000,95.0000",
@@ -127,4 +171,9 @@ def test_datasets_are_rows_with_a_mean_for_each_group_and_one_for_all() -> None:
 def test_one_group_has_no_mean_beside_that_of_all_rows() -> None:
     joined = join({"mvtec": results_of(("bottle", 0.9)), "btad": results_of(("01", 0.6))})
     text = csv_table(joined, (), Rows("dataset", {"mvtec": "industrial", "btad": "industrial"}))
-    assert [line.split(",")[0] for line in text.splitlines()] == ["dataset", "btad", "mvtec", "mean"]
+    assert [line.split(",")[0] for line in text.splitlines()] == [
+        "dataset",
+        "btad",
+        "mvtec",
+        "mean",
+    ]

@@ -33,7 +33,9 @@ def test_the_drop_is_the_mean_over_severities() -> None:
 
 def test_the_spread_is_over_all_wordings() -> None:
     spread = {measure: values["image_auroc"] for measure, values in TRIALS.spread().items()}
-    assert spread == pytest.approx({"lowest": 0.7, "mean": 0.8, "highest": 0.9, "standard deviation": 0.1})
+    assert spread == pytest.approx(
+        {"lowest": 0.7, "mean": 0.8, "highest": 0.9, "standard deviation": 0.1}
+    )
     assert Trials(CLEAN, [], []).spread() == {}
 
 

@@ -32,14 +32,18 @@ def test_what_is_given_is_repeated_and_the_rest_is_found():
     assert (card["seed"], card["world_size"], card["notes"]) == (111, 2, ["not zero-shot"])
     assert card["packages"]["zsad"] == __version__
     assert card["packages"]["torch"] == torch.__version__.split("+")[0]
-    assert card["packages"]["open-clip-torch" if "open-clip-torch" in card["packages"] else "open_clip_torch"]
+    assert card["packages"][
+        "open-clip-torch" if "open-clip-torch" in card["packages"] else "open_clip_torch"
+    ]
     assert card["peak_memory_mib"]["process"] > 50
     assert card["device"].startswith("cpu")
 
 
 def test_no_secret_and_nothing_of_the_environment_gets_in(monkeypatch):
     monkeypatch.setenv("ZSAD_TEST_VARIABLE", "s3cret")
-    monkeypatch.setattr(sys, "argv", ["test.py", "logger.api_key=s3cret", "root=ftp://me:s3cret@host", "seed=1"])
+    monkeypatch.setattr(
+        sys, "argv", ["test.py", "logger.api_key=s3cret", "root=ftp://me:s3cret@host", "seed=1"]
+    )
     card = run_card(**GIVEN)
     assert "s3cret" not in json.dumps(card)
     assert card["command"] == "test.py logger.api_key=(hidden) root=ftp://(hidden)@host seed=1"
@@ -53,7 +57,9 @@ def test_the_commit_is_that_of_the_clone(tmp_path):
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
         subprocess.run([*git, *command], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    head = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     assert git_state(package) == {"commit": head, "dirty": False}
     (package.parent / "types.py").write_text("changed")
     assert git_state(package) == {"commit": head, "dirty": True}
@@ -76,7 +82,9 @@ def test_without_git_the_card_is_still_written(monkeypatch, tmp_path):
 def test_the_files_hold_the_card(tmp_path):
     stopwatch = Stopwatch()
     stopwatch.images, stopwatch.seconds = 30, 12.0
-    card = run_card(**GIVEN | {"config": {"root": Path("data")}}, stopwatch=stopwatch, notes=["not zero-shot"])
+    card = run_card(
+        **GIVEN | {"config": {"root": Path("data")}}, stopwatch=stopwatch, notes=["not zero-shot"]
+    )
     as_json, page = write_run_card(card, tmp_path)
     assert json.loads(as_json.read_text()) == card | {"config": {"root": "data"}}
     assert "> not zero-shot" in page.read_text()
@@ -89,7 +97,10 @@ def test_the_stopwatch_counts_the_images_of_one_run_at_a_time(stage, random_batc
     now = iter([0.0, 1.0, 4.0, 10.0, 11.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     stopwatch = Stopwatch()
-    start, end = getattr(stopwatch, f"on_{stage}_start"), getattr(stopwatch, f"on_{stage}_batch_end")
+    start, end = (
+        getattr(stopwatch, f"on_{stage}_start"),
+        getattr(stopwatch, f"on_{stage}_batch_end"),
+    )
     start(None, None)
     end(None, None, None, random_batch, 0)
     end(None, None, None, random_batch, 1)

@@ -13,7 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 from zsad.callbacks.heartbeat import SignsOfLife
-from zsad.reports.run_status import Status, begun, birth, give_sign, read_status, standing, write_status
+from zsad.reports.run_status import (
+    Status,
+    begun,
+    birth,
+    give_sign,
+    read_status,
+    standing,
+    write_status,
+)
 
 
 @pytest.fixture
@@ -44,7 +52,9 @@ def test_a_process_that_was_killed_is_known_to_be(tmp_path: Path, running: Statu
     assert standing(tmp_path, other) == ("killed", f"process {process.pid} is no more")
 
 
-def test_a_number_given_again_is_not_the_process_that_had_it(tmp_path: Path, running: Status) -> None:
+def test_a_number_given_again_is_not_the_process_that_had_it(
+    tmp_path: Path, running: Status
+) -> None:
     write_status(tmp_path, earlier := replace(running, birth="another start 123"))
     assert standing(tmp_path, earlier)[0] == "killed"
 

@@ -12,7 +12,9 @@ import pytest
 from zsad.reports.seeds import average, csv_table, markdown_table, write_average
 
 
-def a_run(folder: Path, auroc: str, *, images: int = 3, model: str = "anomalyclip", remark: str = "") -> Path:
+def a_run(
+    folder: Path, auroc: str, *, images: int = 3, model: str = "anomalyclip", remark: str = ""
+) -> Path:
     folder.mkdir()
     rows = [
         "category,normal,defective,image_auroc,pixel_ap,remarks",
@@ -20,7 +22,9 @@ def a_run(folder: Path, auroc: str, *, images: int = 3, model: str = "anomalycli
         f"mean,{images},2,{auroc},,{remark}",
     ]
     (folder / "results.csv").write_text("\n".join(rows) + "\n")
-    (folder / "run_card.json").write_text(json.dumps({"config": {"model": {"method": model}, "image_size": 64}}))
+    (folder / "run_card.json").write_text(
+        json.dumps({"config": {"model": {"method": model}, "image_size": 64}})
+    )
     return folder
 
 
@@ -48,15 +52,22 @@ def test_what_runs_say_about_themselves_is_said_once(tmp_path: Path) -> None:
     assert written.read_text().count("not zero-shot") == 1
 
 
-@pytest.mark.parametrize(("other", "named"), [({"images": 4}, "rows"), ({"model": "winclip"}, "model")])
-def test_runs_that_are_no_repetitions_are_refused(tmp_path: Path, other: dict[str, object], named: str) -> None:
+@pytest.mark.parametrize(
+    ("other", "named"), [({"images": 4}, "rows"), ({"model": "winclip"}, "model")]
+)
+def test_runs_that_are_no_repetitions_are_refused(
+    tmp_path: Path, other: dict[str, object], named: str
+) -> None:
     first, second = a_run(tmp_path / "1", "80.0"), a_run(tmp_path / "2", "80.0", **other)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"2 does not repeat .*1: they differ in {named}"):
         average([first, second])
 
 
 def test_runs_on_several_datasets_are_compared_by_the_cards_of_the_datasets(tmp_path: Path) -> None:
-    runs = [a_run(tmp_path / str(i), "80.0", model=model) for i, model in enumerate(("anomalyclip", "winclip"))]
+    runs = [
+        a_run(tmp_path / str(i), "80.0", model=model)
+        for i, model in enumerate(("anomalyclip", "winclip"))
+    ]
     for run in runs:
         (run / "mtd").mkdir()
         (run / "run_card.json").rename(run / "mtd/run_card.json")
@@ -68,7 +79,9 @@ def test_what_was_learned_from_has_to_be_the_same(tmp_path: Path) -> None:
     runs = [a_run(tmp_path / dataset, "80.0") for dataset in ("visa", "mvtec")]
     for run in runs:
         card = json.loads((run / "run_card.json").read_text())
-        (run / "run_card.json").write_text(json.dumps({**card, "trained_on": {"dataset": run.name}}))
+        (run / "run_card.json").write_text(
+            json.dumps({**card, "trained_on": {"dataset": run.name}})
+        )
     with pytest.raises(ValueError, match="they differ in trained_on"):
         average(runs)
 

@@ -12,7 +12,14 @@ import pytest
 
 from zsad.reports.results_table import write_tables
 from zsad.reports.run_status import Status, begun, write_status
-from zsad.reports.sweep_table import collect, headline, markdown, screen_table, waiting, write_collected
+from zsad.reports.sweep_table import (
+    collect,
+    headline,
+    markdown,
+    screen_table,
+    waiting,
+    write_collected,
+)
 from zsad.types import Results
 
 
@@ -51,8 +58,14 @@ def finished_test(folder: Path) -> None:
     write_status(folder, status("finished", "test"))
     results = Results({"nut": {"image_auroc": 0.9}}, {"nut": {}}, {"nut": (4, 4)})
     write_tables(results, folder, "title")
-    config = {"dataset": {"name": "visa"}, "image_size": 518, "model": {"method": {"_target_": "zsad.x.Method"}}}
-    (folder / "run_card.json").write_text(json.dumps({"notes": [], "trained_on": None, "config": config}))
+    config = {
+        "dataset": {"name": "visa"},
+        "image_size": 518,
+        "model": {"method": {"_target_": "zsad.x.Method"}},
+    }
+    (folder / "run_card.json").write_text(
+        json.dumps({"notes": [], "trained_on": None, "config": config})
+    )
 
 
 def test_what_became_of_each_run_is_said(sweep: Path) -> None:
@@ -73,14 +86,19 @@ def test_what_became_of_each_run_is_said(sweep: Path) -> None:
     assert runs["f"].remark.endswith("on node7, SLURM job 12_0")
     assert runs["g"].kind == "test"
     assert {name for name, one in runs.items() if one.is_lost} == {"b", "c", "e", "g"}
-    assert headline(list(runs.values())) == "runs: 1 finished, 1 failed, 1 stopped, 2 running, 1 killed, 1 unknown"
+    assert (
+        headline(list(runs.values()))
+        == "runs: 1 finished, 1 failed, 1 stopped, 2 running, 1 killed, 1 unknown"
+    )
 
 
 def test_what_slurm_says_of_a_job_that_could_not_say_it_is_its_remark(sweep: Path) -> None:
     write_status(sweep / "e", status("running", birth="long ago", job="12_3"))
     log = sweep / ".submitit" / "12_3" / "12_3_0_log.err"
     log.parent.mkdir(parents=True)
-    log.write_text("warning\nslurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 20:15 DUE TO TIME LIMIT ***\n\n")
+    log.write_text(
+        "warning\nslurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 20:15 DUE TO TIME LIMIT ***\n\n"
+    )
     remark = next(one.remark for one in collect([sweep]) if one.run == "e")
     assert remark == "slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 20:15 DUE TO TIME LIMIT ***"
 
@@ -110,7 +128,10 @@ def test_the_script_starts_again_exactly_what_was_lost(sweep: Path) -> None:
     assert [file.name for file in written] == ["collect.md", "rerun.sh"]
     lines = (sweep / "rerun.sh").read_text().splitlines()
     assert lines[:2] == ["# b: no such image a.png", "python train.py model=a|b resume=auto"]
-    assert lines[-2] == f"python test.py model=a 'name=x y' resume=auto hydra.run.dir={os.path.relpath(sweep)}/g"
+    assert (
+        lines[-2]
+        == f"python test.py model=a 'name=x y' resume=auto hydra.run.dir={os.path.relpath(sweep)}/g"
+    )
     assert lines[-1] == "wait"
     for one in runs:
         if one.is_lost:
@@ -122,7 +143,10 @@ def test_the_script_starts_again_exactly_what_was_lost(sweep: Path) -> None:
 def test_runs_of_a_launcher_are_handed_to_it_all_at_once(tmp_path: Path) -> None:
     for name in "ab":
         begin(tmp_path / name)
-        write_status(tmp_path / name, replace(status("failed"), command="python train.py -m hydra/launcher=slurm"))
+        write_status(
+            tmp_path / name,
+            replace(status("failed"), command="python train.py -m hydra/launcher=slurm"),
+        )
     write_collected(collect([tmp_path]), tmp_path)
     assert (tmp_path / "rerun.sh").read_text().count("hydra/launcher=slurm &\n") == 2
 

@@ -28,7 +28,9 @@ def choose(file: Path) -> Thresholds:
     return thresholds
 
 
-@pytest.mark.parametrize("given", [".", "checkpoints", "checkpoints/last.ckpt", "checkpoints/epoch_03.ckpt"])
+@pytest.mark.parametrize(
+    "given", [".", "checkpoints", "checkpoints/last.ckpt", "checkpoints/epoch_03.ckpt"]
+)
 def test_thresholds_lie_in_the_run_folder_whatever_of_it_is_given(run: Path, given: str) -> None:
     file = thresholds_file(run / given)
     assert file is not None

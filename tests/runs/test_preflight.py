@@ -18,26 +18,35 @@ def test_a_training_free_model_is_not_trained_and_the_right_command_is_given() -
     config = compose.compose(
         "train", ["model._target_=zsad.tasks.evaluation.ZeroShotEvaluation", "dataset=mtd", OUTPUT]
     )
-    with pytest.raises(ValueError, match=r"nothing to train; run: python test.py model=anomalyclip dataset=mtd"):
+    with pytest.raises(
+        ValueError, match=r"nothing to train; run: python test.py model=anomalyclip dataset=mtd"
+    ):
         preflight.require_trainable(config)
 
 
 def test_prompts_are_not_learned_in_half_precision() -> None:
     config = compose.compose("train", ["trainer.precision=bf16-true", OUTPUT])
-    with pytest.raises(ValueError, match=r"precision=bf16-true would keep the learned prompts.*trainer=bf16"):
+    with pytest.raises(
+        ValueError, match=r"precision=bf16-true would keep the learned prompts.*trainer=bf16"
+    ):
         preflight.require_trainable(config)
     preflight.require_trainable(compose.compose("train", ["trainer=bf16", OUTPUT]))
 
 
 def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
     config = compose.compose("test", ["backbone=pocket", OUTPUT])
-    with pytest.raises(ValueError, match=r"needs learned prompts: pass ckpt_path=.*python train.py model=anomalyclip"):
+    with pytest.raises(
+        ValueError,
+        match=r"needs learned prompts: pass ckpt_path=.*python train.py model=anomalyclip",
+    ):
         preflight.require_prompts(config)
 
 
 def test_a_missing_checkpoint_is_said_before_anything_is_loaded() -> None:
     config = compose.compose("test", ["ckpt_path=/nowhere/last.ckpt", OUTPUT])
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at /nowhere/last.ckpt.*python train.py"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint at /nowhere/last.ckpt.*python train.py"
+    ):
         preflight.require_prompts(config)
 
 
@@ -52,15 +61,22 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
     assert last.read_bytes() == b"earlier"
 
 
-def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_be_in_order(tmp_path: Path) -> None:
-    last, results = tmp_path / "MyRun" / "checkpoints" / "last.ckpt", tmp_path / "MyRun" / "results.csv"
+def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_be_in_order(
+    tmp_path: Path,
+) -> None:
+    last, results = (
+        tmp_path / "MyRun" / "checkpoints" / "last.ckpt",
+        tmp_path / "MyRun" / "results.csv",
+    )
     last.parent.mkdir(parents=True)
     last.write_bytes(b"earlier")
     results.write_text("earlier")
     config = compose.compose("train", [f"paths.output_dir={tmp_path}/MyRun", "overwrite=true"])
     assert preflight.resume_path(config, Run(config, "training")) is None
     assert last.exists()
-    preflight.clear_run_folder(config, Run(config, "training"), resume_from=str(last))  # it goes on in this very folder
+    preflight.clear_run_folder(
+        config, Run(config, "training"), resume_from=str(last)
+    )  # it goes on in this very folder
     preflight.clear_run_folder(config, Run(config, "test"))
     assert last.exists()
     assert not results.exists()
@@ -68,7 +84,9 @@ def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_b
     assert not last.exists()
 
 
-def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(tmp_path: Path) -> None:
+def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(
+    tmp_path: Path,
+) -> None:
     last = tmp_path / "MyRun" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(b"")
@@ -89,7 +107,9 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
     for run in ("one", "other"):
         (tmp_path / run / "checkpoints").mkdir(parents=True)
         torch.save({"state_dict": {}, "zsad": {}}, tmp_path / run / "checkpoints" / "last.ckpt")
-    config = compose.compose("train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"])
+    config = compose.compose(
+        "train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"]
+    )
     with pytest.raises(ValueError, match="other already holds a training"):
         preflight.resume_path(config, Run(config, "training"))
 
@@ -97,18 +117,24 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
 def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: Path) -> None:
     (tmp_path / "prompts.safetensors").write_bytes(b"")
     config = compose.compose("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
-    with pytest.raises(ValueError, match=r"prompts.safetensors holds prompts alone.*resume from a .ckpt"):
+    with pytest.raises(
+        ValueError, match=r"prompts.safetensors holds prompts alone.*resume from a .ckpt"
+    ):
         preflight.resume_path(config, Run(config, "training"))
 
 
 def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
-    config = compose.compose("train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"])
+    config = compose.compose(
+        "train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"]
+    )
     with pytest.raises(ValueError, match=r"bad.ckpt was refused"):
         preflight.resume_path(config, Run(config, "training"))
 
 
 def test_references_and_tiles_do_not_go_together() -> None:
-    config = compose.compose("test", ["model=winclip", "backbone=pocket", "tiling=native", "k_shot=1", OUTPUT])
+    config = compose.compose(
+        "test", ["model=winclip", "backbone=pocket", "tiling=native", "k_shot=1", OUTPUT]
+    )
     with pytest.raises(ValueError, match="k_shot=1 needs tiling=none"):
         preflight.require_references(config)

@@ -23,7 +23,9 @@ def test_testing_on_what_was_learned_from_is_called_not_zero_shot() -> None:
 
 
 def test_other_weights_are_remarked() -> None:
-    (note,) = remarks(LEARNED, dataset="mvtec", weights={"backbone": "4567"}, settings=SAME["settings"])
+    (note,) = remarks(
+        LEARNED, dataset="mvtec", weights={"backbone": "4567"}, settings=SAME["settings"]
+    )
     assert note.startswith("other weights")
 
 

@@ -54,7 +54,9 @@ def test_a_mistake_before_the_run_begins_hides_no_finished_one(tmp_path: Path) -
     ("error", "state", "why"),
     [(ValueError("wrong"), "failed", "wrong"), (KeyboardInterrupt(), "stopped", "interrupted")],
 )
-def test_why_a_run_ended_is_in_its_folder(tmp_path: Path, error: BaseException, state: str, why: str) -> None:
+def test_why_a_run_ended_is_in_its_folder(
+    tmp_path: Path, error: BaseException, state: str, why: str
+) -> None:
     with pytest.raises(type(error)):
         end_with(error, config_of(tmp_path))
     status = read_status(tmp_path)
@@ -78,26 +80,40 @@ def test_a_start_that_is_refused_does_not_change_how_to_go_on(tmp_path: Path) ->
     status = read_status(tmp_path)
     assert status is not None
     write_status(tmp_path, replace(status, progress="epoch 2 of 3"))
-    with pytest.raises(ValueError, match="refused"), recorded(config_of(tmp_path, "seed=2"), "training"):
+    with (
+        pytest.raises(ValueError, match="refused"),
+        recorded(config_of(tmp_path, "seed=2"), "training"),
+    ):
         raise ValueError("refused")
     kept = read_status(tmp_path)
     assert kept is not None
     assert (kept.progress, kept.command, kept.error) == ("epoch 2 of 3", status.command, "refused")
 
 
-def test_a_failed_start_with_other_settings_does_not_pass_for_the_run_itself(tmp_path: Path) -> None:
+def test_a_failed_start_with_other_settings_does_not_pass_for_the_run_itself(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ValueError, match="wrong"):
         end_with(ValueError("wrong"), config_of(tmp_path, "seed=1"))
     for _ in range(2):
         other = config_of(tmp_path, "seed=2", "resume=auto")
-        with pytest.raises(ValueError, match=r"seed=1 then, seed=2 now"), recorded(other, "training") as run:
+        with (
+            pytest.raises(ValueError, match=r"seed=1 then, seed=2 now"),
+            recorded(other, "training") as run,
+        ):
             run.require_same()
 
 
 def test_how_and_where_it_runs_may_change(tmp_path: Path) -> None:
     with recorded(config_of(tmp_path), "training") as run:
         run.begin()
-    changed = ("trainer=bf16", "dataset.num_workers=7", "dataset.root=/elsewhere", "logger=none", "epochs=99")
+    changed = (
+        "trainer=bf16",
+        "dataset.num_workers=7",
+        "dataset.root=/elsewhere",
+        "logger=none",
+        "epochs=99",
+    )
     later = Run(config_of(tmp_path, *changed, "resume=auto"), "training")
     later.require_same()
     assert not later.is_finished  # more epochs are wanted
@@ -109,7 +125,9 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path: Path) -> N
         status = read_status(tmp_path)
         assert status is not None
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    write_status(tmp_path, replace(status, state="running", pid=process.pid, birth=birth(process.pid)))
+    write_status(
+        tmp_path, replace(status, state="running", pid=process.pid, birth=birth(process.pid))
+    )
     with (
         pytest.raises(ValueError, match=rf"is being written: process {process.pid} since"),
         recorded(config_of(tmp_path), "training"),
@@ -138,12 +156,17 @@ def test_a_folder_of_an_earlier_version_is_not_taken_for_a_stopped_run(tmp_path:
     (tmp_path / "results.csv").write_text("earlier")
     for _ in range(2):
         config = config_of(tmp_path, name="test")
-        with pytest.raises(ValueError, match="already holds a test"), recorded(config, "test") as run:
+        with (
+            pytest.raises(ValueError, match="already holds a test"),
+            recorded(config, "test") as run,
+        ):
             preflight.require_unused_test_folder(config, run)
     assert not (tmp_path / "status.json").exists()
 
 
-def test_other_processes_of_a_run_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_processes_of_a_run_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     with recorded(config_of(tmp_path), "training") as run:
         run.begin()
@@ -157,7 +180,10 @@ def test_the_way_on_is_the_command_that_was_typed(tmp_path: Path) -> None:
 
 def test_results_are_kept_to_the_last_bit_and_for_the_same_decisions_only(tmp_path: Path) -> None:
     results = Results(
-        {"nut": {"a": 1 / 3, "b": float("nan")}}, {"nut": {"b": "why"}}, {"nut": (3, 4)}, {"nut": {"a": (0.1, 0.7)}}
+        {"nut": {"a": 1 / 3, "b": float("nan")}},
+        {"nut": {"b": "why"}},
+        {"nut": (3, 4)},
+        {"nut": {"a": (0.1, 0.7)}},
     )
     keep_results(tmp_path, results, ["a note"], {"seed": 1, "size": (2, 3)})
     assert kept_results(tmp_path, {"seed": 2, "size": (2, 3)}) is None
@@ -169,14 +195,17 @@ def test_results_are_kept_to_the_last_bit_and_for_the_same_decisions_only(tmp_pa
 
 def test_a_test_of_a_part_is_not_taken_for_one_of_the_whole(tmp_path: Path) -> None:
     part, whole = (
-        decisions(config_of(tmp_path, *given, name="test")) for given in (["+trainer.limit_test_batches=2"], [])
+        decisions(config_of(tmp_path, *given, name="test"))
+        for given in (["+trainer.limit_test_batches=2"], [])
     )
     keep_results(tmp_path, Results({}, {}, {}), [], part)
     assert kept_results(tmp_path, part) is not None
     assert kept_results(tmp_path, whole) is None
 
 
-def test_a_fault_of_the_program_is_in_the_log_with_its_place_and_a_mistake_without(tmp_path: Path) -> None:
+def test_a_fault_of_the_program_is_in_the_log_with_its_place_and_a_mistake_without(
+    tmp_path: Path,
+) -> None:
     handler = logging.FileHandler(tmp_path / "train.log")
     logging.getLogger().addHandler(handler)
     for error in (KeyError("fault"), ValueError("mistake")):

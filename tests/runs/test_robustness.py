@@ -24,8 +24,13 @@ from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.runs.robustness import Robustness, has_words, reworded_method
 from zsad.types import Prediction, Sample
 
-METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})
-CORRUPTIONS = {"contrast": Corruption(contrast, [0.1, 0.5]), "brightness": Corruption(brightness, [0.05, 0.3])}
+METRICS = partial(
+    CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc}
+)
+CORRUPTIONS = {
+    "contrast": Corruption(contrast, [0.1, 0.5]),
+    "brightness": Corruption(brightness, [0.05, 0.3]),
+}
 
 
 class Brightness(nn.Module):
@@ -42,7 +47,9 @@ class Worded(Brightness):
     def __init__(self) -> None:
         super().__init__()
         self.prompts = SimpleNamespace(words=("object", "damaged object"))
-        self.prompts.reword = lambda normal, anomalous: setattr(self.prompts, "words", (normal, anomalous))
+        self.prompts.reword = lambda normal, anomalous: setattr(
+            self.prompts, "words", (normal, anomalous)
+        )
 
     def forward(self, image: torch.Tensor, category: tuple[str, ...]) -> Prediction:
         prediction = super().forward(image, category)
@@ -62,7 +69,9 @@ def data(tmp_path: Path) -> JsonDataModule:
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         Image.fromarray(mask).save(tmp_path / f"{number}_m.png")
         truth = tmp_path / f"{number}_m.png" if number % 2 else None
-        samples.append(Sample(tmp_path / f"{number}.png", truth, "grey", "", is_anomalous=bool(number % 2)))
+        samples.append(
+            Sample(tmp_path / f"{number}.png", truth, "grey", "", is_anomalous=bool(number % 2))
+        )
     module.test_samples = samples
     return module
 
@@ -88,9 +97,17 @@ def test_every_corruption_and_severity_is_tried_and_written(
         ("brightness", 1),
         ("brightness", 2),
     ]
-    assert all(row[3] == pytest.approx(0, abs=0.5) for row in table.rows[:2])  # the order of all pixels stays
-    assert float(table.rows[3][2]) > 5  # brighter and darker images cannot be compared by their brightness
-    assert (tmp_path / "robustness.md").read_text().startswith("# Robustness of Brightness on greys, 10 images")
+    assert all(
+        row[3] == pytest.approx(0, abs=0.5) for row in table.rows[:2]
+    )  # the order of all pixels stays
+    assert (
+        float(table.rows[3][2]) > 5
+    )  # brighter and darker images cannot be compared by their brightness
+    assert (
+        (tmp_path / "robustness.md")
+        .read_text()
+        .startswith("# Robustness of Brightness on greys, 10 images")
+    )
     assert (tmp_path / "robustness.csv").is_file()
 
 
@@ -112,7 +129,12 @@ def test_other_words_are_tried_and_then_forgotten(data: JsonDataModule, quiet: T
 
 def test_a_method_without_words_is_left_alone(data: JsonDataModule, quiet: Trainer) -> None:
     assert not has_words(Brightness())
-    assert Robustness(METRICS, {}, [], {"normal": ["good {}"]}).measure(Brightness(), data, quiet).reworded == []
+    assert (
+        Robustness(METRICS, {}, [], {"normal": ["good {}"]})
+        .measure(Brightness(), data, quiet)
+        .reworded
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,9 @@ def test_mistakes_show_before_anything_is_tested(given: dict, answer: str) -> No
 def test_scores_follow_the_words_and_come_back(tiny_backbone, kind: str) -> None:
     torch.manual_seed(0)
     if kind == "learned":
-        method = AnomalyCLIP(tiny_backbone, prompts=partial(ObjectAgnosticPrompts, deep_blocks=3)).eval()
+        method = AnomalyCLIP(
+            tiny_backbone, prompts=partial(ObjectAgnosticPrompts, deep_blocks=3)
+        ).eval()
     else:
         ensemble = PromptEnsemble(["good {}", "fine {}"], ["bad {}"], ["a {}."])
         method = CLIPBaseline(tiny_backbone, ensemble, feature_blocks=[4], tower_depth=4)

@@ -69,7 +69,9 @@ def cluster() -> Iterator[dict[str, str]]:
     """Start a cluster, and yield the environment in which SLURM's commands reach it."""
     folder = Path(tempfile.mkdtemp(prefix="zsad_slurm_"))
     guard = subprocess.Popen(
-        [sys.executable, __file__, "--guard", str(folder)], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, __file__, "--guard", str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     )
     daemons: list[subprocess.Popen[bytes]] = []
     try:
@@ -89,7 +91,9 @@ def _start(folder: Path, daemons: list[subprocess.Popen[bytes]]) -> dict[str, st
     key.chmod(0o400)
     host = socket.gethostname().partition(".")[0]
     configuration = folder / "slurm.conf"
-    configuration.write_text(_CONFIGURATION.format(folder=folder, host=host, ports=_free_ports(), cpus=CPUS))
+    configuration.write_text(
+        _CONFIGURATION.format(folder=folder, host=host, ports=_free_ports(), cpus=CPUS)
+    )
     environment = os.environ | {"SLURM_CONF": str(configuration)}
     munge = [f"--{name}-file={folder}/munge/{name}" for name in ("key", "pid", "seed", "log")]
     for command in (
@@ -98,7 +102,11 @@ def _start(folder: Path, daemons: list[subprocess.Popen[bytes]]) -> dict[str, st
         ["slurmd", "-D"],
     ):
         with (folder / f"{command[0]}.out").open("wb") as out:
-            daemons.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out))
+            daemons.append(
+                subprocess.Popen(
+                    command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                )
+            )
     _wait_until_idle(folder, environment)
     return environment
 
@@ -116,11 +124,17 @@ def _wait_until_idle(folder: Path, environment: dict[str, str], seconds: float =
     while time.monotonic() < until:
         time.sleep(0.5)
         asked = subprocess.run(
-            ["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True, check=False
+            ["sinfo", "-h", "-o", "%T"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if asked.stdout.strip() == "idle":
             return
-    logs = "\n".join(f"{file.name}:\n{file.read_text()[-1500:]}" for file in sorted(folder.glob("*.out")))
+    logs = "\n".join(
+        f"{file.name}:\n{file.read_text()[-1500:]}" for file in sorted(folder.glob("*.out"))
+    )
     raise RuntimeError(f"no idle node after {seconds:.0f} s\n{logs}")
 
 
@@ -154,4 +168,6 @@ if __name__ == "__main__":
         raise SystemExit(reason)
     else:
         with cluster() as environment:
-            sys.exit(subprocess.run(sys.argv[1:] or ["sinfo"], env=environment, check=False).returncode)
+            sys.exit(
+                subprocess.run(sys.argv[1:] or ["sinfo"], env=environment, check=False).returncode
+            )

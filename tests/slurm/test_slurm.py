@@ -50,20 +50,27 @@ def place(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder in which three sweeps have been started at once, and two of their jobs disturbed in mid-training."""
     place = tmp_path_factory.mktemp("place")
     write_dataset(place, "synthetic_a", seed=0)
-    (place / "data_json" / "roots.json").write_text(json.dumps({"synthetic_a": str(place / "synthetic_a")}))
+    (place / "data_json" / "roots.json").write_text(
+        json.dumps({"synthetic_a": str(place / "synthetic_a")})
+    )
     screens = {name: (place / f"{name}.log").open("w") for name in SWEEPS}
     sweeps = {
-        name: launch(place, slurm, [*given, f"sweep={name}", *JOB], screens[name]) for name, given in SWEEPS.items()
+        name: launch(place, slurm, [*given, f"sweep={name}", *JOB], screens[name])
+        for name, given in SWEEPS.items()
     }
     disturb(place, slurm)
     codes = {name: sweep.wait(MOST_SECONDS) for name, sweep in sweeps.items()}
     for screen in screens.values():
         screen.close()
-    assert codes == dict.fromkeys(codes, 0), "\n".join((place / f"{name}.log").read_text()[-3000:] for name in codes)
+    assert codes == dict.fromkeys(codes, 0), "\n".join(
+        (place / f"{name}.log").read_text()[-3000:] for name in codes
+    )
     return place
 
 
-def launch(place: Path, slurm: dict[str, str], given: Sequence[str], screen: IO[str]) -> subprocess.Popen[bytes]:
+def launch(
+    place: Path, slurm: dict[str, str], given: Sequence[str], screen: IO[str]
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(ROOT / "train.py"), "-m", *SETTINGS, *given]
     environment = slurm | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=place, env=environment, stdout=screen, stderr=screen)
@@ -77,7 +84,9 @@ def disturb(place: Path, slurm: dict[str, str]) -> None:
     """Stop each job as soon as it has trained for an epoch."""
     waiting, until = dict(DISTURBANCES), time.monotonic() + MOST_SECONDS
     while waiting:
-        assert time.monotonic() < until, "\n".join(log.read_text()[-3000:] for log in place.glob("*.log"))
+        assert time.monotonic() < until, "\n".join(
+            log.read_text()[-3000:] for log in place.glob("*.log")
+        )
         time.sleep(0.05)
         for sweep, seed in list(waiting):
             folder = run(place, sweep, NAME.format(seed=seed))
@@ -92,7 +101,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_one_command_completes_as_four_jobs(place: Path) -> None:
     folders = [
-        run(place, "four", f"{model}_synthetic_a_seed{s}") for model in ("anomalyclip", "dhrclip") for s in (1, 2)
+        run(place, "four", f"{model}_synthetic_a_seed{s}")
+        for model in ("anomalyclip", "dhrclip")
+        for s in (1, 2)
     ]
     statuses = [json.loads((folder / "status.json").read_text()) for folder in folders]
     assert [status["state"] for status in statuses] == ["finished"] * 4
@@ -118,11 +129,15 @@ def test_a_job_stopped_in_mid_training_comes_back_and_ends_with_the_weights_of_a
 ) -> None:
     name = NAME.format(seed=seed)
     folder, undisturbed = run(place, sweep, name), weights(run(place, whole, name))
-    stopped = set(re.findall(r"(SIG\w+): stopped after step (\d+)", (folder / "train.log").read_text()))
+    stopped = set(
+        re.findall(r"(SIG\w+): stopped after step (\d+)", (folder / "train.log").read_text())
+    )
     ((received, step),) = stopped
     assert received == signal
     assert steps <= int(step) < EPOCHS * steps
-    assert len(list((folder / "log").glob("version_*"))) == 2  # it was started twice, in the same folder
+    assert (
+        len(list((folder / "log").glob("version_*"))) == 2
+    )  # it was started twice, in the same folder
     assert weights(folder).keys() == undisturbed.keys()
     assert all(torch.equal(tensor, undisturbed[key]) for key, tensor in weights(folder).items())
 
@@ -140,7 +155,11 @@ def test_nothing_is_left_of_a_cluster() -> None:
         pytest.skip(reason)
     with cluster.cluster() as environment:
         folder = Path(environment["SLURM_CONF"]).parent
-        subprocess.run(["sbatch", f"--output={folder}/job.out", "--wrap=sleep 600"], env=environment, check=True)
+        subprocess.run(
+            ["sbatch", f"--output={folder}/job.out", "--wrap=sleep 600"],
+            env=environment,
+            check=True,
+        )
         assert list(cluster._marked(f"SLURM_CONF={folder}/slurm.conf".encode()))
     assert not folder.exists()
     assert not list(cluster._marked(f"SLURM_CONF={folder}/slurm.conf".encode()))

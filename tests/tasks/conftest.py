@@ -22,7 +22,9 @@ from zsad.metrics.per_category import CategoryMetrics
 from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.tasks.prompt_tuning import PromptTuning
 
-METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})
+METRICS = partial(
+    CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc}
+)
 ADAM = partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.999))
 IMAGES = 10
 
@@ -50,7 +52,13 @@ def data(tmp_path: Path) -> Callable[..., JsonDataModule]:
             }
         )
     write_json(tmp_path / "index.json", {"train": {}, "test": {"plate": entries}})
-    usual = {"index": tmp_path / "index.json", "root": tmp_path, "image_size": 56, "batch_size": 4, "num_workers": 0}
+    usual = {
+        "index": tmp_path / "index.json",
+        "root": tmp_path,
+        "image_size": 56,
+        "batch_size": 4,
+        "num_workers": 0,
+    }
     return lambda **settings: JsonDataModule("plates", **(usual | settings))  # type: ignore[arg-type]
 
 

@@ -15,7 +15,9 @@ from zsad.tasks.checkpoint_io import WholeCheckpoints
 def test_a_checkpoint_is_read_as_it_was_written_and_nothing_else_is_left(tmp_path: Path) -> None:
     state = {"a": torch.arange(5.0), "epoch": 3}
     WholeCheckpoints().save_checkpoint(state, tmp_path / "checkpoints" / "last.ckpt")
-    read = WholeCheckpoints().load_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    read = WholeCheckpoints().load_checkpoint(
+        tmp_path / "checkpoints" / "last.ckpt", weights_only=True
+    )
     assert torch.equal(read["a"], state["a"])
     assert read["epoch"] == 3
     assert [one.name for one in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
@@ -41,7 +43,9 @@ def test_a_checkpoint_with_another_number_in_it_is_not_whole(tmp_path: Path) -> 
 
 
 def test_the_newest_checkpoint_comes_first_and_of_two_as_new_the_last(tmp_path: Path) -> None:
-    files = [tmp_path / "checkpoints" / name for name in ("epoch_00.ckpt", "last.ckpt", "epoch_01.ckpt")]
+    files = [
+        tmp_path / "checkpoints" / name for name in ("epoch_00.ckpt", "last.ckpt", "epoch_01.ckpt")
+    ]
     files.append(tmp_path / "hpc_ckpt_1.ckpt")
     for file, time in zip(files, (1, 2, 2, 3), strict=True):
         file.parent.mkdir(exist_ok=True)

@@ -20,7 +20,9 @@ from zsad.metrics.per_category import CategoryMetrics
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.types import Prediction
 
-METRICS = partial(CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc})
+METRICS = partial(
+    CategoryMetrics, image={"image_auroc": curves.auroc}, pixel={"pixel_auroc": curves.auroc}
+)
 
 
 class Forgetful(nn.Module):
@@ -42,7 +44,10 @@ class NearestReference(Forgetful):
         self.memory[category] = torch.stack(list(images))
 
     def forward(self, image: Tensor, category: Sequence[str]) -> Prediction:
-        distances = [(one - self.memory[name]).abs().amin(dim=0) for one, name in zip(image, category, strict=True)]
+        distances = [
+            (one - self.memory[name]).abs().amin(dim=0)
+            for one, name in zip(image, category, strict=True)
+        ]
         nearest = torch.stack(distances).float().mean(dim=1)
         return Prediction(nearest, nearest.mean(dim=(1, 2)))
 
@@ -78,7 +83,13 @@ def data(tmp_path: Path) -> Callable[..., JsonDataModule]:
 
 def trainer(**options: str) -> Trainer:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(accelerator="cpu", enable_checkpointing=False, use_distributed_sampler=False, **quiet, **options)
+    return Trainer(
+        accelerator="cpu",
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        **quiet,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("phase", ["train", "none"])
@@ -96,7 +107,10 @@ def test_references_are_known_before_the_first_image_and_tell_defects_apart(
 def test_references_are_known_in_a_prediction_too(data: Callable[..., JsonDataModule]) -> None:
     task = ZeroShotEvaluation(NearestReference(), METRICS)
     predictions = trainer().predict(task, data(shots=2))
-    assert {name: len(images) for name, images in task.method.memory.items()} == {"nut": 2, "cork": 2}
+    assert {name: len(images) for name, images in task.method.memory.items()} == {
+        "nut": 2,
+        "cork": 2,
+    }
     assert [float(one.score) > 0 for one in predictions] == [False, True] * 4
 
 
@@ -106,7 +120,9 @@ def test_references_have_the_precision_of_the_images(data: Callable[..., JsonDat
     assert task.method.memory["nut"].dtype == torch.bfloat16
 
 
-def test_a_method_that_cannot_remember_is_not_tested_with_references(data: Callable[..., JsonDataModule]) -> None:
+def test_a_method_that_cannot_remember_is_not_tested_with_references(
+    data: Callable[..., JsonDataModule],
+) -> None:
     with pytest.raises(ValueError, match="Forgetful takes no reference images: leave k_shot out"):
         trainer().test(ZeroShotEvaluation(Forgetful(), METRICS), data(shots=1), verbose=False)
     trainer().test(ZeroShotEvaluation(Forgetful(), METRICS), data(), verbose=False)

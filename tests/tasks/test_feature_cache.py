@@ -42,11 +42,15 @@ class _Losses(Callback):
     def __init__(self) -> None:
         self.values: list[float] = []
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self.values.append(float(outputs["loss"]))
 
 
-def learn(task: PromptTuning, data: JsonDataModule, epochs: int = 3, **settings: Any) -> torch.Tensor:
+def learn(
+    task: PromptTuning, data: JsonDataModule, epochs: int = 3, **settings: Any
+) -> torch.Tensor:
     """Return the loss of every step and, behind them, all that was learned."""
     losses = _Losses()
     Trainer(
@@ -93,10 +97,14 @@ def test_training_takes_the_same_course_with_an_empty_a_full_and_no_cache(
     data: Data, task: Task, folder: Path, blind: Callable[[], None], method: Any, image_size: int
 ) -> None:
     without = learn(task(method=method), data(image_size=image_size))
-    filling = learn(task(method=method, feature_cache=FeatureCache(folder)), data(image_size=image_size))
+    filling = learn(
+        task(method=method, feature_cache=FeatureCache(folder)), data(image_size=image_size)
+    )
     assert len(entries(folder)) == IMAGES
     blind()
-    filled = learn(task(method=method, feature_cache=FeatureCache(folder)), data(image_size=image_size))
+    filled = learn(
+        task(method=method, feature_cache=FeatureCache(folder)), data(image_size=image_size)
+    )
     torch.testing.assert_close(filling, without, atol=SAME, rtol=SAME)
     torch.testing.assert_close(filled, without, atol=SAME, rtol=SAME)
 
@@ -117,11 +125,15 @@ def test_no_image_is_decoded_after_the_first_epoch(
 ) -> None:
     looks = []
     load_image, encode_image = images.load_image, CLIP.encode_image
-    monkeypatch.setattr(images, "load_image", lambda *given: looks.append("file") or load_image(*given))
+    monkeypatch.setattr(
+        images, "load_image", lambda *given: looks.append("file") or load_image(*given)
+    )
     monkeypatch.setattr(
         CLIP,
         "encode_image",
-        lambda self, image, **how: looks.extend(["tower"] * len(image)) or encode_image(self, image, **how),
+        lambda self, image, **how: (
+            looks.extend(["tower"] * len(image)) or encode_image(self, image, **how)
+        ),
     )
     learn(task(feature_cache=FeatureCache(folder)), data(), epochs=3)
     assert (looks.count("file"), looks.count("tower")) == (IMAGES, IMAGES)
@@ -143,7 +155,11 @@ def test_a_full_cache_changes_nothing_and_says_what_to_do(
 
 
 def test_a_disk_without_space_ends_the_filling_not_the_training(
-    data: Data, task: Task, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    data: Data,
+    task: Task,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     without = learn(task(), data())
     written = feature_cache.write_whole
@@ -161,7 +177,9 @@ def test_a_disk_without_space_ends_the_filling_not_the_training(
     torch.testing.assert_close(limited, without, atol=SAME, rtol=SAME)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(data: Data, task: Task, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(
+    data: Data, task: Task, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         learn(task(feature_cache=FeatureCache(tmp_path / "file")), data())
@@ -189,7 +207,9 @@ def test_what_a_killed_process_had_begun_is_not_read_and_goes_after_an_hour(
     shutil.copy(entry, partial_file)
     os.truncate(partial_file, 1000)
     entry.unlink()
-    torch.testing.assert_close(learn(task(feature_cache=FeatureCache(folder)), data()), first, atol=SAME, rtol=SAME)
+    torch.testing.assert_close(
+        learn(task(feature_cache=FeatureCache(folder)), data()), first, atol=SAME, rtol=SAME
+    )
     assert partial_file.exists()  # it might be another process's that is writing now
     os.utime(partial_file, (time.time() - 4000,) * 2)
     FeatureCache(folder).open(task().method)
@@ -205,10 +225,14 @@ def write_on(cache: FeatureCache, features: dict[str, torch.Tensor], batch: Batc
         cache.features_of(replace(batch, seen=Seen(keys, unknown, {})), lambda _: features)
 
 
-def test_whatever_a_killed_process_leaves_can_be_read(task: Task, folder: Path, random_batch: Batch) -> None:
+def test_whatever_a_killed_process_leaves_can_be_read(
+    task: Task, folder: Path, random_batch: Batch
+) -> None:
     cache = FeatureCache(folder)
     cache.open(task().method)
-    features = {"tokens": torch.rand(2, 1, 200, 500)}  # 400 kB an image: most of the time goes into writing
+    features = {
+        "tokens": torch.rand(2, 1, 200, 500)
+    }  # 400 kB an image: most of the time goes into writing
     context = multiprocessing.get_context("fork")
     for number in range(8):
         writer = context.Process(target=write_on, args=(cache, features, random_batch))
@@ -222,16 +246,22 @@ def test_whatever_a_killed_process_leaves_can_be_read(task: Task, folder: Path, 
             known = cache.recall(path.stem)
             assert known is not None
             assert known.seen is not None
-            assert torch.equal(known.seen.features["tokens"][0], features["tokens"][int(path.stem[-1])])
+            assert torch.equal(
+                known.seen.features["tokens"][0], features["tokens"][int(path.stem[-1])]
+            )
         clear(folder)
 
 
-def test_bfloat16_takes_half_the_space_and_sees_nearly_the_same(data: Data, task: Task, tmp_path: Path) -> None:
+def test_bfloat16_takes_half_the_space_and_sees_nearly_the_same(
+    data: Data, task: Task, tmp_path: Path
+) -> None:
     seen, sizes = [], []
     for dtype in ("float32", "bfloat16"):
         cache = FeatureCache(tmp_path / dtype, dtype)
         first, again = (learn(task(feature_cache=cache), data(), epochs=2) for _ in range(2))
-        torch.testing.assert_close(again, first, atol=SAME, rtol=SAME)  # rounded in the first epoch, too
+        torch.testing.assert_close(
+            again, first, atol=SAME, rtol=SAME
+        )  # rounded in the first epoch, too
         seen.append(first[:6])
         sizes.append(entries(tmp_path / dtype)[0].stat().st_size)
     assert sizes[1] < 0.6 * sizes[0]
@@ -239,12 +269,16 @@ def test_bfloat16_takes_half_the_space_and_sees_nearly_the_same(data: Data, task
     assert not torch.equal(seen[1], seen[0])
 
 
-def shelf(method: Any, folder: Path, precision: str = "32-true", dtype: str = "float32") -> set[Path]:
+def shelf(
+    method: Any, folder: Path, precision: str = "32-true", dtype: str = "float32"
+) -> set[Path]:
     FeatureCache(folder, dtype).open(method, precision)
     return set(shelves(folder))
 
 
-def test_other_weights_taps_precisions_or_types_have_features_of_their_own(tiny_backbone: CLIP, folder: Path) -> None:
+def test_other_weights_taps_precisions_or_types_have_features_of_their_own(
+    tiny_backbone: CLIP, folder: Path
+) -> None:
     known = shelf(AnomalyCLIP(tiny_backbone), folder)
     assert shelf(AnomalyCLIP(tiny_backbone, sigma_px=1.0, local_weight=2.0), folder) == known
     for another in (
@@ -271,7 +305,9 @@ def keys(module: JsonDataModule) -> set[str]:
     return {dataset.key(index) for index in range(len(dataset))}
 
 
-def test_other_pixels_masks_or_ways_to_read_them_have_keys_of_their_own(data: Data, tmp_path: Path) -> None:
+def test_other_pixels_masks_or_ways_to_read_them_have_keys_of_their_own(
+    data: Data, tmp_path: Path
+) -> None:
     usual = keys(data())
     assert len(usual) == IMAGES
     assert keys(data(batch_size=2, seed=5)) == usual
@@ -291,7 +327,9 @@ def test_other_pixels_masks_or_ways_to_read_them_have_keys_of_their_own(data: Da
 
 
 def test_changing_images_need_a_number_of_views(data: Data, task: Task, folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"others in every epoch.*dataset.views=4.*augmentation=none"):
+    with pytest.raises(
+        ValueError, match=r"others in every epoch.*dataset.views=4.*augmentation=none"
+    ):
         learn(task(feature_cache=FeatureCache(folder)), data(drawn_defects=DrawnDefects()))
 
 
@@ -307,9 +345,14 @@ def test_views_are_cached_one_by_one_with_their_masks_and_labels(
     torch.testing.assert_close(filled, without, atol=SAME, rtol=SAME)
 
 
-def test_tiles_are_not_cached_and_the_message_says_what_serves(data: Data, task: Task, folder: Path) -> None:
+def test_tiles_are_not_cached_and_the_message_says_what_serves(
+    data: Data, task: Task, folder: Path
+) -> None:
     with pytest.raises(ValueError, match="learn with tiling=none"):
-        learn(task(method=partial(AnomalyCLIP, tiling=Tiling()), feature_cache=FeatureCache(folder)), data())
+        learn(
+            task(method=partial(AnomalyCLIP, tiling=Tiling()), feature_cache=FeatureCache(folder)),
+            data(),
+        )
 
 
 @pytest.fixture
@@ -330,17 +373,25 @@ def test_a_known_image_is_what_it_was(full: tuple[JsonDataModule, FeatureCache, 
         known, looked = dataset[index], dataset.dataset[index]
         for name in ("mask", "has_mask", "is_anomalous"):
             assert torch.equal(getattr(known, name), getattr(looked, name)), name
-        assert (known.category, known.defect, known.path) == (looked.category, looked.defect, looked.path)
+        assert (known.category, known.defect, known.path) == (
+            looked.category,
+            looked.defect,
+            looked.path,
+        )
         for name, rows in method.see(looked.image).items():
             torch.testing.assert_close(known.seen.features[name], rows, atol=SAME, rtol=SAME)
 
 
-def test_a_batch_of_known_and_unknown_images_keeps_its_order(full: tuple[JsonDataModule, FeatureCache, Any]) -> None:
+def test_a_batch_of_known_and_unknown_images_keeps_its_order(
+    full: tuple[JsonDataModule, FeatureCache, Any],
+) -> None:
     module, cache, method = full
     inner: Any = module.train_dataloader().dataset
     expected = method.see(torch.cat([inner.dataset[index].image for index in range(5)]))
     forgotten = {inner.key(1), inner.key(2), inner.key(4)}
-    dataset = RememberedDataset(inner.dataset, lambda key: None if key in forgotten else cache.recall(key))
+    dataset = RememberedDataset(
+        inner.dataset, lambda key: None if key in forgotten else cache.recall(key)
+    )
     batch = collate_remembered(dataset[index] for index in range(5))
     assert (len(batch), len(batch.image)) == (5, 3)
     found = cache.features_of(batch, method.see)
@@ -364,9 +415,14 @@ def test_a_cleared_cache_is_empty_and_what_else_lies_there_stays(
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"dtype": "float16"}, "expected one of float32, bfloat16"), ({"limit_gb": 0}, "expected a size in GB above 0")],
+    [
+        ({"dtype": "float16"}, "expected one of float32, bfloat16"),
+        ({"limit_gb": 0}, "expected a size in GB above 0"),
+    ],
 )
-def test_a_setting_that_means_nothing_is_refused(folder: Path, settings: dict[str, Any], message: str) -> None:
+def test_a_setting_that_means_nothing_is_refused(
+    folder: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         FeatureCache(folder, **settings)
 
@@ -376,4 +432,6 @@ def test_a_batch_without_knowledge_is_simply_looked_at(
 ) -> None:
     _, cache, method = full
     found = cache.features_of(random_batch, method.see)
-    assert all(torch.equal(found[name], rows) for name, rows in method.see(random_batch.image).items())
+    assert all(
+        torch.equal(found[name], rows) for name, rows in method.see(random_batch.image).items()
+    )

@@ -33,7 +33,9 @@ def test_every_step_learns_the_mean_over_the_images_of_one_large_batch(
                 some = own[batch * batch_size : (batch + 1) * batch_size]
                 counted = some[: max(shares.images_of(batch, rank), 1)]
                 # As the trainer does: the mean over the processes of a sum divided by the number of batches.
-                learned += shares.weight(batch, rank) * value[counted].mean() / accumulated / processes
+                learned += (
+                    shares.weight(batch, rank) * value[counted].mean() / accumulated / processes
+                )
         torch.testing.assert_close(learned, whole.mean())
 
 

@@ -17,7 +17,9 @@ from zsad.tasks.prompt_tuning import PromptTuning
 
 
 def trainer(folder: Path, epochs: int, *callbacks: Callback, **settings: Any) -> Trainer:
-    saver = ModelCheckpoint(folder, filename="epoch_{epoch:02d}", auto_insert_metric_name=False, save_last=True)
+    saver = ModelCheckpoint(
+        folder, filename="epoch_{epoch:02d}", auto_insert_metric_name=False, save_last=True
+    )
     return Trainer(
         accelerator="cpu",
         max_epochs=epochs,
@@ -38,7 +40,9 @@ class _KillIn(Callback):
     def __init__(self, epoch: int, batch: int) -> None:
         self.when = (epoch, batch)
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if (trainer.current_epoch, batch_idx) == self.when:
             raise _Killed
 
@@ -73,7 +77,9 @@ def test_accumulated_batches_learn_what_one_large_batch_does(
     for tuned in (whole, parts):
         tuned.method.prompts.round_deep_to_half = False  # the rounding is of each batch's gradients
     trainer(tmp_path / "whole", 2).fit(whole, data(batch_size=6, max_images=9))
-    trainer(tmp_path / "parts", 2, accumulate_grad_batches=3).fit(parts, data(batch_size=2, max_images=9))
+    trainer(tmp_path / "parts", 2, accumulate_grad_batches=3).fit(
+        parts, data(batch_size=2, max_images=9)
+    )
     for name, tensor in prompts_of(whole).items():
         torch.testing.assert_close(prompts_of(parts)[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
@@ -86,13 +92,21 @@ def test_a_checkpoint_holds_what_was_learned_and_on_what_and_is_small(
     trainer(tmp_path / "run", 1).fit(tuned, data())
     file = tmp_path / "run" / "last.ckpt"
     content = torch.load(file, weights_only=True)
-    assert set(content["state_dict"]) == {"method.prompts.normal", "method.prompts.anomalous", "method.prompts.deep"}
+    assert set(content["state_dict"]) == {
+        "method.prompts.normal",
+        "method.prompts.anomalous",
+        "method.prompts.deep",
+    }
     assert content["zsad"] == {"method": "AnomalyCLIP", "trained_on": {"dataset": "plates"}}
     numbers = sum(tensor.numel() for tensor in content["state_dict"].values())
-    assert file.stat().st_size < 3 * 4 * numbers + 20_000  # the prompts, and Adam's two moments of them
+    assert (
+        file.stat().st_size < 3 * 4 * numbers + 20_000
+    )  # the prompts, and Adam's two moments of them
 
 
-def test_training_learns(data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path) -> None:
+def test_training_learns(
+    data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
     tuned, module = task(), data()
     module.setup("fit")
     batch = next(iter(module.train_dataloader()))
@@ -126,7 +140,11 @@ def test_testing_runs_in_half_precision_with_nearly_the_same_scores(
         module, tested = data(), task()
         module.setup("test")
         runner = Trainer(
-            accelerator="cpu", precision=each, logger=False, enable_progress_bar=False, enable_model_summary=False
+            accelerator="cpu",
+            precision=each,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
         )
         predictions = runner.predict(tested, module.test_dataloader())
         assert predictions is not None
@@ -163,11 +181,19 @@ def test_a_checkpoint_of_another_depth_is_refused_with_both_shapes_and_the_setti
     assert all(torch.equal(tensor, prompts_of(other)[name]) for name, tensor in before.items())
 
 
-def test_a_checkpoint_of_another_method_is_refused(task: Callable[..., PromptTuning], tmp_path: Path) -> None:
-    state = {f"method.{name}": tensor for name, tensor in task().method.state_dict().items() if "prompts" in name}
+def test_a_checkpoint_of_another_method_is_refused(
+    task: Callable[..., PromptTuning], tmp_path: Path
+) -> None:
+    state = {
+        f"method.{name}": tensor
+        for name, tensor in task().method.state_dict().items()
+        if "prompts" in name
+    }
     file = tmp_path / "other.ckpt"
     torch.save({"state_dict": state, "zsad": {"method": "DHRCLIP", "model": "dhrclip"}}, file)
-    with pytest.raises(ValueError, match=r"learned by DHRCLIP, this run uses AnomalyCLIP.*\"model\": \"dhrclip\""):
+    with pytest.raises(
+        ValueError, match=r"learned by DHRCLIP, this run uses AnomalyCLIP.*\"model\": \"dhrclip\""
+    ):
         task().load_prompts(file)
 
 
@@ -176,7 +202,9 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_what_is_expected(
 ) -> None:
     file = tmp_path / "weights.pth"
     torch.save({"conv.weight": torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match=r"no checkpoint of zsad.*Expected runs/train/NAME/checkpoints/last.ckpt"):
+    with pytest.raises(
+        ValueError, match=r"no checkpoint of zsad.*Expected runs/train/NAME/checkpoints/last.ckpt"
+    ):
         task().load_prompts(file)
 
 

@@ -55,16 +55,29 @@ class OnFeatures(AnomalyCLIP):
         return self.features
 
 
-def photos(world: str, side: int, good: int, defective: int, grades: tuple[str, ...], cache: Path) -> Photos:
+def photos(
+    world: str, side: int, good: int, defective: int, grades: tuple[str, ...], cache: Path
+) -> Photos:
     """Render a world's line categories at 256 px and shrink them to ``side``; kept in ``cache``."""
     path = cache / f"{world}-{side}-{good}-{defective}-{'-'.join(grades)}.npz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        drawn = [_photo(world, name, k, good, grades, side) for name in WORLDS[world] for k in range(good + defective)]
-        np.savez(path, image=np.stack([photo for photo, _ in drawn]), mask=np.stack([mask for _, mask in drawn]))
+        drawn = [
+            _photo(world, name, k, good, grades, side)
+            for name in WORLDS[world]
+            for k in range(good + defective)
+        ]
+        np.savez(
+            path,
+            image=np.stack([photo for photo, _ in drawn]),
+            mask=np.stack([mask for _, mask in drawn]),
+        )
     stored = np.load(path)
     names = [name for name in WORLDS[world] for _ in range(good + defective)]
-    image, mask = torch.from_numpy(stored["image"]).permute(0, 3, 1, 2) / 255, torch.from_numpy(stored["mask"])
+    image, mask = (
+        torch.from_numpy(stored["image"]).permute(0, 3, 1, 2) / 255,
+        torch.from_numpy(stored["mask"]),
+    )
     return Photos(image, mask, mask.flatten(1).any(1), names)
 
 
@@ -72,10 +85,14 @@ def _photo(
     world: str, name: str, number: int, good: int, grades: tuple[str, ...], side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     kinds, bad = WORLDS[world][name].defects, number - good
-    defect, grade = (None, "medium") if bad < 0 else (kinds[bad % len(kinds)], grades[bad % len(grades)])
+    defect, grade = (
+        (None, "medium") if bad < 0 else (kinds[bad % len(kinds)], grades[bad % len(grades)])
+    )
     photo, mask = render(name, stream(_SEED, name, number), _RENDERED, defect, grade)
     small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), small > 0.5 * min(1.0, small.max())
+    return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), small > 0.5 * min(
+        1.0, small.max()
+    )
 
 
 def auxiliary(side: int, cache: Path) -> Photos:
@@ -91,7 +108,9 @@ def target(side: int, cache: Path) -> Photos:
 def dataset(name: str, side: int) -> Photos:
     """Read the test images of an indexed dataset, found and read as ``test.py`` does."""
     choices = [f"dataset={name}", "backbone=pocket", f"image_size={side}", "paths.output_dir=."]
-    data = instantiate.build(compose.compose("test", [*choices, "dataset.test_batch_size=16"]).dataset)
+    data = instantiate.build(
+        compose.compose("test", [*choices, "dataset.test_batch_size=16"]).dataset
+    )
     data.setup("test")
     every = collate(data.test_dataloader())
     return Photos(every.image, every.mask, every.is_anomalous, list(every.category))
@@ -105,10 +124,14 @@ def encoded(method: AnomalyCLIP, image: Tensor) -> ImageFeatures:
 
 
 def _rows(features: ImageFeatures, rows: Tensor) -> ImageFeatures:
-    return ImageFeatures(features.image[rows], tuple(taps[rows] for taps in features.tokens), features.grid)
+    return ImageFeatures(
+        features.image[rows], tuple(taps[rows] for taps in features.tokens), features.grid
+    )
 
 
-def learn_prompts(method: OnFeatures, features: ImageFeatures, data: Photos, epochs: int, seed: int) -> None:
+def learn_prompts(
+    method: OnFeatures, features: ImageFeatures, data: Photos, epochs: int, seed: int
+) -> None:
     """Train the prompts with AnomalyCLIP's own loss and optimizer."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(method.prompts.parameters(), lr=1e-3, betas=(0.5, 0.999))
@@ -117,7 +140,9 @@ def learn_prompts(method: OnFeatures, features: ImageFeatures, data: Photos, epo
             method.features = _rows(features, rows)
             known = torch.ones(len(rows), dtype=torch.bool)
             names = tuple(data.category[row] for row in rows.tolist())
-            batch = Batch(data.image[rows], data.mask[rows], known, data.bad[rows], names, names, names)
+            batch = Batch(
+                data.image[rows], data.mask[rows], known, data.bad[rows], names, names, names
+            )
             loss = torch.stack(list(method.loss(batch).values())).sum()
             optimizer.zero_grad()
             loss.backward()
@@ -131,7 +156,9 @@ def rates(ways: Mapping[str, Tensor], maps: Tensor, data: Photos) -> dict[str, f
     for name in dict.fromkeys(data.category):
         at = torch.from_numpy(names == name)
         for way, score in ways.items():
-            rows.setdefault(way, []).append(curves.auroc(curves.rank_labelled(score[at], data.bad[at])))
+            rows.setdefault(way, []).append(
+                curves.auroc(curves.rank_labelled(score[at], data.bad[at]))
+            )
         ranking = curves.rank_pixels(maps[at], data.mask[at])
         rows.setdefault("pixel", []).append(curves.auroc(ranking))
         rows.setdefault("aupro", []).append(curves.aupro(ranking))
@@ -139,12 +166,19 @@ def rates(ways: Mapping[str, Tensor], maps: Tensor, data: Photos) -> dict[str, f
 
 
 @torch.no_grad()
-def scores(method: OnFeatures, text: Tensor, features: ImageFeatures, data: Photos) -> dict[str, float]:
+def scores(
+    method: OnFeatures, text: Tensor, features: ImageFeatures, data: Photos
+) -> dict[str, float]:
     """Return ``rates`` of AnomalyCLIP, pictures scored by class token, by the peak of the map and by both."""
     size = (data.image.shape[-2], data.image.shape[-1])
     maps = gaussian_smooth(method.block_maps(features, text, size)[0], method.sigma_px)
-    seen, peak = similarity.margin(method.image_logits(features, text)), similarity.peak_margin(maps)
-    return rates({"global": seen, "map": peak, "both": similarity.mean_margin(seen, peak)}, maps, data)
+    seen, peak = (
+        similarity.margin(method.image_logits(features, text)),
+        similarity.peak_margin(maps),
+    )
+    return rates(
+        {"global": seen, "map": peak, "both": similarity.mean_margin(seen, peak)}, maps, data
+    )
 
 
 class Trial:
@@ -157,12 +191,19 @@ class Trial:
         untrained: Take random weights of the same shape instead.
     """
 
-    def __init__(self, weights: Path, auxiliary: Photos, target: Photos, *, untrained: bool = False) -> None:
+    def __init__(
+        self, weights: Path, auxiliary: Photos, target: Photos, *, untrained: bool = False
+    ) -> None:
         shape = infer_architecture(read_state_dict(weights))
-        self.backbone = CLIP(None, None, architecture=shape) if untrained else CLIP(pretrained=str(weights))
+        self.backbone = (
+            CLIP(None, None, architecture=shape) if untrained else CLIP(pretrained=str(weights))
+        )
         self.auxiliary, self.target = auxiliary, target
         tower = AnomalyCLIP(self.backbone)
-        self.learned_on, self.tested_on = encoded(tower, auxiliary.image), encoded(tower, target.image)
+        self.learned_on, self.tested_on = (
+            encoded(tower, auxiliary.image),
+            encoded(tower, target.image),
+        )
 
     def run(self, epochs: int, seed: int) -> dict[str, float]:
         """Learn prompts and return their ``scores``; 0 epochs for *object* and *damaged object*, as written."""
@@ -176,7 +217,9 @@ class Trial:
         return scores(method, text, self.tested_on, self.target)
 
 
-def measure(weights: Path, cache: Path, side: int = 128, epochs: int = 8, seed: int = 0) -> dict[str, float]:
+def measure(
+    weights: Path, cache: Path, side: int = 128, epochs: int = 8, seed: int = 0
+) -> dict[str, float]:
     """Learn prompts on ``synthetic_a`` and test on ``synthetic_b``, medium.
 
     Args:
@@ -199,7 +242,11 @@ def contrast_maps(image: Tensor, *, local: bool) -> Tensor:
     grey = image.mean(dim=1, keepdim=True)
     colour, square, mean = (_smooth(values, _DETAIL_PX) for values in (image, grey**2, grey))
     look = torch.cat([colour, (square - mean**2).clamp(min=0).sqrt()], dim=1)  # (n, 4, s, s)
-    usual = _smooth(look, _SURROUND_PX) if local else look.flatten(2).median(dim=2).values[..., None, None]
+    usual = (
+        _smooth(look, _SURROUND_PX)
+        if local
+        else look.flatten(2).median(dim=2).values[..., None, None]
+    )
     return gaussian_smooth((look - usual).norm(dim=1), _SMOOTH_PX)
 
 

@@ -15,19 +15,34 @@ from pocket.texts import Dictionary
 from pocket.towers import Towers
 
 TEMPERATURE = 0.07
-WEIGHTS = {"dense": 1.0, "dense_shared": 3.0, "kind": 0.1, "image": 0.2, "image_shared": 0.6, "pair": 0.3, "name": 0.05}
+WEIGHTS = {
+    "dense": 1.0,
+    "dense_shared": 3.0,
+    "kind": 0.1,
+    "image": 0.2,
+    "image_shared": 0.6,
+    "pair": 0.3,
+    "name": 0.05,
+}
 
 _COVERED = 0.08  # share of a patch from which it counts as damaged
 
 
-def loss_terms(towers: Towers, texts: Dictionary, pairs: Pairs, rng: np.random.Generator) -> dict[str, Tensor]:
+def loss_terms(
+    towers: Towers, texts: Dictionary, pairs: Pairs, rng: np.random.Generator
+) -> dict[str, Tensor]:
     """Return the unweighted terms of one step."""
-    room = towers.clip.native_size // towers.clip.patch_size - pairs.mask.shape[-1] // towers.clip.patch_size
+    room = (
+        towers.clip.native_size // towers.clip.patch_size
+        - pairs.mask.shape[-1] // towers.clip.patch_size
+    )
     corner = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
     image, named, patches = towers.encode_image(torch.cat([pairs.clean, pairs.damaged]), corner)
     image, named, patches = (F.normalize(x, dim=-1) for x in (image, named, patches))
 
-    own = (texts.kinds[pairs.category, pairs.defect] - texts.good[pairs.category]).repeat(2, 1) / TEMPERATURE  # (2P, E)
+    own = (texts.kinds[pairs.category, pairs.defect] - texts.good[pairs.category]).repeat(
+        2, 1
+    ) / TEMPERATURE  # (2P, E)
     shared = (F.normalize(texts.kinds[-1].mean(0), dim=-1) - texts.good[-1]) / TEMPERATURE  # (E,)
     covered = F.avg_pool2d(pairs.mask[:, None], towers.clip.patch_size).flatten(1)  # (P, N)
     covered = torch.cat([torch.zeros_like(covered), covered])
@@ -75,5 +90,7 @@ def pair_loss(margin: Tensor, covered: Tensor) -> Tensor:
     cover = covered.chunk(2)[1]
     gap, inside, outside = damaged - clean, (cover > _COVERED).float(), (cover == 0).float()
     moved = (F.softplus(4 - gap) * inside).sum() / inside.sum().clamp(min=1)
-    kept = (F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none") * outside).sum() / outside.sum()
+    kept = (
+        F.smooth_l1_loss(gap, torch.zeros_like(gap), reduction="none") * outside
+    ).sum() / outside.sum()
     return moved + kept

@@ -21,7 +21,13 @@ from zsad.data.synthetic import stream, wild_pair
 SIDE = 128
 
 _SHARD = 1000
-_RENDER_SIZES = (128, 160, 192, 192, 256)  # larger ones are cut to SIDE: the same patterns, seen closer
+_RENDER_SIZES = (
+    128,
+    160,
+    192,
+    192,
+    256,
+)  # larger ones are cut to SIDE: the same patterns, seen closer
 _LEAST_PIXELS = 5  # a crop that shows less of its defect counts as flawless
 _GREY_SHARE = 0.4  # many inspection cameras have no colour
 
@@ -76,13 +82,17 @@ def _render(seed: int, index: int) -> tuple[np.ndarray, tuple[int, int]]:
     rng = stream(seed, "pool", index)
     draw = wild_pair(seed, index, int(rng.choice(_RENDER_SIZES)))
     pair = draw.pair
-    stacked = np.concatenate([pair.clean, pair.defective, pair.mask[..., None].astype(np.uint8)], axis=-1)
+    stacked = np.concatenate(
+        [pair.clean, pair.defective, pair.mask[..., None].astype(np.uint8)], axis=-1
+    )
     top, left = _window(pair.mask, SIDE, rng, at_defect=True)
     cut = stacked[top : top + SIDE, left : left + SIDE]
     return cut, (CATEGORIES.index(draw.category), DEFECTS.index(draw.defect))
 
 
-def _window(mask: np.ndarray, side: int, rng: np.random.Generator, *, at_defect: bool) -> tuple[int, int]:
+def _window(
+    mask: np.ndarray, side: int, rng: np.random.Generator, *, at_defect: bool
+) -> tuple[int, int]:
     """Return the corner of a window, over one pixel of the mask if asked, else anywhere."""
     room = np.array(mask.shape) - side
     if not at_defect:
@@ -107,12 +117,18 @@ class Pool:
     def __len__(self) -> int:
         return len(self._pixels) * _SHARD
 
-    def batch(self, pairs: int, side: int, rng: np.random.Generator, at_defect: float = 0.85) -> Pairs:
+    def batch(
+        self, pairs: int, side: int, rng: np.random.Generator, at_defect: float = 0.85
+    ) -> Pairs:
         """Draw ``pairs`` crops of ``side`` pixels, a share of them over the defect, turned and mirrored at random."""
         rows = rng.integers(0, len(self), pairs)
         crops = np.stack([self._crop(row, side, rng, rng.random() < at_defect) for row in rows])
-        labels = torch.from_numpy(np.stack([self._labels[row // _SHARD][row % _SHARD] for row in rows]))
-        stacked = torch.from_numpy(crops).permute(0, 3, 1, 2).float()  # (P, s, s, 7) -> (P, 7, s, s)
+        labels = torch.from_numpy(
+            np.stack([self._labels[row // _SHARD][row % _SHARD] for row in rows])
+        )
+        stacked = (
+            torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        )  # (P, s, s, 7) -> (P, 7, s, s)
         clean, damaged = augmented(stacked[:, :3] / 255, stacked[:, 3:6] / 255, rng)
         mask = stacked[:, 6]
         visible = mask.sum((1, 2)) >= _LEAST_PIXELS
@@ -136,10 +152,20 @@ def augmented(clean: Tensor, damaged: Tensor, rng: np.random.Generator) -> tuple
         return (draw(0, 1) < share).float()
 
     ramp = torch.linspace(-1, 1, side)
-    light = 1 + draw(-0.25, 0.25) * ramp.view(1, 1, 1, -1) + draw(-0.25, 0.25) * ramp.view(1, 1, -1, 1)
+    light = (
+        1 + draw(-0.25, 0.25) * ramp.view(1, 1, 1, -1) + draw(-0.25, 0.25) * ramp.view(1, 1, -1, 1)
+    )
     tint = 1 + chosen(0.5) * torch.from_numpy(rng.uniform(-0.2, 0.2, (pairs, 3, 1, 1))).float()
-    gain, contrast, gamma, grey, blur = draw(0.7, 1.3), draw(0.6, 1.3), draw(0.7, 1.4), chosen(_GREY_SHARE), chosen(0.2)
-    noise = torch.from_numpy(rng.standard_normal((pairs, 3, side, side), dtype=np.float32)) * draw(0, 0.03)
+    gain, contrast, gamma, grey, blur = (
+        draw(0.7, 1.3),
+        draw(0.6, 1.3),
+        draw(0.7, 1.4),
+        chosen(_GREY_SHARE),
+        chosen(0.2),
+    )
+    noise = torch.from_numpy(rng.standard_normal((pairs, 3, side, side), dtype=np.float32)) * draw(
+        0, 0.03
+    )
     middle = clean.mean((1, 2, 3), keepdim=True)
 
     def changed(image: Tensor) -> Tensor:
@@ -154,4 +180,9 @@ def augmented(clean: Tensor, damaged: Tensor, rng: np.random.Generator) -> tuple
 
 def patch_samples(batches: Sequence[Pairs], patch: int) -> Tensor:
     """Return (n, 3 · patch²) pixel vectors of all patches of the damaged crops, for the whitening."""
-    return torch.cat([F.unfold(batch.damaged, patch, stride=patch).transpose(1, 2).flatten(0, 1) for batch in batches])
+    return torch.cat(
+        [
+            F.unfold(batch.damaged, patch, stride=patch).transpose(1, 2).flatten(0, 1)
+            for batch in batches
+        ]
+    )

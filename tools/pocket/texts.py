@@ -18,7 +18,12 @@ from torch import Tensor
 
 from pocket.towers import Towers
 from zsad.data.synthetic import captions
-from zsad.data.synthetic.captions import DAMAGED_PHRASES, DEFECT_PHRASES, GENERIC_NOUNS, GOOD_PHRASES
+from zsad.data.synthetic.captions import (
+    DAMAGED_PHRASES,
+    DEFECT_PHRASES,
+    GENERIC_NOUNS,
+    GOOD_PHRASES,
+)
 from zsad.data.synthetic.world import WORLDS
 
 CATEGORIES = tuple(WORLDS["wild"])
@@ -27,7 +32,9 @@ NOUNS = tuple(captions(category, None).nouns for category in CATEGORIES)
 
 DAMAGE_SHARE = 0.75  # cosine of a kind of defect with being damaged at all
 NOUN_SHARE = 0.35  # part of the noun in a caption
-VAGUE_SHARE = 0.3  # cosine of the generic state words with being damaged: left for prompt learning to gather
+VAGUE_SHARE = (
+    0.3  # cosine of the generic state words with being damaged: left for prompt learning to gather
+)
 PROMPT_STD = 0.02
 
 _AFTER = ("with", "without", "in", "pressed", "worn")
@@ -72,8 +79,12 @@ def meanings(said: list[Statement], width: int) -> Tensor:
     kind = (1 - DAMAGE_SHARE**2) ** 0.5
     vague = VAGUE_SHARE * direction["damaged"] + (1 - VAGUE_SHARE**2) ** 0.5 * direction["vague"]
     state = {"good": direction["good"], "vague": vague, "": torch.zeros(width)}
-    state |= {defect: DAMAGE_SHARE * direction["damaged"] + kind * direction[defect] for defect in DEFECTS}
-    return F.normalize(torch.stack([state[one.state] + NOUN_SHARE * direction[one.noun] for one in said]), dim=-1)
+    state |= {
+        defect: DAMAGE_SHARE * direction["damaged"] + kind * direction[defect] for defect in DEFECTS
+    }
+    return F.normalize(
+        torch.stack([state[one.state] + NOUN_SHARE * direction[one.noun] for one in said]), dim=-1
+    )
 
 
 def train_text(towers: Towers, steps: int, seed: int) -> None:
@@ -83,10 +94,14 @@ def train_text(towers: Towers, steps: int, seed: int) -> None:
     goal = meanings(said, towers.clip.model.visual.output_dim)
     parameters = [towers.table, *(p for part in towers.text_parts() for p in _parameters(part))]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 2e-3, total_steps=steps, pct_start=0.1
+    )
     for step in range(steps):
         rows = torch.randint(len(said), (64,))
-        text = towers.encode_text([said[row].text for row in rows.tolist()], PROMPT_STD * (step % 2))
+        text = towers.encode_text(
+            [said[row].text for row in rows.tolist()], PROMPT_STD * (step % 2)
+        )
         loss = (1 - F.cosine_similarity(text, goal[rows])).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -113,7 +128,10 @@ class Dictionary:
     def __init__(self, towers: Towers) -> None:
         said = list(statements())
         text = torch.cat(
-            [F.normalize(towers.encode_text([s.text for s in part]), dim=-1) for part in _chunks(said, 256)]
+            [
+                F.normalize(towers.encode_text([s.text for s in part]), dim=-1)
+                for part in _chunks(said, 256)
+            ]
         )
         nouns = [*(names[0] for names in NOUNS), ""]
 
@@ -121,7 +139,9 @@ class Dictionary:
             return text[torch.tensor([s.noun == noun and s.state == state for s in said])].mean(0)
 
         self.good = torch.stack([mean(noun, "good") for noun in nouns])
-        self.kinds = torch.stack([torch.stack([mean(noun, defect) for defect in DEFECTS]) for noun in nouns])
+        self.kinds = torch.stack(
+            [torch.stack([mean(noun, defect) for defect in DEFECTS]) for noun in nouns]
+        )
         self.names = torch.stack([mean(noun, "") for noun in nouns[:-1]])
 
 

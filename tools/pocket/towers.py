@@ -73,19 +73,30 @@ class Towers(nn.Module):
         first = (visual.class_embedding + table[0]).expand(len(x), 1, -1)
         ordinary, side = self._trunk(visual.ln_pre(torch.cat([first, x], dim=1)))
         token = ordinary[:, 0]
-        return token @ visual.proj, visual.ln_post(token) @ visual.proj, visual.ln_post(side[:, 1:]) @ visual.proj
+        return (
+            token @ visual.proj,
+            visual.ln_post(token) @ visual.proj,
+            visual.ln_post(side[:, 1:]) @ visual.proj,
+        )
 
     def _blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
         blocks, side = self.clip.model.visual.transformer.resblocks, None
         for index, block in enumerate(blocks, start=1):
             rows = 1 if index == len(blocks) else None
-            x, side = dual_block(block, x, side, rows=rows, with_value_path=index >= self.value_from)
+            x, side = dual_block(
+                block, x, side, rows=rows, with_value_path=index >= self.value_from
+            )
         return x, side
 
     def text_parts(self) -> list[nn.Module | nn.Parameter]:
         """Return what belongs to the text tower, the table of words aside."""
         model = self.clip.model
-        return [model.transformer, model.ln_final, model.positional_embedding, model.text_projection]
+        return [
+            model.transformer,
+            model.ln_final,
+            model.positional_embedding,
+            model.text_projection,
+        ]
 
     def encode_text(self, texts: Sequence[str], learned: float = 0.0) -> Tensor:
         """Encode captions, (n, E).
@@ -125,7 +136,9 @@ class Towers(nn.Module):
             query = nn.init.orthogonal_(torch.empty(width, width))
             noise = 0.02 * torch.randn(3, width, width)
             same = torch.eye(width)
-            block.attn.in_proj_weight.copy_(torch.cat([0.6 * query + noise[0], 0.6 * query + noise[1], 0.7 * same]))
+            block.attn.in_proj_weight.copy_(
+                torch.cat([0.6 * query + noise[0], 0.6 * query + noise[1], 0.7 * same])
+            )
             block.attn.out_proj.weight.copy_(-0.4 * same + noise[2])
 
     @torch.no_grad()
@@ -138,7 +151,9 @@ class Towers(nn.Module):
         Source: the idea is that of Gong et al. 2019, "Efficient training of BERT by progressively stacking".
         """
         visual = self.clip.model.visual
-        own = {name: value for name, value in visual.state_dict().items() if "resblocks" not in name}
+        own = {
+            name: value for name, value in visual.state_dict().items() if "resblocks" not in name
+        }
         visual.load_state_dict({name: state[f"visual.{name}"] for name in own}, strict=False)
         for block, source in zip(visual.transformer.resblocks, CONTINUES, strict=True):
             if source is None:
@@ -159,7 +174,9 @@ class Towers(nn.Module):
 
     def export(self, path: Path) -> None:
         """Write half-precision weights under OpenAI's names, whole or not at all."""
-        state = {name: value.detach().clone() for name, value in self.clip.model.state_dict().items()}
+        state = {
+            name: value.detach().clone() for name, value in self.clip.model.state_dict().items()
+        }
         state["token_embedding.weight"][self.words] = self.table.detach()
         partial = path.with_suffix(".partial")
         save_file({name: value.half().contiguous() for name, value in state.items()}, partial)
@@ -186,7 +203,9 @@ class Muon(torch.optim.Optimizer):
     rates fit.
     """
 
-    def __init__(self, parameters: Sequence[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0):
+    def __init__(
+        self, parameters: Sequence[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0
+    ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -198,7 +217,9 @@ class Muon(torch.optim.Optimizer):
                 average = state.setdefault("average", torch.zeros_like(parameter))
                 average.lerp_(parameter.grad, 1 - group["momentum"])
                 rows, columns = parameter.shape
-                parts = torch.lerp(parameter.grad, average, group["momentum"]).chunk(3 if rows == 3 * columns else 1)
+                parts = torch.lerp(parameter.grad, average, group["momentum"]).chunk(
+                    3 if rows == 3 * columns else 1
+                )
                 update = torch.cat([_orthogonal(part) for part in parts])
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(parts[0].shape)))

@@ -22,7 +22,9 @@ def as_picture(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(as_bytes(image).permute(1, 2, 0).cpu().numpy())
 
 
-def resized(image: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor, "3 new_h new_w"]:
+def resized(
+    image: Float[Tensor, "3 h w"], height: int, width: int
+) -> Float[Tensor, "3 new_h new_w"]:
     """Resize RGB in [0, 1] as PIL does with 8 bits: linear, over the whole footprint of a new pixel."""
     picture = as_picture(image).resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(image.device).float() / 255

@@ -21,7 +21,12 @@ _NO_NETWORK = "it is not on this machine, and there is no network"
 
 
 def load_pretrained(
-    model_class: Any, name: str, *, dtype: str | torch.dtype = "float32", what: str = "the model", **options: Any
+    model_class: Any,
+    name: str,
+    *,
+    dtype: str | torch.dtype = "float32",
+    what: str = "the model",
+    **options: Any,
 ) -> Any:
     """Load the weights of a network, frozen and in eval mode.
 
@@ -102,7 +107,9 @@ def explained(error: BaseException, name: str, what: str) -> FileNotFoundError:
 def _loaded(part_class: Any, name: str, what: str, **options: Any) -> Any:
     folder = Path(name).expanduser()
     if _is_path(name) and not folder.is_dir():
-        raise FileNotFoundError(f"{what}: no folder {folder}. Pass one that `hf download` made, or a hub id")
+        raise FileNotFoundError(
+            f"{what}: no folder {folder}. Pass one that `hf download` made, or a hub id"
+        )
     if folder.is_dir():
         return _from_folder(part_class, folder, what, **options)
     try:

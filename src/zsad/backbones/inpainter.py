@@ -23,7 +23,9 @@ _PACKAGE = "diffusers"
 class HarmonicInpainter:
     """Continue the colours at a region's border smoothly into it: no network, no texture."""
 
-    def restore(self, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+    def restore(
+        self, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]
+    ) -> Float[Tensor, "3 h w"]:
         """Return the image, RGB in [0, 1], filled where the mask is; all other pixels are as they were."""
         return harmonic_fill(image, mask)
 
@@ -62,28 +64,45 @@ class DiffusionInpainter:
                 'filling with a diffusion model needs the package diffusers: pip install "zsad[restoration]"; '
                 "or fill without it: inpainter@callbacks.restoration.inpainter=harmonic"
             )
-        self.model, self.prompt, self.steps, self.size_px, self.seed = model, prompt, steps, size_px, seed
+        self.model, self.prompt, self.steps, self.size_px, self.seed = (
+            model,
+            prompt,
+            steps,
+            size_px,
+            seed,
+        )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = as_dtype(dtype or ("float32" if self.device.type == "cpu" else "float16"))
         self._pipeline: Any = None
 
     @torch.no_grad()
-    def restore(self, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+    def restore(
+        self, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]
+    ) -> Float[Tensor, "3 h w"]:
         """Return the image, RGB in [0, 1], filled where the mask is; all other pixels are as they were."""
         if not mask.any():
             return image.clone()
         size = (self.size_px, self.size_px)
-        small = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True).clamp(0, 1)
+        small = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True).clamp(
+            0, 1
+        )
         where = F.adaptive_max_pool2d(mask[None, None].float(), size)  # no masked pixel is lost
         filled = self._filled(small, where).to(image.device)
-        back = F.interpolate(filled, image.shape[1:], mode="bilinear", antialias=True)[0].clamp(0, 1)
+        back = F.interpolate(filled, image.shape[1:], mode="bilinear", antialias=True)[0].clamp(
+            0, 1
+        )
         return torch.where(mask, back.to(image.dtype), image)
 
-    def _filled(self, image: Float[Tensor, "1 3 s s"], mask: Float[Tensor, "1 1 s s"]) -> Float[Tensor, "1 3 s s"]:
+    def _filled(
+        self, image: Float[Tensor, "1 3 s s"], mask: Float[Tensor, "1 1 s s"]
+    ) -> Float[Tensor, "1 3 s s"]:
         if self._pipeline is None:
             pipelines = importlib.import_module(_PACKAGE)
             loaded = load_part(
-                pipelines.AutoPipelineForInpainting, self.model, what="the inpainting model", torch_dtype=self.dtype
+                pipelines.AutoPipelineForInpainting,
+                self.model,
+                what="the inpainting model",
+                torch_dtype=self.dtype,
             )
             loaded.set_progress_bar_config(disable=True)
             self._pipeline = loaded.to(self.device)

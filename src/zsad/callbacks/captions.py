@@ -40,7 +40,9 @@ class CaptionWriter(Callback):
         mine = getattr(method, "decided", {})
         decided = _joined({name: [asdict(one) for one in every] for name, every in mine.items()})
         if decided and trainer.is_global_zero:
-            write_whole(self.file, json.dumps(decided, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+            write_whole(
+                self.file, json.dumps(decided, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+            )
 
 
 def _joined(mine: Decided) -> Decided:
@@ -52,7 +54,9 @@ def _joined(mine: Decided) -> Decided:
     joined: Decided = {}
     for decided in gathered:
         for name, subjects in decided.items():
-            joined[name] = joined.get(name, []) + [one for one in subjects if one not in joined.get(name, [])]
+            joined[name] = joined.get(name, []) + [
+                one for one in subjects if one not in joined.get(name, [])
+            ]
     return {name: sorted(subjects, key=_text) for name, subjects in joined.items()}
 
 

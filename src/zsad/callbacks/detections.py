@@ -45,7 +45,13 @@ class DetectionWriter(Callback):
         self._start(trainer)
 
     def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Prediction, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Prediction,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Put what was found aside."""
         self._add(trainer.global_rank, outputs, batch)
@@ -60,7 +66,13 @@ class DetectionWriter(Callback):
             self._start(trainer)
 
     def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Put what was found aside."""
         if self.on_test:
@@ -106,7 +118,9 @@ class DetectionWriter(Callback):
         if trainer.is_global_zero and pages:
             joined = self._aside / "joined.json"
             with joined.open("w", encoding="utf-8") as file:
-                self._write(file, pages, sorted({phrase for _, some in gathered for phrase in some}))
+                self._write(
+                    file, pages, sorted({phrase for _, some in gathered for phrase in some})
+                )
             joined.replace(self.file)
             shutil.rmtree(self._aside)
         self._pages = []
@@ -120,17 +134,29 @@ class DetectionWriter(Callback):
         ]
         file.write(f'{{"info": {json.dumps({"description": _DESCRIPTION})}')
         _write_list(file, "images", images)
-        _write_list(file, "categories", ({"id": number, "name": phrase} for phrase, number in numbers.items()))
+        _write_list(
+            file,
+            "categories",
+            ({"id": number, "name": phrase} for phrase, number in numbers.items()),
+        )
         _write_list(file, "annotations", self._numbered(pages, numbers))
         file.write("}\n")
 
-    def _numbered(self, pages: Sequence[_Page], numbers: dict[str, int]) -> Iterator[dict[str, Any]]:
+    def _numbered(
+        self, pages: Sequence[_Page], numbers: dict[str, int]
+    ) -> Iterator[dict[str, Any]]:
         count = 0
         for image, page in enumerate(pages, start=1):
             for annotation in self._read(page):
                 count += 1
                 category = numbers[annotation.pop("phrase")]
-                yield {"id": count, "image_id": image, "category_id": category, **annotation, "iscrowd": 0}
+                yield {
+                    "id": count,
+                    "image_id": image,
+                    "category_id": category,
+                    **annotation,
+                    "iscrowd": 0,
+                }
 
     def _read(self, page: _Page) -> list[dict[str, Any]]:
         try:
@@ -167,7 +193,9 @@ def _annotations(found: Detections, height: int, width: int) -> Iterator[dict[st
     for i, (box, score, phrase) in enumerate(
         zip(found.boxes.tolist(), found.scores.tolist(), found.phrases, strict=True)
     ):
-        x0, y0, x1, y1 = (min(max(at, 0.0), side) for at, side in zip(box, (width, height) * 2, strict=True))
+        x0, y0, x1, y1 = (
+            min(max(at, 0.0), side) for at, side in zip(box, (width, height) * 2, strict=True)
+        )
         annotation = {
             "bbox": [round(number, 2) for number in (x0, y0, x1 - x0, y1 - y0)],
             "score": round(score, 6),
@@ -181,7 +209,9 @@ def _annotations(found: Detections, height: int, width: int) -> Iterator[dict[st
         yield annotation
 
 
-def _write_list(file: TextIO, name: str, entries: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]) -> None:
+def _write_list(
+    file: TextIO, name: str, entries: Iterator[dict[str, Any]] | Sequence[dict[str, Any]]
+) -> None:
     file.write(f",\n{json.dumps(name)}: [")
     for i, entry in enumerate(entries):
         file.write(("," if i else "") + "\n" + json.dumps(entry))

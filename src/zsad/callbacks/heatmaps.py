@@ -17,7 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from zsad.reports.figures.extremes import Shortlist
-from zsad.reports.figures.overlays import Range, Size, Thumbnail, contact_sheet, fit, heat, outline, overlay, to_picture
+from zsad.reports.figures.overlays import (
+    Range,
+    Size,
+    Thumbnail,
+    contact_sheet,
+    fit,
+    heat,
+    outline,
+    overlay,
+    to_picture,
+)
 from zsad.reports.figures.png_files import remove_pictures, save_picture
 from zsad.reports.figures.sampling import representative
 from zsad.types import Batch, Detections, Prediction, Sample
@@ -56,7 +66,9 @@ class HeatmapWriter(Callback):
     ) -> None:
         self.folder = Path(folder)
         self.max_per_category = max_per_category
-        self.value_range: Range | None = None if value_range is None else (value_range[0], value_range[1])
+        self.value_range: Range | None = (
+            None if value_range is None else (value_range[0], value_range[1])
+        )
         self.keep_aspect = keep_aspect
         self.sheet_columns = sheet_columns
         self.threshold = threshold
@@ -75,18 +87,34 @@ class HeatmapWriter(Callback):
         self._start()
 
     def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Draw what is chosen, and keep thumbnails of candidates for the sheet."""
         for shot in _shots(outputs, batch):
             if self._is_wanted(shot, trainer.world_size):
                 self._write(shot, self._subfolder(shot.category, shot.kind))
             if self.sheet_columns:
-                shortlist = self._shortlists.setdefault(shot.category, Shortlist(self.sheet_columns))
-                shortlist.offer(shot.score, shot.path, shot.is_anomalous, partial(self._thumbnail, shot))
+                shortlist = self._shortlists.setdefault(
+                    shot.category, Shortlist(self.sheet_columns)
+                )
+                shortlist.offer(
+                    shot.score, shot.path, shot.is_anomalous, partial(self._thumbnail, shot)
+                )
 
     def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Draw every image. Nothing is known about it, so its folder is the category alone."""
         for shot in _shots(outputs, batch):
@@ -144,7 +172,9 @@ class HeatmapWriter(Callback):
     def _write(self, shot: _Shot, folder: Path) -> None:
         longest = min(max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape), _LARGEST_PANEL_PX)
         size = fit(self._size(shot), longest)
-        caption = f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
+        caption = (
+            f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
+        )
         drawn = overlay(
             shot.image,
             shot.anomaly_map,
@@ -172,8 +202,14 @@ class HeatmapWriter(Callback):
 
     def _free_path(self, folder: Path, source: Path) -> Path:
         """Name a file after its image; where another image has that name, also after its folder, then with a number."""
-        names = (source.stem, f"{source.parent.name}_{source.stem}", *(f"{source.stem}_{n}" for n in range(2, 10_000)))
-        path = next(p for p in (folder / f"{name}.png" for name in names) if self._is_free(p, source))
+        names = (
+            source.stem,
+            f"{source.parent.name}_{source.stem}",
+            *(f"{source.stem}_{n}" for n in range(2, 10_000)),
+        )
+        path = next(
+            p for p in (folder / f"{name}.png" for name in names) if self._is_free(p, source)
+        )
         self._owner[path] = str(source)
         return path
 

@@ -62,7 +62,10 @@ def _to_wandb(logger: WandbLogger, run: RunPage, folder: Path) -> None:
     shown: dict[str, Any] = {f"test/{one.title}": _chart(one) for one in _diagrams(run)}
     shown |= {f"test/{name}": wandb.Image(drawn) for name, drawn in _files(run).items()}
     metrics = list(run.results.metrics)
-    rows = [[name, *(values.get(metric) for metric in metrics)] for name, values in run.results.values.items()]
+    rows = [
+        [name, *(values.get(metric) for metric in metrics)]
+        for name, values in run.results.values.items()
+    ]
     shown["test/results"] = wandb.Table(columns=[run.rows.heading, *metrics], data=rows)
     if (folder / FILE).is_file():
         shown["test/report"] = wandb.Html((folder / FILE).read_text(), inject=False)
@@ -74,8 +77,14 @@ def _chart(diagram: Diagram) -> Any:
     import wandb
 
     lines = {name: line for name, line in diagram.lines.items() if line}
-    xs = [i * diagram.x_limit / (len(line) - 1) for line in list(lines.values())[:1] for i in range(len(line))]
-    return wandb.plot.line_series(xs, list(lines.values()), list(lines), diagram.title, diagram.x_name)
+    xs = [
+        i * diagram.x_limit / (len(line) - 1)
+        for line in list(lines.values())[:1]
+        for i in range(len(line))
+    ]
+    return wandb.plot.line_series(
+        xs, list(lines.values()), list(lines), diagram.title, diagram.x_name
+    )
 
 
 def _diagrams(run: RunPage) -> list[Diagram]:
@@ -91,7 +100,9 @@ def _files(run: RunPage) -> dict[str, Picture]:
     drawn = list(run.heatmaps.values())
     some = drawn[:: max(1, -(-len(drawn) // HEATMAPS))]
     named = {f"sheets/{name}": path for name, path in run.sheets.items()}
-    named |= {f"heatmaps/{path.parent.parent.name}/{path.parent.name}/{path.stem}": path for path in some}
+    named |= {
+        f"heatmaps/{path.parent.parent.name}/{path.parent.name}/{path.stem}": path for path in some
+    }
     return {name: _read(path) for name, path in named.items() if path.is_file()}
 
 

@@ -18,7 +18,9 @@ from lightning import Callback
 log = logging.getLogger("zsad")
 
 _REQUEUE = (signal.SIGUSR1, signal.SIGUSR2)  # sbatch --signal; submitit's is USR2
-_STOP = signal.SIGTERM  # scontrol requeue, preemption, scancel: whoever sends it decides what follows
+_STOP = (
+    signal.SIGTERM
+)  # scontrol requeue, preemption, scancel: whoever sends it decides what follows
 _MOST_SECONDS_TO_REQUEUE = 300
 
 
@@ -56,7 +58,9 @@ class Preemption(Callback):
         if threading.current_thread() is threading.main_thread():
             self._before = {one: signal.signal(one, self._remember) for one in (*_REQUEUE, _STOP)}
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Leave if asked to, but never between the gradients of one step; at the end of an epoch the epoch ends."""
         is_between_steps = not trainer.fit_loop.epoch_loop._should_accumulate()
         if is_between_steps and not trainer.is_last_batch and (asked := self._asked(trainer)):
@@ -89,18 +93,28 @@ class Preemption(Callback):
 
     def _leave(self, trainer: Any, asked: int) -> None:
         name = signal.Signals(asked).name
-        log.warning("%s: stopped after step %d; the training goes on from its last.ckpt", name, trainer.global_step)
+        log.warning(
+            "%s: stopped after step %d; the training goes on from its last.ckpt",
+            name,
+            trainer.global_step,
+        )
         starter = self._starter.get(asked)
         self._give_back()
         if asked == _STOP:
             raise StoppedError(asked)
         if not trainer.is_global_zero:
-            time.sleep(_MOST_SECONDS_TO_REQUEUE)  # leaving first could end the step before the job is in the queue
+            time.sleep(
+                _MOST_SECONDS_TO_REQUEUE
+            )  # leaving first could end the step before the job is in the queue
         try:
             if callable(starter):
-                starter(asked, None)  # submitit's: it knows how often this job may come back, and leaves
+                starter(
+                    asked, None
+                )  # submitit's: it knows how often this job may come back, and leaves
             elif job := job_number():
-                subprocess.run(["scontrol", "requeue", job], check=True, timeout=_MOST_SECONDS_TO_REQUEUE)
+                subprocess.run(
+                    ["scontrol", "requeue", job], check=True, timeout=_MOST_SECONDS_TO_REQUEUE
+                )
         except SystemExit as left:
             raise StoppedError(asked) from left
         raise StoppedError(asked)

@@ -88,27 +88,47 @@ class RestorationWriter(Callback):
             remove_pictures(self.folder)
         trainer.strategy.barrier()  # no process writes before
         for sample in self._chosen(getattr(trainer.datamodule, "test_samples", ())):
-            self._file(sample.category, str(sample.image_path))  # every process comes to the same names
+            self._file(
+                sample.category, str(sample.image_path)
+            )  # every process comes to the same names
 
     def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Forget an earlier run."""
         self._named = {}
 
     def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Restore what is chosen."""
-        self._write(outputs, batch, wanted=[i for i, path in enumerate(batch.path) if path in self._named])
+        self._write(
+            outputs, batch, wanted=[i for i, path in enumerate(batch.path) if path in self._named]
+        )
 
     def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Restore every image."""
         self._write(outputs, batch, wanted=range(len(batch) if self.enabled else 0))
 
     def _chosen(self, samples: Iterable[Sample]) -> list[Sample]:
         defective = [sample for sample in samples if sample.is_anomalous]
-        return defective if self.max_per_category is None else representative(defective, self.max_per_category)
+        return (
+            defective
+            if self.max_per_category is None
+            else representative(defective, self.max_per_category)
+        )
 
     def _write(self, prediction: Prediction, batch: Batch, wanted: Iterable[int]) -> None:
         for i in wanted:
@@ -118,7 +138,9 @@ class RestorationWriter(Callback):
             caption = f"{batch.category[i]} · {batch.defect[i]} · {Path(batch.path[i]).name}"
             self._draw(batch.image[i].float().cpu(), region.cpu(), file, caption)
 
-    def _draw(self, image: Float[Tensor, "3 h w"], region: Bool[Tensor, "h w"], file: Path, caption: str) -> None:
+    def _draw(
+        self, image: Float[Tensor, "3 h w"], region: Bool[Tensor, "h w"], file: Path, caption: str
+    ) -> None:
         grown = dilate(region, self.grow_px) if self.grow_px else region
         restored = self.inpainter.restore(image, grown)
         differs = difference_map(image, restored, self.difference)
@@ -128,7 +150,10 @@ class RestorationWriter(Callback):
         shown = [
             ("image, region outlined", outline(picture, grown) if grown.any() else picture),
             ("restored", to_picture(restored, size)),
-            (f"differs by over {self.difference} grey levels", to_picture(differs.float().expand(3, -1, -1), size)),
+            (
+                f"differs by over {self.difference} grey levels",
+                to_picture(differs.float().expand(3, -1, -1), size),
+            ),
         ]
         save_picture(panels(shown, caption), file)
         save_picture(to_picture(restored, own), file.parent / "plain" / file.name)
@@ -137,7 +162,11 @@ class RestorationWriter(Callback):
         """Name a picture after its image; where another image has that name, also after its folder, then by number."""
         if source not in self._named:
             path, taken = Path(source), set(self._named.values())
-            names = (path.stem, f"{path.parent.name}_{path.stem}", *(f"{path.stem}_{n}" for n in range(2, 10_000)))
+            names = (
+                path.stem,
+                f"{path.parent.name}_{path.stem}",
+                *(f"{path.stem}_{n}" for n in range(2, 10_000)),
+            )
             files = (self.folder / folder_name(category) / f"{name}.png" for name in names)
             self._named[source] = next(file for file in files if file not in taken)
         return self._named[source]

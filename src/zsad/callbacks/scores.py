@@ -33,7 +33,9 @@ class ScoreWriter(Callback):
         verdicts: After a prediction, how many images were called what.
     """
 
-    def __init__(self, file: str | Path, test_file: str | Path | None = None, threshold: float | None = None) -> None:
+    def __init__(
+        self, file: str | Path, test_file: str | Path | None = None, threshold: float | None = None
+    ) -> None:
         self.file = Path(file)
         self.threshold = threshold
         self.verdicts: Counter[str] = Counter()
@@ -62,7 +64,8 @@ class ScoreWriter(Callback):
         rows = zip(batch.path, outputs.score.tolist(), outputs.probability.tolist(), strict=True)
         with self.file.open("a", newline="") as file:
             csv.writer(file).writerows(
-                (path, f"{score:.6f}", f"{probability:.6f}", *self._verdict(score)) for path, score, probability in rows
+                (path, f"{score:.6f}", f"{probability:.6f}", *self._verdict(score))
+                for path, score, probability in rows
             )
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -70,7 +73,13 @@ class ScoreWriter(Callback):
         self.tested = []
 
     def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Remember the scores."""
         self.tested += _scores(outputs, batch)
@@ -90,7 +99,11 @@ class ScoreWriter(Callback):
 
 
 def _scores(prediction: Prediction, batch: Batch) -> Iterator[ImageScore]:
-    numbers = (batch.is_anomalous.tolist(), prediction.score.tolist(), prediction.probability.tolist())
+    numbers = (
+        batch.is_anomalous.tolist(),
+        prediction.score.tolist(),
+        prediction.probability.tolist(),
+    )
     columns = zip(batch.path, batch.category, batch.defect, *numbers, strict=True)
     return (ImageScore(*row) for row in columns)
 

@@ -35,7 +35,9 @@ class ThresholdWriter(Callback):
         ValueError: An unknown rule.
     """
 
-    def __init__(self, file: str | Path, image_rule: str = "f1_max", pixel_rule: str = "f1_max") -> None:
+    def __init__(
+        self, file: str | Path, image_rule: str = "f1_max", pixel_rule: str = "f1_max"
+    ) -> None:
         self.file = Path(file)
         self.image_rule, self.pixel_rule = image_rule, pixel_rule
         self._rules = {rule: read_rule(rule) for rule in (image_rule, pixel_rule)}
@@ -47,7 +49,13 @@ class ThresholdWriter(Callback):
         self._start()
 
     def on_test_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Prediction, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Prediction,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Remember the highest value of the map of each normal image."""
         self._peaks += outputs.map[~batch.is_anomalous].float().flatten(1).amax(dim=1).tolist()
@@ -66,7 +74,11 @@ class ThresholdWriter(Callback):
         self.chosen = None
 
     def _choose(
-        self, rankings: Collection[tuple[Ranking, Ranking]], peaks: Tensor, dataset: str, made: dict[str, Any]
+        self,
+        rankings: Collection[tuple[Ranking, Ranking]],
+        peaks: Tensor,
+        dataset: str,
+        made: dict[str, Any],
     ) -> Thresholds:
         images, pixels = (pool(parts) for parts in zip(*rankings, strict=True))
         image = self._rules[self.image_rule].image_threshold(images)

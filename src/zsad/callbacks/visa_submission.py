@@ -73,7 +73,9 @@ class SubmissionWriter(Callback):
             ValueError: If it holds a submission already: old files among new ones would be submitted too.
         """
         if self.folder.exists() and any(path.name != _UNFINISHED for path in self.folder.iterdir()):
-            raise ValueError(f"{self.folder} holds a submission already: remove it, or choose another folder or run")
+            raise ValueError(
+                f"{self.folder} holds a submission already: remove it, or choose another folder or run"
+            )
         self._classes.clear()
         self._remove_unfinished()
         self._unfinished.mkdir(parents=True)
@@ -84,10 +86,17 @@ class SubmissionWriter(Callback):
         Raises:
             ValueError: Two images of one name in a class, a class name that is a path, or values that are not finite.
         """
-        maps, scores = resized(prediction.map, self.size_px).cpu().numpy(), prediction.score.tolist()
-        for category, path, score, anomaly_map in zip(batch.category, batch.path, scores, maps, strict=True):
+        maps, scores = (
+            resized(prediction.map, self.size_px).cpu().numpy(),
+            prediction.score.tolist(),
+        )
+        for category, path, score, anomaly_map in zip(
+            batch.category, batch.path, scores, maps, strict=True
+        ):
             if (self.folder / category).resolve().parent != self.folder.resolve():
-                raise ValueError(f"class {category!r} of {path} cannot name a folder: give it a name without slashes")
+                raise ValueError(
+                    f"class {category!r} of {path} cannot name a folder: give it a name without slashes"
+                )
             self._count += 1
             file = f"{self._count}.npy"
             self._classes[category].add(path, file, score, anomaly_map)
@@ -95,18 +104,28 @@ class SubmissionWriter(Callback):
 
     def finish(self) -> list[Path]:
         """Write the files of all classes and return their paths."""
-        written = [path for name, each in sorted(self._classes.items()) for path in self._write(name, each)]
+        written = [
+            path for name, each in sorted(self._classes.items()) for path in self._write(name, each)
+        ]
         self._remove_unfinished()
         return written
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Make an empty folder."""
         if trainer.world_size > 1:
-            raise ValueError(f"a submission is written by one process, got {trainer.world_size}: set trainer.devices=1")
+            raise ValueError(
+                f"a submission is written by one process, got {trainer.world_size}: set trainer.devices=1"
+            )
         self.start()
 
     def on_predict_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Prediction, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Prediction,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Put the predictions of a batch aside."""
         self.add(batch, outputs)
@@ -135,7 +154,9 @@ class SubmissionWriter(Callback):
 class _Class:
     """What is known of a class so far; its maps are on disk."""
 
-    images: list[tuple[str, str, float]] = field(default_factory=list)  # name, file of the map, score
+    images: list[tuple[str, str, float]] = field(
+        default_factory=list
+    )  # name, file of the map, score
     stems: dict[str, str] = field(default_factory=dict)  # the image of each name
     score_range: Range = _NOTHING_YET
     map_range: Range = _NOTHING_YET
@@ -149,14 +170,20 @@ class _Class:
                 f"them. If they are of two tracks, prepare a folder that holds one track, and name that with --dataset"
             )
         if not np.isfinite([score, anomaly_map.min(), anomaly_map.max()]).all():
-            raise ValueError(f"the score or the map of {path} is not finite: predict with precision=32-true")
+            raise ValueError(
+                f"the score or the map of {path} is not finite: predict with precision=32-true"
+            )
         self.stems[stem] = path
         self.images.append((stem, file, score))
         self.score_range = _widened(self.score_range, score, score)
-        self.map_range = _widened(self.map_range, float(anomaly_map.min()), float(anomaly_map.max()))
+        self.map_range = _widened(
+            self.map_range, float(anomaly_map.min()), float(anomaly_map.max())
+        )
 
 
-def write_submission(predictions: Iterable[tuple[Batch, Prediction]], folder: Path, **options: Any) -> list[Path]:
+def write_submission(
+    predictions: Iterable[tuple[Batch, Prediction]], folder: Path, **options: Any
+) -> list[Path]:
     """Write a submission from predictions as they come; the options are those of ``SubmissionWriter``."""
     writer = SubmissionWriter(folder, **options)
     writer.start()
@@ -180,7 +207,9 @@ def resized(maps: Float[Tensor, "b h w"], size_px: int | None) -> Float[Tensor, 
     maps = maps.float()
     if size_px in (None, maps.shape[1]) and size_px in (None, maps.shape[2]):
         return maps
-    return F.interpolate(maps[:, None], size=(size_px, size_px), mode="bicubic", align_corners=False)[:, 0]
+    return F.interpolate(
+        maps[:, None], size=(size_px, size_px), mode="bicubic", align_corners=False
+    )[:, 0]
 
 
 def _scaled(values: Map, value_range: Range) -> Map:

@@ -19,8 +19,12 @@ def cache(
         str | None, typer.Argument(help="Whose training images are looked at; none: what is kept.")
     ] = None,
     model: Annotated[str, typer.Option(help="That will learn.")] = "anomalyclip",
-    backbone: Annotated[str | None, typer.Option(help="Whose features; by default the model's usual one.")] = None,
-    ram: Annotated[bool, typer.Option("--ram", help="In memory (feature_cache=ram), not on disk.")] = False,
+    backbone: Annotated[
+        str | None, typer.Option(help="Whose features; by default the model's usual one.")
+    ] = None,
+    ram: Annotated[
+        bool, typer.Option("--ram", help="In memory (feature_cache=ram), not on disk.")
+    ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove all that is kept.")] = False,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="As given to train.py, such as trainer=bf16.")
@@ -32,7 +36,12 @@ def cache(
     Trainings fill the cache by themselves in their first epoch. This does it beforehand, once for a whole sweep.
     """
     with errors.clear_errors():
-        config = _config(dataset, model, backbone, [f"feature_cache={'ram' if ram else 'disk'}", *(override or [])])
+        config = _config(
+            dataset,
+            model,
+            backbone,
+            [f"feature_cache={'ram' if ram else 'disk'}", *(override or [])],
+        )
         if clear:
             typer.echo(_cleared(Path(config.feature_cache.folder).expanduser()))
         elif dataset is None:
@@ -44,7 +53,9 @@ def cache(
 
 def _config(dataset: str | None, model: str, backbone: str | None, given: list[str]) -> DictConfig:
     chosen = {"dataset": dataset, "model": model, "backbone": backbone}
-    choices = compose.read_arguments([f"{group}={name}" for group, name in chosen.items() if name is not None])
+    choices = compose.read_arguments(
+        [f"{group}={name}" for group, name in chosen.items() if name is not None]
+    )
     return compose.compose("train", [*choices, "logger=none", "paths.output_dir=.", *given])
 
 

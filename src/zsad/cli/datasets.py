@@ -31,19 +31,41 @@ class BadImage(StrEnum):
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="A dataset that `zsad datasets` lists, a name of yours, or folder.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A dataset that `zsad datasets` lists, a name of yours, or folder."),
+    ],
     root: Annotated[Path | None, typer.Argument(help=ROOT_HELP)] = None,
-    layout: Annotated[str | None, typer.Option(help="How ROOT is laid out; by default as NAME's download.")] = None,
-    called: Annotated[str | None, typer.Option("--name", help="Another name: dataset=NAME from now on.")] = None,
-    table: Annotated[Path | None, typer.Option(help="CSV with image,label[,mask,category,defect,phase].")] = None,
-    normal: Annotated[list[str] | None, typer.Option(help="Other names of the folder of normal images.")] = None,
-    mask_suffix: Annotated[str | None, typer.Option(help="Another end of mask names, such as _GT.")] = None,
-    mask_threshold: Annotated[int | None, typer.Option(min=0, max=254, help="Defective above this value.")] = None,
-    allow_missing_masks: Annotated[bool, typer.Option(help="Accept defective images without their mask.")] = False,
-    on_bad_image: Annotated[BadImage, typer.Option(help="About files that cannot be used.")] = BadImage.REFUSE,
-    checksum: Annotated[bool, typer.Option(help="Compare archives with published checksums.")] = True,
+    layout: Annotated[
+        str | None, typer.Option(help="How ROOT is laid out; by default as NAME's download.")
+    ] = None,
+    called: Annotated[
+        str | None, typer.Option("--name", help="Another name: dataset=NAME from now on.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV with image,label[,mask,category,defect,phase].")
+    ] = None,
+    normal: Annotated[
+        list[str] | None, typer.Option(help="Other names of the folder of normal images.")
+    ] = None,
+    mask_suffix: Annotated[
+        str | None, typer.Option(help="Another end of mask names, such as _GT.")
+    ] = None,
+    mask_threshold: Annotated[
+        int | None, typer.Option(min=0, max=254, help="Defective above this value.")
+    ] = None,
+    allow_missing_masks: Annotated[
+        bool, typer.Option(help="Accept defective images without their mask.")
+    ] = False,
+    on_bad_image: Annotated[
+        BadImage, typer.Option(help="About files that cannot be used.")
+    ] = BadImage.REFUSE,
+    checksum: Annotated[
+        bool, typer.Option(help="Compare archives with published checksums.")
+    ] = True,
     data_json: DataJson = Path("data_json"),
-    conf: Annotated[Path, typer.Option(help="Where dataset configurations are.")] = compose.CONF / "dataset",
+    conf: Annotated[Path, typer.Option(help="Where dataset configurations are.")] = compose.CONF
+    / "dataset",
 ) -> None:
     """Write the index of a download, checking every file. The download itself is not altered.
 
@@ -57,10 +79,18 @@ def prepare(
     with errors.clear_errors():
         worlds = {f"{name}_{world}": world for world in GENERATED.get(name, ())}
         place = root or Path("datasets") / name
-        generated = {each: (write_synthetic(place / each, world=world), "mvtec") for each, world in worlds.items()}
+        generated = {
+            each: (write_synthetic(place / each, world=world), "mvtec")
+            for each, world in worlds.items()
+        }
         layout = layout or (name if called else None)
-        for dataset, (folder, its_layout) in (generated or {called or name: (root, layout)}).items():
-            with bars({"unpacking": megabytes, f"reading {dataset}": images}) as (unpacking, progress):
+        for dataset, (folder, its_layout) in (
+            generated or {called or name: (root, layout)}
+        ).items():
+            with bars({"unpacking": megabytes, f"reading {dataset}": images}) as (
+                unpacking,
+                progress,
+            ):
                 prepared = write_index(
                     dataset,
                     folder,
@@ -82,8 +112,12 @@ def prepare(
 
 @app.command()
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="One of them: where to get it, and what must lie where.")] = None,
-    group: Annotated[str | None, typer.Option(help="industrial, medical, synthetic or own.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One of them: where to get it, and what must lie where.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="industrial, medical, synthetic or own.")
+    ] = None,
     data_json: DataJson = Path("data_json"),
 ) -> None:
     """List the datasets that can be prepared, with size, licence and page, and what of them is on this machine."""
@@ -91,7 +125,9 @@ def datasets(
 
     with errors.clear_errors():
         if name is None:
-            text = catalogue.table(catalogue.rows(data_json, group), shutil.get_terminal_size((WIDE, 0)).columns)
+            text = catalogue.table(
+                catalogue.rows(data_json, group), shutil.get_terminal_size((WIDE, 0)).columns
+            )
         else:
             text = catalogue.details(name, data_json)
     typer.echo(text)
@@ -100,7 +136,9 @@ def datasets(
 @app.command()
 def verify(
     name: Annotated[str, typer.Argument(help="Dataset whose index is checked against the disk.")],
-    root: Annotated[Path | None, typer.Option(help="Folder of the images, if they have moved.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the images, if they have moved.")
+    ] = None,
     data_json: DataJson = Path("data_json"),
 ) -> None:
     """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""

@@ -27,11 +27,16 @@ def as_learned(
     learned = read_provenance(checkpoint)
     chosen = checkpoint_settings.known_choices(learned, model=model, backbone=backbone)
     config = compose.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
-    said = {override.lstrip("+~").partition("=")[0].removeprefix("model.method.") for override in overrides}
+    said = {
+        override.lstrip("+~").partition("=")[0].removeprefix("model.method.")
+        for override in overrides
+    }
     settings = {key: value for key, value in learned.get("settings", {}).items() if key not in said}
     refused = checkpoint_settings.adopt_settings(config, {"settings": settings})
     if refused:
-        typer.echo(f"note: left as configured, though learned otherwise: {', '.join(refused)}", err=True)
+        typer.echo(
+            f"note: left as configured, though learned otherwise: {', '.join(refused)}", err=True
+        )
     return config, learned
 
 

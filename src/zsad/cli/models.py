@@ -15,13 +15,23 @@ from zsad.config import compose, errors, instantiate, model_facts
 @app.command()
 def predict(
     checkpoint: Checkpoint,
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders that are searched for them.")],
-    out: Annotated[Path, typer.Option(help="Where heat maps and scores.csv go.")] = Path("runs/predict"),
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders that are searched for them.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where heat maps and scores.csv go.")] = Path(
+        "runs/predict"
+    ),
     model: Model = None,
     backbone: Backbone = None,
-    category: Annotated[str, typer.Option(help="What is in the images, for methods that want to know.")] = "object",
-    thresholds: Annotated[Path | None, typer.Option(help="A calibrated run; by default CHECKPOINT's own.")] = None,
-    restore: Annotated[bool, typer.Option("--restore", help="Fill what is anomalous with what is normal.")] = False,
+    category: Annotated[
+        str, typer.Option(help="What is in the images, for methods that want to know.")
+    ] = "object",
+    thresholds: Annotated[
+        Path | None, typer.Option(help="A calibrated run; by default CHECKPOINT's own.")
+    ] = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Fill what is anomalous with what is normal.")
+    ] = False,
     override: Override = None,
 ) -> None:
     """Draw a heat map of every image and write their scores, for pictures without a dataset.
@@ -36,7 +46,9 @@ def predict(
     with errors.clear_errors():
         files = prediction.find_images(images)
         config, _ = as_learned(checkpoint, model, backbone, override or [])
-        config.paths.output_dir = str(out)  # set, not composed: Hydra would parse the blanks and commas of a path
+        config.paths.output_dir = str(
+            out
+        )  # set, not composed: Hydra would parse the blanks and commas of a path
         task = built(config, checkpoint)
         made = made_with(task.method, config.image_size, references=0)
         chosen, notes = judge.find_thresholds(checkpoint, thresholds, made)
@@ -48,18 +60,26 @@ def predict(
             config.callbacks.restoration.threshold = chosen.pixel and chosen.pixel.value
         config.callbacks.restoration.enabled |= restore
         trainer = instantiate.build_trainer(config)
-        trainer.predict(task, prediction.loader(files, config.image_size, category), return_predictions=False)
+        trainer.predict(
+            task, prediction.loader(files, config.image_size, category), return_predictions=False
+        )
     written = ["heatmaps", "scores.csv", *(["restored"] if restore else [])]
-    typer.echo(f"{judge.summary(trainer, len(files), chosen)}: {', '.join(f'{out}/{name}' for name in written)}")
+    typer.echo(
+        f"{judge.summary(trainer, len(files), chosen)}: {', '.join(f'{out}/{name}' for name in written)}"
+    )
 
 
 @app.command()
 def calibrate(
     checkpoint: Checkpoint,
     dataset: Annotated[str, typer.Argument(help="A prepared dataset of what will be inspected.")],
-    rule: Annotated[str, typer.Option(help="f1_max, fpr=0.05 (share of the good ones), normal_only.")] = "f1_max",
+    rule: Annotated[
+        str, typer.Option(help="f1_max, fpr=0.05 (share of the good ones), normal_only.")
+    ] = "f1_max",
     pixel_rule: Annotated[str | None, typer.Option(help="Another rule for the contours.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the thresholds go; by default to CHECKPOINT.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the thresholds go; by default to CHECKPOINT.")
+    ] = None,
     model: Model = None,
     backbone: Backbone = None,
     override: Override = None,
@@ -73,7 +93,11 @@ def calibrate(
         choice = compose.read_arguments([f"dataset={dataset}"])
         config, _ = as_learned(checkpoint, model, backbone, [*choice, *(override or [])])
         config.paths.data_json = str(data_json)
-        file = out or judge.thresholds_file(checkpoint) or Path("runs/calibrate") / f"{checkpoint}_{dataset}" / FILE
+        file = (
+            out
+            or judge.thresholds_file(checkpoint)
+            or Path("runs/calibrate") / f"{checkpoint}_{dataset}" / FILE
+        )
         rules = {"image_rule": rule, "pixel_rule": pixel_rule or rule}
         config.callbacks.thresholds.update({"file": str(file), **rules})
         config.callbacks = {name: config.callbacks[name] for name in ("progress", "thresholds")}
@@ -88,7 +112,9 @@ def calibrate(
 @app.command()
 def export(
     checkpoint: Checkpoint,
-    file: Annotated[Path, typer.Argument(help="NAME.safetensors, or NAME.pth for the published programs.")],
+    file: Annotated[
+        Path, typer.Argument(help="NAME.safetensors, or NAME.pth for the published programs.")
+    ],
     model: Model = None,
     backbone: Backbone = None,
     override: Override = None,
@@ -108,8 +134,12 @@ def export(
 def submission(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Where 0shot/… goes.")] = Path("runs/submission"),
-    dataset: Annotated[str, typer.Option(help="A prepared dataset with images without labels.")] = "visa_challenge",
-    track: Annotated[str, typer.Option(help="Only images below a folder of this name.")] = "vand_0shot",
+    dataset: Annotated[
+        str, typer.Option(help="A prepared dataset with images without labels.")
+    ] = "visa_challenge",
+    track: Annotated[
+        str, typer.Option(help="Only images below a folder of this name.")
+    ] = "vand_0shot",
     size_px: Annotated[int, typer.Option(min=1, help="Side of the written maps.")] = 400,
     model: Model = None,
     backbone: Backbone = None,
@@ -126,5 +156,9 @@ def submission(
         config.paths.output_dir = str(out)  # a few heat maps and scores.csv lie beside it
         task, trainer = built(config, checkpoint), instantiate.build_trainer(config)
         trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))  # type: ignore[attr-defined]
-        trainer.predict(task, prediction.batches(samples, config.image_size), return_predictions=False)
-    typer.echo(f"{len(samples)} images of {len({sample.category for sample in samples})} classes: {out}/0shot/0")
+        trainer.predict(
+            task, prediction.batches(samples, config.image_size), return_predictions=False
+        )
+    typer.echo(
+        f"{len(samples)} images of {len({sample.category for sample in samples})} classes: {out}/0shot/0"
+    )

@@ -23,7 +23,11 @@ def megabytes(done: int, total: int) -> str:
 @contextmanager
 def bars(rows: dict[str, Amount]) -> Iterator[list[Callable[[int, int], None]]]:
     """Yield for each bar the function that moves it; a bar shows from its first move on."""
-    columns = (*Progress.get_default_columns()[:2], TextColumn("{task.fields[amount]}"), TimeRemainingColumn())
+    columns = (
+        *Progress.get_default_columns()[:2],
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as display:
 
         def mover(what: str, amount: Amount) -> Callable[[int, int], None]:

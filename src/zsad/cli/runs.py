@@ -13,8 +13,12 @@ from zsad.config import errors
 
 @app.command()
 def average(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of tests that differ by their seed alone.")],
-    out: Annotated[Path, typer.Option(help="Where average.csv and average.md go.")] = Path("runs/average"),
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of tests that differ by their seed alone.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where average.csv and average.md go.")] = Path(
+        "runs/average"
+    ),
 ) -> None:
     """Join the tables of tests that repeat one another: mean ± deviation of every number."""
     from rich.console import Console
@@ -32,8 +36,12 @@ def average(
 @app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished tests.")],
-    out: Annotated[Path, typer.Option(help="Where compare.md, .tex, .csv and .html go.")] = Path("runs/compare"),
-    by_category: Annotated[bool, typer.Option(help="Also a table per metric, with a row for each category.")] = False,
+    out: Annotated[Path, typer.Option(help="Where compare.md, .tex, .csv and .html go.")] = Path(
+        "runs/compare"
+    ),
+    by_category: Annotated[
+        bool, typer.Option(help="Also a table per metric, with a row for each category.")
+    ] = False,
 ) -> None:
     """Put finished tests side by side, dataset by dataset; only what tested the same images shares a table."""
     from rich.console import Console
@@ -50,8 +58,12 @@ def compare(
 
 @app.command()
 def collect(
-    sweeps: Annotated[list[Path], typer.Argument(help="Folders of sweeps: runs/train/sweeps/NAME.")],
-    out: Annotated[Path | None, typer.Option(help="Where the tables go; by default into the first sweep.")] = None,
+    sweeps: Annotated[
+        list[Path], typer.Argument(help="Folders of sweeps: runs/train/sweeps/NAME.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the tables go; by default into the first sweep.")
+    ] = None,
 ) -> None:
     """Gather all runs of a sweep: what became of each, tests side by side, commands that start lost ones again."""
     from rich.console import Console
@@ -63,12 +75,16 @@ def collect(
         runs = collected.collect(sweeps)
         written = collected.write_collected(runs, out or sweeps[0])
         tests = collected.finished_tests(runs)
-        tables = list(side_by_side.screen_tables(side_by_side.compare(tests))) if len(tests) > 1 else []
+        tables = (
+            list(side_by_side.screen_tables(side_by_side.compare(tests))) if len(tests) > 1 else []
+        )
     for table in (collected.screen_table(runs, collected.waiting(sweeps)), *tables):
         Console().print(table)
     lost = [one for one in runs if one.is_lost]
     if lost:
-        typer.echo(f"to start the {len(lost)} that came to no end again: sh {(out or sweeps[0]) / 'rerun.sh'}")
+        typer.echo(
+            f"to start the {len(lost)} that came to no end again: sh {(out or sweeps[0]) / 'rerun.sh'}"
+        )
     for one in lost:
         typer.echo(one.command)
     typer.echo(f"written: {', '.join(map(str, written))}")

@@ -10,12 +10,24 @@ from omegaconf import DictConfig, OmegaConf
 from zsad.config.compose import _flat, choices, plain
 
 # What sets a run apart from the published one of its model. How it ran, and on which data, is compared otherwise.
-_PUBLISHED_KEYS = ("model.", "backbone.", "image_size", "tiling", "ensemble", "dataset.categories", "dataset.fast_jpeg")
+_PUBLISHED_KEYS = (
+    "model.",
+    "backbone.",
+    "image_size",
+    "tiling",
+    "ensemble",
+    "dataset.categories",
+    "dataset.fast_jpeg",
+)
 
 
 def departures() -> list[str]:
     """Return what the command line changed of a model as it is configured, such as ``image_size=336``."""
-    return [one for one in HydraConfig.get().overrides.task if one.lstrip("+~").startswith(_PUBLISHED_KEYS)]
+    return [
+        one
+        for one in HydraConfig.get().overrides.task
+        if one.lstrip("+~").startswith(_PUBLISHED_KEYS)
+    ]
 
 
 def settings(config: DictConfig) -> dict[str, Any]:
@@ -56,18 +68,30 @@ def known_choices(learned: dict[str, Any], **given: str | None) -> list[str]:
     for group, name in given.items():
         name = name or learned.get(group)
         if name not in choices(group):
-            said = "does not say its" if name is None else f"names an unknown {group}, {name!r}, instead of a known"
-            raise ValueError(f"the checkpoint {said} {group}: pass --{group} with one of {', '.join(choices(group))}")
+            said = (
+                "does not say its"
+                if name is None
+                else f"names an unknown {group}, {name!r}, instead of a known"
+            )
+            raise ValueError(
+                f"the checkpoint {said} {group}: pass --{group} with one of {', '.join(choices(group))}"
+            )
         overrides.append(f"{group}={name}")
     return overrides
 
 
 def _are_alike(one: Any, other: Any) -> bool:
-    numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other)]
+    numbers = [
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in (one, other)
+    ]
     return all(numbers) or one is None or other is None or type(one) is type(other)
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) and not isinstance(item, list) for item in value)
-    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and "${" not in value)
+    return (
+        value is None
+        or isinstance(value, (bool, int, float))
+        or (isinstance(value, str) and "${" not in value)
+    )

@@ -34,13 +34,17 @@ for _resolver in (
 ):
     OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 OmegaConf.register_new_resolver(
-    "varied", lambda *keys, _root_: sweeps.varied(*keys, root=_root_, is_group=is_group), replace=True
+    "varied",
+    lambda *keys, _root_: sweeps.varied(*keys, root=_root_, is_group=is_group),
+    replace=True,
 )
 
 
 def choices(group: str) -> list[str]:
     """Return the names that a configuration group offers, such as the known models."""
-    return sorted(file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_"))
+    return sorted(
+        file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_")
+    )
 
 
 def read_arguments(arguments: Sequence[str]) -> list[str]:
@@ -56,7 +60,9 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
     spelled = []
     for argument in arguments:
         group, _, value = argument.lstrip("+~").partition("=")
-        if not value or not (CONF / group).is_dir() or group.startswith("hydra/"):  # Hydra has choices of its own
+        if (
+            not value or not (CONF / group).is_dir() or group.startswith("hydra/")
+        ):  # Hydra has choices of its own
             spelled.append(argument)
             continue
         several = value.startswith("[")
@@ -102,15 +108,26 @@ def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
         return {chosen()["dataset"]: config}
     _check_names("dataset", config.test_on)
     job = HydraConfig.get()
-    given = [one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")]
-    configs = {name: _composed(str(job.job.config_name), [*given, f"dataset={name}"]) for name in config.test_on}
+    given = [
+        one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")
+    ]
+    configs = {
+        name: _composed(str(job.job.config_name), [*given, f"dataset={name}"])
+        for name in config.test_on
+    }
     for name, one in configs.items():
         # Set, not composed: Hydra would parse the blanks and commas of a path.
-        one.paths.output_dir, one.name, one.test_on = f"{config.paths.output_dir}/{name}", config.name, None
+        one.paths.output_dir, one.name, one.test_on = (
+            f"{config.paths.output_dir}/{name}",
+            config.name,
+            None,
+        )
     return configs
 
 
-def _composed(config_name: str, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+def _composed(
+    config_name: str, overrides: Sequence[str], *, with_hydra: bool = False
+) -> DictConfig:
     """Compose, and leave the Hydra of a running job as it was."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
@@ -123,7 +140,11 @@ def _composed(config_name: str, overrides: Sequence[str], *, with_hydra: bool = 
 
 def chosen() -> dict[str, str]:
     """Return what this run chose of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
-    return {group: str(name) for group, name in HydraConfig.get().runtime.choices.items() if "/" not in group}
+    return {
+        group: str(name)
+        for group, name in HydraConfig.get().runtime.choices.items()
+        if "/" not in group
+    }
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -159,5 +180,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         if key.startswith("_"):
             continue
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat

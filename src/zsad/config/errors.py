@@ -22,7 +22,8 @@ def is_circumstance(error: BaseException) -> bool:
     text = str(error)
     return (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"  # torch's, which is not imported yet where this is needed
+        or type(error).__name__
+        == "OutOfMemoryError"  # torch's, which is not imported yet where this is needed
         or "DefaultCPUAllocator" in text
         or text.startswith("DataLoader worker")
     )
@@ -36,14 +37,20 @@ def message(error: BaseException) -> str:
 def reason(error: BaseException) -> str:
     """Return what a user has to know of an error."""
     text, cause = str(error), error.__cause__
-    if "full_key: " in text and cause is not None:  # what Hydra says of a class that it could not build
+    if (
+        "full_key: " in text and cause is not None
+    ):  # what Hydra says of a class that it could not build
         place = text.rpartition("full_key: ")[2].strip()
         return f"{cause} (in {place})" if isinstance(cause, TypeError) else str(cause)
     if text.startswith("Caught ") and "in DataLoader worker" in text:
         # "…Original Traceback… zsad.data.images.UnreadableImageError: MESSAGE"
         return text.strip().rpartition(f"{type(error).__name__}: ")[2]
     if isinstance(error, OSError) and error.errno in _FULL:
-        what = f"{error.filename} could not be written" if error.filename else "a file could not be written"
+        what = (
+            f"{error.filename} could not be written"
+            if error.filename
+            else "a file could not be written"
+        )
         return f"the disk is full: {what}. Make room, or write elsewhere: hydra.run.dir=/path/with/room"
     return _of_circumstance(text) if is_circumstance(error) else text
 
@@ -57,8 +64,11 @@ def _of_circumstance(text: str) -> str:
             f"runs out.{memory} Fewer of them need less: dataset.num_workers=1, or 0"
         )
     # The first sentence says how much was wanted where; what follows are PyTorch's own switches.
-    return f"out of memory: {text.partition('. See documentation')[0]}\nSmaller batches: dataset.batch_size=…, " + (
-        "with trainer.accumulate_grad_batches=… for as many images a step; in a test dataset.test_batch_size=1"
+    return (
+        f"out of memory: {text.partition('. See documentation')[0]}\nSmaller batches: dataset.batch_size=…, "
+        + (
+            "with trainer.accumulate_grad_batches=… for as many images a step; in a test dataset.test_batch_size=1"
+        )
     )
 
 
@@ -72,10 +82,14 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        is_expected = isinstance(error, (ValueError, OSError, HydraException, OmegaConfBaseException))
+        is_expected = isinstance(
+            error, (ValueError, OSError, HydraException, OmegaConfBaseException)
+        )
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (is_expected or is_circumstance(error)):
             raise
         text = f"\nerror: {message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)"
         if is_sweep():
-            raise RunFailedError(f"{text}\nAll runs: zsad collect {HydraConfig.get().sweep.dir}") from error
+            raise RunFailedError(
+                f"{text}\nAll runs: zsad collect {HydraConfig.get().sweep.dir}"
+            ) from error
         raise SystemExit(text) from error

@@ -56,7 +56,13 @@ def build_trainer(config: DictConfig) -> Trainer:
 
 def quiet_trainer(config: DictConfig) -> Trainer:
     """Build the trainer alone: it writes nothing and shows nothing."""
-    return build(config.trainer, callbacks=[], logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    return build(
+        config.trainer,
+        callbacks=[],
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+    )
 
 
 def seed_everything(config: DictConfig) -> None:

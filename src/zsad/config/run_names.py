@@ -77,7 +77,11 @@ def slug(value: str) -> str:
 
 def short(name: str) -> str:
     """Cut a name that is too long for a folder; a digest of the whole keeps it apart from others."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 10]}-{_digest(name)}"
+    return (
+        name
+        if len(name) <= _MOST_CHARACTERS
+        else f"{name[: _MOST_CHARACTERS - 10]}-{_digest(name)}"
+    )
 
 
 def _digest(text: str) -> str:

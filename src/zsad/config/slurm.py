@@ -26,7 +26,10 @@ def tasks_per_node(devices: int | str | Sequence[int]) -> int:
 
 
 def gpus_per_node(
-    accelerator: str, devices: int | str | Sequence[int], partition: str | None = None, query: str = "sinfo"
+    accelerator: str,
+    devices: int | str | Sequence[int],
+    partition: str | None = None,
+    query: str = "sinfo",
 ) -> int | None:
     """Return how many GPUs a node is asked for: one a process, none for ``trainer=cpu`` or where there are none.
 
@@ -48,6 +51,10 @@ def _has_gpus(partition: str | None, query: str) -> bool:
         return False
     where = [f"--partition={partition}"] if partition else []
     asked = subprocess.run(
-        [query, "--noheader", "--format=%G", *where], capture_output=True, text=True, check=False, timeout=60
+        [query, "--noheader", "--format=%G", *where],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     return "gpu" in asked.stdout

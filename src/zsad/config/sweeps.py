@@ -40,9 +40,13 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     if not _FLAGS & set(given):
         return given
     try:
-        overrides = OverridesParser.create().parse_overrides([one for one in given if not one.startswith("-")])
+        overrides = OverridesParser.create().parse_overrides(
+            [one for one in given if not one.startswith("-")]
+        )
         name = _sweep_name(overrides, is_group)
-        swept = ",".join(_marked(one) for one in overrides if one.is_sweep_override() and not _is_inert(one))
+        swept = ",".join(
+            _marked(one) for one in overrides if one.is_sweep_override() and not _is_inert(one)
+        )
     except HydraException:
         return given  # Hydra says it better
     keys = {one.key_or_group for one in overrides}
@@ -52,7 +56,9 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     if "hydra.sweep.subdir" not in keys:
         added.append(f"hydra.sweep.subdir='${{name}}{f'${{varied:{swept}}}' if swept else ''}'")
     # Beside the others: flags may follow them, and Hydra reads one row of overrides alone.
-    place = 1 + max((i for i, one in enumerate(given) if not one.startswith("-")), default=len(given) - 1)
+    place = 1 + max(
+        (i for i, one in enumerate(given) if not one.startswith("-")), default=len(given) - 1
+    )
     return [*given[:place], *added, *given[place:]]
 
 
@@ -97,7 +103,9 @@ def require_own_processes(config: DictConfig, *, is_sweep: bool, is_slurm: bool)
 def _sweep_name(overrides: Iterable[Override], is_group: IsGroup) -> str:
     """Name all choices that make a difference, in the order of the command."""
     told = [(_key(one), _values(one)) for one in overrides if not _is_inert(one)]
-    return short("_".join(label(key, values, is_group=is_group(key)) for key, values in told)) or "all"
+    return (
+        short("_".join(label(key, values, is_group=is_group(key)) for key, values in told)) or "all"
+    )
 
 
 def _is_inert(override: Override) -> bool:

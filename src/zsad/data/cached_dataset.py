@@ -18,7 +18,9 @@ from zsad import __version__
 from zsad.data.images import ImageDataset, collate
 from zsad.types import Batch, Sample, Seen
 
-Recall = Callable[[str], Batch | None]  # by its key: a batch of one without pixels, or None where it is unknown
+Recall = Callable[
+    [str], Batch | None
+]  # by its key: a batch of one without pixels, or None where it is unknown
 _DIGEST_BYTES = 16
 
 
@@ -81,7 +83,9 @@ class RememberedDataset(Dataset[Batch]):
     def _content(self, index: int, sample: Sample) -> list[str]:
         if index not in self._files:
             masks = (sample.mask_path, *sample.more_masks) if sample.is_anomalous else ()
-            self._files[index] = [_digest(path) for path in (sample.image_path, *masks) if path is not None]
+            self._files[index] = [
+                _digest(path) for path in (sample.image_path, *masks) if path is not None
+            ]
         return self._files[index]
 
 
@@ -90,9 +94,14 @@ def collate_remembered(items: Iterable[Batch]) -> Batch:
     items = list(items)
     all_seen = [item.seen for item in items if item.seen is not None]
     features = [seen.features for seen in all_seen if seen.features]
-    joined = {name: torch.cat([one[name] for one in features]) for name in (features[0] if features else ())}
+    joined = {
+        name: torch.cat([one[name] for one in features])
+        for name in (features[0] if features else ())
+    }
     keys = tuple(key for seen in all_seen for key in seen.keys)
-    return replace(collate(items), seen=Seen(keys, torch.cat([seen.known for seen in all_seen]), joined))
+    return replace(
+        collate(items), seen=Seen(keys, torch.cat([seen.known for seen in all_seen]), joined)
+    )
 
 
 def _is_random(dataset: ImageDataset) -> bool:

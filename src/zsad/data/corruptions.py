@@ -63,7 +63,9 @@ class Corrupt:
         """Begin the random numbers anew."""
         self._compose.set_random_seed(seed)
 
-    def __call__(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> dict[str, Any]:
+    def __call__(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None
+    ) -> dict[str, Any]:
         """Change an image (h, w, 3); a mask (h, w) of 0 and 255 follows where things move."""
         if self.image_size is not None:
             # As a network would see them unchanged; resizing what has that size already does nothing.
@@ -119,7 +121,9 @@ def noise(deviation: float) -> A.BasicTransform:
 
 def jpeg(quality: float) -> A.BasicTransform:
     """Store as JPEG."""
-    return A.ImageCompression(compression_type="jpeg", quality_range=(round(quality), round(quality)), p=1)
+    return A.ImageCompression(
+        compression_type="jpeg", quality_range=(round(quality), round(quality)), p=1
+    )
 
 
 def brightness(shift: float) -> A.BaseCompose:
@@ -143,11 +147,15 @@ def scale(change: float) -> A.BaseCompose:
 
 
 def _light(shift: float, gain: float) -> A.BasicTransform:
-    return A.RandomBrightnessContrast(brightness_limit=(shift, shift), contrast_limit=(gain, gain), p=1)
+    return A.RandomBrightnessContrast(
+        brightness_limit=(shift, shift), contrast_limit=(gain, gain), p=1
+    )
 
 
 def _moved(rotate: float = 0.0, scale: float = 1.0) -> A.BasicTransform:
-    return A.Affine(rotate=(rotate, rotate), scale=(scale, scale), border_mode=cv2.BORDER_REFLECT_101, p=1)
+    return A.Affine(
+        rotate=(rotate, rotate), scale=(scale, scale), border_mode=cv2.BORDER_REFLECT_101, p=1
+    )
 
 
 def _mask_of_size(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -31,7 +31,9 @@ class References:
         return [sample for sample in samples if sample.image_path not in shown]
 
 
-def draw_references(tested: Sequence[Sample], kept: Sequence[Sample], shots: int, seed: int) -> References:
+def draw_references(
+    tested: Sequence[Sample], kept: Sequence[Sample], shots: int, seed: int
+) -> References:
     """Draw references without replacement for every category that is tested.
 
     The draw depends on the seed and the name of the category alone; a smaller number takes the first of a larger one.
@@ -45,12 +47,20 @@ def draw_references(tested: Sequence[Sample], kept: Sequence[Sample], shots: int
     Raises:
         ValueError: If a category has fewer normal images than ``shots``.
     """
-    pools, shared = _by_category(kept), _by_category(sample for sample in tested if not sample.is_anomalous)
+    pools, shared = (
+        _by_category(kept),
+        _by_category(sample for sample in tested if not sample.is_anomalous),
+    )
     categories = list(dict.fromkeys(sample.category for sample in tested))
-    drawn = {name: _draw(name, pools.get(name) or shared.get(name, []), shots, seed) for name in categories}
+    drawn = {
+        name: _draw(name, pools.get(name) or shared.get(name, []), shots, seed)
+        for name in categories
+    }
     references = References(drawn)
     left = {sample.image_path for sample in references.spare(tested)}
-    untested = [name for name in categories if any(s.image_path not in left for s in shared.get(name, []))]
+    untested = [
+        name for name in categories if any(s.image_path not in left for s in shared.get(name, []))
+    ]
     return References(drawn, _remark(shots, seed, untested))
 
 
@@ -61,10 +71,14 @@ def normal_samples(index: Path, root: Path, phase: str, categories: Iterable[str
         ValueError, FileNotFoundError: As ``read_index``.
     """
     parts = [part for name, part in index_phases(index).items() if name.lower() == phase.lower()]
-    entries = {name: [entry for part in parts for entry in part.get(name, [])] for name in categories}
+    entries = {
+        name: [entry for part in parts for entry in part.get(name, [])] for name in categories
+    }
     # Entries that are no dictionaries stay: the check below says what is wrong with them.
     normal = {
-        name: [entry for entry in group if not (isinstance(entry, dict) and entry.get("anomaly") == 1)]
+        name: [
+            entry for entry in group if not (isinstance(entry, dict) and entry.get("anomaly") == 1)
+        ]
         for name, group in entries.items()
     }
     samples, problems = check_entries(normal, Disk(root))

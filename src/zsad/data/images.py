@@ -57,7 +57,9 @@ def load_image(path: Path, enough: int | None = None) -> Image.Image:
     """
     image = _decode(path, enough)
     if image.mode == "F":
-        raise ValueError(f"{path} has floating-point pixels of unknown range: save it with 8 or 16 bits")
+        raise ValueError(
+            f"{path} has floating-point pixels of unknown range: save it with 8 or 16 bits"
+        )
     return to_eight_bits(image)
 
 
@@ -75,7 +77,9 @@ def load_mask(paths: Sequence[Path], threshold: int) -> Image.Image:
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             sizes = f"{_size_text(masks[0].shape)} and {_size_text(mask.shape)}"
-            raise ValueError(f"masks of one image differ in size: {paths[0]} and {path} are {sizes}")
+            raise ValueError(
+                f"masks of one image differ in size: {paths[0]} and {path} are {sizes}"
+            )
     return Image.fromarray(np.where(np.any(masks, axis=0), 255, 0).astype(np.uint8))
 
 
@@ -155,7 +159,9 @@ class Drawn:
     defect: str
 
 
-DrawDefect = Callable[[Image.Image, np.random.Generator], Drawn | None]  # None: the image stays as it is
+DrawDefect = Callable[
+    [Image.Image, np.random.Generator], Drawn | None
+]  # None: the image stays as it is
 
 
 class ImageDataset(Dataset[Batch]):
@@ -186,9 +192,13 @@ class ImageDataset(Dataset[Batch]):
         views: int | None = None,
     ) -> None:
         if views is not None and views < 1:
-            raise ValueError(f"dataset.views={views}: expected 1 or more, or null for other views in every epoch")
+            raise ValueError(
+                f"dataset.views={views}: expected 1 or more, or null for other views in every epoch"
+            )
         if fast_jpeg and (image_size is None or augmentation is not None):
-            raise ValueError("dataset.fast_jpeg needs an image_size and augmentation=none (others work on all pixels)")
+            raise ValueError(
+                "dataset.fast_jpeg needs an image_size and augmentation=none (others work on all pixels)"
+            )
         self.samples = samples
         self.image_size = image_size
         self.mask_threshold = mask_threshold
@@ -214,9 +224,13 @@ class ImageDataset(Dataset[Batch]):
         """Return image ``index`` as a batch of one."""
         sample = self.samples[index]
         image = load_image(sample.image_path, self.enough)
-        mask = self._mask(sample, image.size if self.enough is None else upright_size(sample.image_path))
+        mask = self._mask(
+            sample, image.size if self.enough is None else upright_size(sample.image_path)
+        )
         if self.drawn_defects is not None and not sample.is_anomalous:
-            drawn = self.drawn_defects(image, np.random.default_rng(self._chance(index).spawn(1)[0]))
+            drawn = self.drawn_defects(
+                image, np.random.default_rng(self._chance(index).spawn(1)[0])
+            )
             if drawn is not None:
                 image, mask = drawn.image, drawn.mask
                 sample = replace(sample, is_anomalous=True, defect=drawn.defect)
@@ -254,7 +268,9 @@ class ImageDataset(Dataset[Batch]):
         if mask is not None:
             arrays["mask"] = np.array(mask)
         changed = self.augmentation(**arrays)
-        return Image.fromarray(changed["image"]), None if mask is None else Image.fromarray(changed["mask"])
+        return Image.fromarray(changed["image"]), None if mask is None else Image.fromarray(
+            changed["mask"]
+        )
 
     def _chance(self, index: int) -> np.random.SeedSequence:
         return np.random.SeedSequence((self.seed, self.view, index))
@@ -266,7 +282,9 @@ def collate(items: Iterable[Batch]) -> Batch:
     shapes = sorted({tuple(item.image.shape[2:]) for item in items})
     if len(shapes) > 1:
         sizes = ", ".join(_size_text(shape) for shape in shapes)
-        raise ValueError(f"images of {sizes} cannot share a batch: set image_size, or a batch size of 1")
+        raise ValueError(
+            f"images of {sizes} cannot share a batch: set image_size, or a batch size of 1"
+        )
     return Batch(
         image=torch.cat([item.image for item in items]),
         mask=torch.cat([item.mask for item in items]),
@@ -288,7 +306,9 @@ def upright_size(path: Path) -> tuple[int, int]:
         return (image.size[1], image.size[0]) if is_sideways else image.size
 
 
-def size_difference(image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]) -> str:
+def size_difference(
+    image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]
+) -> str:
     """Return the sentence about a mask that does not fit its image; sizes are (width, height)."""
     return f"{mask} is {mask_size[0]} x {mask_size[1]}, but its image {image} is {image_size[0]} x {image_size[1]}"
 
@@ -320,7 +340,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        text = f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        text = (
+            f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        )
         raise UnreadableImageError(text) from error
 
 

@@ -20,7 +20,9 @@ Entries = dict[str, list[Any]]  # category → entries, in file order
 SHOWN_PROBLEMS = 10
 
 
-def read_index(path: Path, root: Path, phase: str, categories: Sequence[str] | None = None) -> list[Sample]:
+def read_index(
+    path: Path, root: Path, phase: str, categories: Sequence[str] | None = None
+) -> list[Sample]:
     """Return the labelled samples of one phase, in file order, every file checked to be there.
 
     Args:
@@ -51,14 +53,22 @@ def read_unlabelled(
         ValueError, FileNotFoundError: As ``read_index``; every image of the phase has a label.
     """
     entries = select_categories(phase_entries(path, phase), categories, path)
-    unknown = {name: [entry for entry in part if _is_unlabelled(entry)] for name, part in entries.items()}
+    unknown = {
+        name: [entry for entry in part if _is_unlabelled(entry)] for name, part in entries.items()
+    }
     if not any(unknown.values()):
-        raise ValueError(f"{path}: every image of phase {phase!r} has a label, expected some without (anomaly: null)")
+        raise ValueError(
+            f"{path}: every image of phase {phase!r} has a label, expected some without (anomaly: null)"
+        )
     disk = Disk(root)
     _, problems = check_entries(unknown, disk)
     if problems:
         raise problem_error(path, root, problems)
-    return {name: [disk.find(entry["img_path"])[1] for entry in part] for name, part in unknown.items() if part}
+    return {
+        name: [disk.find(entry["img_path"])[1] for entry in part]
+        for name, part in unknown.items()
+        if part
+    }
 
 
 @contextmanager
@@ -77,7 +87,9 @@ def index_phases(path: Path) -> dict[str, Entries]:
     """Return phase → category → entries; the shape of the file is checked, its entries are not."""
     phases = read_json(path)
     if not isinstance(phases, dict) or not all(isinstance(part, dict) for part in phases.values()):
-        raise ValueError(f'{path} is no index: expected {{"train": {{category: [...]}}, "test": {{...}}}}')
+        raise ValueError(
+            f'{path} is no index: expected {{"train": {{category: [...]}}, "test": {{...}}}}'
+        )
     for phase, part in phases.items():
         for category, entries in part.items():
             if not isinstance(entries, list):
@@ -95,7 +107,9 @@ def phase_entries(path: Path, phase: str) -> Entries:
             return {category: entries for category, entries in part.items() if entries}
     filled = [name for name, part in phases.items() if any(part.values())]
     if not filled:
-        raise ValueError(f"{path} lists no images at all; make it anew with zsad prepare {path.stem} ROOT")
+        raise ValueError(
+            f"{path} lists no images at all; make it anew with zsad prepare {path.stem} ROOT"
+        )
     raise ValueError(
         f"{path} has no images in phase {phase!r}; it has some in {', '.join(filled)} "
         f"(dataset.train_phase=, dataset.test_phase=)"
@@ -107,12 +121,21 @@ def select_categories(entries: Entries, categories: Sequence[str] | None, path: 
     for name in categories or ():
         if name not in entries:
             known = ", ".join(entries)
-            raise ValueError(f"{path} has no category {name}. Known: {known}.{did_you_mean(name, entries)}")
-    return entries if categories is None else {name: part for name, part in entries.items() if name in categories}
+            raise ValueError(
+                f"{path} has no category {name}. Known: {known}.{did_you_mean(name, entries)}"
+            )
+    return (
+        entries
+        if categories is None
+        else {name: part for name, part in entries.items() if name in categories}
+    )
 
 
 def _with_label(entries: Entries, path: Path, phase: str) -> Entries:
-    known = {name: [entry for entry in part if not _is_unlabelled(entry)] for name, part in entries.items()}
+    known = {
+        name: [entry for entry in part if not _is_unlabelled(entry)]
+        for name, part in entries.items()
+    }
     if not any(known.values()):
         raise ValueError(
             f"{path}: the labels of phase {phase!r} are not published, so it can be predicted, but neither tested nor "
@@ -139,7 +162,9 @@ class Problem:
         return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
-def problem_error(path: Path, root: Path, problems: Sequence[Problem]) -> ValueError | FileNotFoundError:
+def problem_error(
+    path: Path, root: Path, problems: Sequence[Problem]
+) -> ValueError | FileNotFoundError:
     """Return the exception that counts all problems and shows the first ten."""
     shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
     more = len(problems) - SHOWN_PROBLEMS
@@ -178,12 +203,18 @@ def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Prob
 def named_files(entries: Entries, disk: Disk) -> set[str]:
     """Return every image and mask that well-formed entries name, relative to the root, there or not."""
     formed = [entry for part in entries.values() for entry in part if _is_well_formed(entry)]
-    return {disk.locate(path)[0] for entry in formed for path in (entry["img_path"], *_mask_paths(entry, disk))}
+    return {
+        disk.locate(path)[0]
+        for entry in formed
+        for path in (entry["img_path"], *_mask_paths(entry, disk))
+    }
 
 
 def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | None] | Problem:
     if not _is_well_formed(entry):
-        return Problem("wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0, 1 or null")
+        return Problem(
+            "wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0, 1 or null"
+        )
     image, label = entry["img_path"], entry.get("anomaly", "")
     relative, image_path, problem = disk.find(image)
     if problem:
@@ -196,7 +227,11 @@ def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | N
         paths.append(path)
     if label is None:
         return relative, None
-    defect, first, more = entry.get("specie_name") or "", paths[0] if paths else None, tuple(paths[1:])
+    defect, first, more = (
+        entry.get("specie_name") or "",
+        paths[0] if paths else None,
+        tuple(paths[1:]),
+    )
     return relative, Sample(image_path, first, category, defect, bool(label), more)
 
 
@@ -206,7 +241,9 @@ def _is_well_formed(entry: Any) -> bool:
     if entry.get("anomaly", "") not in (0, 1, None):
         return False
     masks = entry.get("mask_path") or ""
-    return isinstance(masks, str) or (isinstance(masks, list) and all(isinstance(mask, str) for mask in masks))
+    return isinstance(masks, str) or (
+        isinstance(masks, list) and all(isinstance(mask, str) for mask in masks)
+    )
 
 
 def _mask_paths(entry: dict[str, Any], disk: Disk) -> list[str]:

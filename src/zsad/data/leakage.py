@@ -31,9 +31,13 @@ log = logging.getLogger("zsad")
 _VERSION = 1
 _THUMBNAIL_PX = 64
 _DRAFT_PX = 8 * _THUMBNAIL_PX  # a JPEG is decoded no smaller than this
-_FREQUENCIES = np.arange(4, 20)  # half-cycles per side: finer than pose and light, coarser than JPEG and resizing
+_FREQUENCIES = np.arange(
+    4, 20
+)  # half-cycles per side: finer than pose and light, coarser than JPEG and resizing
 _POSITIONS = np.pi / _THUMBNAIL_PX * (np.arange(_THUMBNAIL_PX) + 0.5)
-_BASIS = np.cos(np.outer(_FREQUENCIES, _POSITIONS)) * (2 / _THUMBNAIL_PX) ** 0.5  # rows of an orthonormal DCT
+_BASIS = (
+    np.cos(np.outer(_FREQUENCIES, _POSITIONS)) * (2 / _THUMBNAIL_PX) ** 0.5
+)  # rows of an orthonormal DCT
 _WORDS = len(_FREQUENCIES) ** 2 // 64
 _NEAR_BITS = 16  # of 256: copies differ by less, different pictures of one product by more
 _FEATURELESS = 0.5  # mean size of a coefficient, in grey levels: below is rounding, which would match by accident
@@ -91,10 +95,15 @@ class Fingerprints:
                 "compared with what is tested. Train again with this version, or test with the one that trained"
             )
         try:
-            content, look = _unpacked(state["content"]), _unpacked(state["look"]).reshape(-1, _WORDS)
+            content, look = (
+                _unpacked(state["content"]),
+                _unpacked(state["look"]).reshape(-1, _WORDS),
+            )
             categories = tuple(map(str, state["categories"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"damaged fingerprints ({error}): take the checkpoint from where it was made") from error
+            raise ValueError(
+                f"damaged fingerprints ({error}): take the checkpoint from where it was made"
+            ) from error
         if len(content) != len(look):
             raise ValueError(
                 f"damaged fingerprints ({len(content)} files, {len(look)} pictures): take the checkpoint from where it "
@@ -128,11 +137,15 @@ class Overlap:
 
     def sentences(self) -> list[str]:
         """Say what a reader of the results has to know; nothing where nothing is shared."""
-        shown = ", ".join(Path(*Path(path).parts[-_SHOWN_PARTS:]).as_posix() for path in self.examples)
+        shown = ", ".join(
+            Path(*Path(path).parts[-_SHOWN_PARTS:]).as_posix() for path in self.examples
+        )
         examples = f" (such as {shown})" if shown else ""
         said = []
         if self.same:
-            said.append(f"not zero-shot: {self.same} of {self.tested} tested images were learned from{examples}")
+            said.append(
+                f"not zero-shot: {self.same} of {self.tested} tested images were learned from{examples}"
+            )
         if self.near:
             examples = "" if self.same else examples
             said.append(
@@ -141,7 +154,9 @@ class Overlap:
             )
         if self.categories:
             distinct = "; their images are others" if self.is_zero_shot else ""
-            said.append(f"categories of the same name were learned: {_listed(self.categories)}{distinct}")
+            said.append(
+                f"categories of the same name were learned: {_listed(self.categories)}{distinct}"
+            )
         return said
 
 
@@ -173,7 +188,9 @@ def fingerprints(samples: Sequence[Sample], threads: int | None = None) -> Finge
         for i, words in enumerate(_told(found, len(samples))):
             content[i], look[i] = words
     categories = tuple(sorted({sample.category for sample in samples}))
-    return Fingerprints(content, look, categories, tuple(str(sample.image_path) for sample in samples))
+    return Fingerprints(
+        content, look, categories, tuple(str(sample.image_path) for sample in samples)
+    )
 
 
 def overlap(learned: Fingerprints, tested: Fingerprints) -> Overlap:
@@ -204,9 +221,15 @@ def _thumbnail(data: bytes, path: Path) -> UInt8[np.ndarray, "s s"]:
             image.draft("L", (_DRAFT_PX, _DRAFT_PX))  # heeded by JPEG alone
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            small = to_eight_bits(image).convert("L").resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BILINEAR)
+            small = (
+                to_eight_bits(image)
+                .convert("L")
+                .resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BILINEAR)
+            )
     except UNREADABLE as error:
-        text = f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        text = (
+            f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
+        )
         raise UnreadableImageError(text) from error
     return np.asarray(small)
 
@@ -223,10 +246,14 @@ def _look(thumbnail: UInt8[np.ndarray, "s s"]) -> Int64[np.ndarray, " k"]:
     return np.packbits(coefficients > 0).view("<i8").astype(np.int64)
 
 
-def _has_near(tested: Int64[np.ndarray, "m k"], learned: Int64[np.ndarray, "n k"]) -> Bool[np.ndarray, " m"]:
+def _has_near(
+    tested: Int64[np.ndarray, "m k"], learned: Int64[np.ndarray, "n k"]
+) -> Bool[np.ndarray, " m"]:
     """Tell which rows have a row within ``_NEAR_BITS`` on the other side; rows of zeros have none."""
     found = np.zeros(len(tested), dtype=bool)
-    others = learned[learned.any(axis=1)].view(np.uint64)  # unsigned: numpy counts the bits of absolute values
+    others = learned[learned.any(axis=1)].view(
+        np.uint64
+    )  # unsigned: numpy counts the bits of absolute values
     rows = np.flatnonzero(tested.any(axis=1))
     step = max(1, _CHUNK_PAIRS // max(1, len(others)))
     for chunk in (rows[i : i + step] for i in range(0, len(rows), step)):

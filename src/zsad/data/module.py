@@ -105,7 +105,9 @@ class JsonDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if not isinstance(shots, int) or shots < 0:
-            raise ValueError(f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a category")
+            raise ValueError(
+                f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a category"
+            )
         self.name = name
         self.data_json = Path(data_json)
         self.index = None if index is None else Path(index)
@@ -126,7 +128,9 @@ class JsonDataModule(LightningDataModule):
         self.drawn_defects = drawn_defects
         self.fast_jpeg = fast_jpeg
         self.views = views
-        self.recall: Recall | None = None  # a task with a feature cache puts here what tells the images it knows
+        self.recall: Recall | None = (
+            None  # a task with a feature cache puts here what tells the images it knows
+        )
         self.references = References()
         self.train_samples: list[Sample] = []
         self.test_samples: list[Sample] = []
@@ -134,7 +138,9 @@ class JsonDataModule(LightningDataModule):
     @property
     def categories(self) -> list[str]:
         """The categories of the test samples (of the training samples before a test is set up), in index order."""
-        return list(dict.fromkeys(sample.category for sample in self.test_samples or self.train_samples))
+        return list(
+            dict.fromkeys(sample.category for sample in self.test_samples or self.train_samples)
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Read and check the index; cheap, so that a mistake shows before a model is built.
@@ -172,7 +178,9 @@ class JsonDataModule(LightningDataModule):
         seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
         sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=seed, drop_last=False)
         sampler.begun = self._begun()
-        sampler.set_epoch(sampler.begun[0])  # the trainer does it again, when workers have drawn their first batches
+        sampler.set_epoch(
+            sampler.begun[0]
+        )  # the trainer does it again, when workers have drawn their first batches
         return DataLoader(
             dataset,
             self.batch_size,
@@ -185,7 +193,9 @@ class JsonDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return every image exactly once, in index order; without the padding that would count some images twice."""
-        dataset = ImageDataset(self.test_samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)
+        dataset = ImageDataset(
+            self.test_samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg
+        )
         world, rank = self._processes()
         return DataLoader(
             dataset,
@@ -203,11 +213,15 @@ class JsonDataModule(LightningDataModule):
     def reference_images(self) -> Iterator[tuple[str, list[Tensor]]]:
         """Yield each category and its references (3, H, W), made in the same way as the images of the test."""
         for category, samples in self.references.samples.items():
-            dataset = ImageDataset(samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)
+            dataset = ImageDataset(
+                samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg
+            )
             yield category, [dataset[i].image[0] for i in range(len(dataset))]
 
     def _require_defects(self) -> None:
-        if self.drawn_defects is None and not any(sample.is_anomalous for sample in self.train_samples):
+        if self.drawn_defects is None and not any(
+            sample.is_anomalous for sample in self.train_samples
+        ):
             raise ValueError(
                 f"phase {self.train_phase!r} of {self.name} holds normal images alone, which do not tell what a defect "
                 "is: have some drawn with augmentation=drawn_defects, or learn from the labelled test split with "
@@ -240,7 +254,9 @@ class JsonDataModule(LightningDataModule):
         return loop.epoch_progress.current.processed, seen * self.batch_size
 
     def _processes(self) -> tuple[int, int]:
-        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        return (
+            (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+        )
 
 
 def evenly_spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -249,7 +265,10 @@ def evenly_spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
         raise ValueError(f"max_images is {count}, expected 1 or more")
     if count >= len(samples):
         return list(samples)
-    by_label = [[i for i, sample in enumerate(samples) if sample.is_anomalous is label] for label in (False, True)]
+    by_label = [
+        [i for i, sample in enumerate(samples) if sample.is_anomalous is label]
+        for label in (False, True)
+    ]
     normal, anomalous = by_label
     share = round(count * len(anomalous) / len(samples))
     lowest = min(1, len(anomalous))

@@ -18,7 +18,9 @@ class _Folder:
 
     name: str
     path: Path
-    files: dict[str, str] = field(default_factory=dict)  # name → what is wrong with it, "" for nothing
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # name → what is wrong with it, "" for nothing
     folders: dict[str, bool] = field(default_factory=dict)  # name → whether it is a link, or worse
     problem: str = ""
     prefix: str = field(init=False)  # of the names of its files
@@ -80,7 +82,9 @@ class Disk:
         if folder not in self._folders:
             parent, _, name = folder.rpartition("/")
             above = self._folders.get(parent) if parent else None
-            if above is not None and above.folders.get(name) is False:  # known to be there, and no link
+            if (
+                above is not None and above.folders.get(name) is False
+            ):  # known to be there, and no link
                 listed = self._list(f"{above.prefix}{name}", above.path / name)
             else:
                 listed = self._list_with_care(folder)
@@ -93,7 +97,11 @@ class Disk:
         relative = self._relative(folder)
         if relative is None or not self._stays_inside(relative):
             return _Folder(folder, Path(folder), problem=self.OUTSIDE)
-        return self._list(relative, self._joined(relative)) if relative == folder else self._folder(relative)
+        return (
+            self._list(relative, self._joined(relative))
+            if relative == folder
+            else self._folder(relative)
+        )
 
     def _list(self, relative: str, path: Path) -> _Folder:
         files: dict[str, str] = {}
@@ -117,7 +125,11 @@ class Disk:
     def _joined(self, relative: str) -> Path:
         """Return the path of a folder; joining to its listed parent's is far cheaper than parsing it whole."""
         parent, _, name = relative.rpartition("/")
-        return self._folders[parent].path / name if parent in self._folders else Path(self.root, relative)
+        return (
+            self._folders[parent].path / name
+            if parent in self._folders
+            else Path(self.root, relative)
+        )
 
     def _stays_inside(self, relative: str) -> bool:
         """Tell whether a folder lies below the root; only below links does it look at the whole way there."""

@@ -16,7 +16,9 @@ _COARSEST_PX = 8
 _GREY = (0.299, 0.587, 0.114)  # of RGB, as ITU-R BT.601 and OpenCV weigh them
 
 
-def harmonic_fill(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
+def harmonic_fill(
+    image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]
+) -> Float[Tensor, "3 h w"]:
     """Replace the masked pixels by the smoothest surface that meets the others: Laplace's equation, ΔI = 0.
 
     Each masked pixel becomes the mean of its neighbours (of those that there are, at the image border). Conjugate
@@ -65,7 +67,9 @@ def _start(image: Tensor, mask: Tensor) -> Tensor:
     colour = F.avg_pool2d(colour, 2, ceil_mode=True) / share.where(share > 0, 1)
     coarse = _solved(colour, share[0] == 0)
     height, width = mask.shape
-    return F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[0, :, :height, :width]
+    return F.interpolate(coarse[None], scale_factor=2, mode="bilinear", align_corners=False)[
+        0, :, :height, :width
+    ]
 
 
 def _neighbour_sum(x: Tensor) -> Tensor:

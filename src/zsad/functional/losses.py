@@ -11,7 +11,9 @@ from torch import Tensor
 _SMOOTH = 1e-5
 
 
-def focal_loss(p: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"], gamma: float = 2.0) -> Float[Tensor, ""]:
+def focal_loss(
+    p: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"], gamma: float = 2.0
+) -> Float[Tensor, ""]:
     """Cross-entropy that counts confidently right pixels less, mean over all pixels.
 
     Source: Lin et al. 2017, eq. 4, in the form of the AnomalyCLIP code: no class weight, one-hot targets clamped to

@@ -31,7 +31,9 @@ def window_indices(grid: tuple[int, int], size: int, stride: int = 1) -> Int[Ten
             "choose smaller scales, or a larger image_size"
         )
     patches = torch.arange(rows * columns).view(rows, columns)
-    return patches.unfold(0, size, stride).unfold(1, size, stride).flatten(2).flatten(0, 1)  # (r, c, k, k) -> (W, k·k)
+    return (
+        patches.unfold(0, size, stride).unfold(1, size, stride).flatten(2).flatten(0, 1)
+    )  # (r, c, k, k) -> (W, k·k)
 
 
 def harmonic_map(
@@ -75,6 +77,9 @@ def association(
         rows_at_once: So many rows of the memory are compared at a time; bounds the memory, changes nothing.
     """
     with torch.autocast(features.device.type, enabled=False):
-        features, memory = F.normalize(features.float(), dim=-1), F.normalize(memory.float(), dim=-1)
+        features, memory = (
+            F.normalize(features.float(), dim=-1),
+            F.normalize(memory.float(), dim=-1),
+        )
         nearest = [(features @ rows.T).amax(dim=1) for rows in memory.split(rows_at_once)]
         return ((1 - torch.stack(nearest).amax(dim=0)) / 2).clamp(min=0)

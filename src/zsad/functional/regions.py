@@ -34,7 +34,9 @@ def iou(first: Float[Tensor, "n 4"], second: Float[Tensor, "k 4"]) -> Float[Tens
     [[0.3333333432674408, 0.0]]
     """
     a, b = first[:, None], second[None]
-    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
+    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(
+        min=0
+    )
     shared = sides.prod(dim=-1)
     union = _corner_area(a) + _corner_area(b) - shared
     return shared / union.where(union > 0, 1)
@@ -44,7 +46,9 @@ def _corner_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
 
 
-def suppress(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], iou_threshold: float) -> Int64[Tensor, " k"]:
+def suppress(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], iou_threshold: float
+) -> Int64[Tensor, " k"]:
     """Greedy non-maximum suppression: which boxes remain, best first; equal scores keep the order they came in.
 
     A box goes if its IoU with a better one that remains is *greater* than the threshold.
@@ -57,7 +61,9 @@ def suppress(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], iou_thres
     return order[remains].to(scores.device)
 
 
-def dilated(boxes: Float[Tensor, "n 4"], factor: float | Float[Tensor, " n"]) -> Float[Tensor, "n 4"]:
+def dilated(
+    boxes: Float[Tensor, "n 4"], factor: float | Float[Tensor, " n"]
+) -> Float[Tensor, "n 4"]:
     """Scale boxes about their centres, all alike or each by its own factor.
 
     >>> dilated(torch.tensor([[0.0, 0.0, 4.0, 2.0]]), 1.5).tolist()
@@ -74,7 +80,10 @@ def means_inside(values: Float[Tensor, "h w"], masks: Bool[Tensor, "m h w"]) -> 
     Summed in float64 (where there is one), mask by mask: the same however many masks come at once.
     """
     exact = values.to(_widest(values.device))
-    means = [_mean_inside(exact[window], mask[window]) for mask, window in zip(masks, _windows(masks), strict=True)]
+    means = [
+        _mean_inside(exact[window], mask[window])
+        for mask, window in zip(masks, _windows(masks), strict=True)
+    ]
     return torch.stack(means).to(values) if means else values.new_zeros(0)
 
 

@@ -33,27 +33,40 @@ def gaussian_smooth(maps: Float[Tensor, "b h w"], sigma_px: float) -> Float[Tens
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
     kernel = (kernel / kernel.sum()).to(maps)
-    rows, columns = (mirrored(length, -radius, length + radius, maps.device) for length in maps.shape[1:])
-    smooth, height = torch.empty_like(maps), max(_STRIP_PX // (len(maps) * maps.shape[2]), 4 * radius)
+    rows, columns = (
+        mirrored(length, -radius, length + radius, maps.device) for length in maps.shape[1:]
+    )
+    smooth, height = (
+        torch.empty_like(maps),
+        max(_STRIP_PX // (len(maps) * maps.shape[2]), 4 * radius),
+    )
     for top in range(0, len(rows) - 2 * radius, height):
-        strip = maps[:, None, rows[top : top + height + 2 * radius]]  # (B, H, W) -> (B, 1, strip + 2 radius, W)
+        strip = maps[
+            :, None, rows[top : top + height + 2 * radius]
+        ]  # (B, H, W) -> (B, 1, strip + 2 radius, W)
         smooth[:, top : top + height] = _convolve(strip, columns, kernel)
     return smooth
 
 
-def mirrored(length: int, start: int, stop: int, device: torch.device | None = None) -> Int[Tensor, " n"]:
+def mirrored(
+    length: int, start: int, stop: int, device: torch.device | None = None
+) -> Int[Tensor, " n"]:
     """Return indices start … stop - 1 of a row of ``length`` that goes on at both ends as in two facing mirrors."""
     index = torch.arange(start, stop, device=device) % (2 * length)
     return torch.minimum(index, 2 * length - 1 - index)
 
 
 def _convolve(strip: Tensor, columns: Tensor, kernel: Tensor) -> Tensor:
-    with torch.autocast(strip.device.type, enabled=False):  # half precision would leave a few dozen values in a map
+    with torch.autocast(
+        strip.device.type, enabled=False
+    ):  # half precision would leave a few dozen values in a map
         x = F.conv2d(strip, kernel.view(1, 1, -1, 1))
         return F.conv2d(x[..., columns], kernel.view(1, 1, 1, -1))[:, 0]
 
 
-def resize_levels(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c new_h new_w"]:
+def resize_levels(
+    image: Float[Tensor, "b c h w"], size: tuple[int, int]
+) -> Float[Tensor, "b c new_h new_w"]:
     """Resize pictures of 256 levels bicubically to (height, width), to the last bit as Pillow 11 and 12 do.
 
     Two passes, along the rows and then along the columns, each rounded to 8 bits; where it shrinks, the filter widens
@@ -66,7 +79,9 @@ def resize_levels(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Flo
 
     Source: Pillow's ``Resampling.BICUBIC`` of 8-bit images (kernel of Keys 1981 with a = -1/2).
     """
-    rows, columns = (_bicubic_weights(old, new) for old, new in zip(image.shape[-2:], size, strict=True))
+    rows, columns = (
+        _bicubic_weights(old, new) for old, new in zip(image.shape[-2:], size, strict=True)
+    )
     with torch.autocast(image.device.type, enabled=False):
         levels = (image.double() * 255).round()
         levels = _to_levels(levels @ columns.T.to(image.device))  # (B, C, H, W) -> (B, C, H, new W)
@@ -85,7 +100,9 @@ def _bicubic_weights(old: int, new: int) -> Float[Tensor, "new old"]:
     centre = (torch.arange(new, dtype=torch.float64)[:, None] + 0.5) * step
     first, past = (centre - 2 * stretch + 0.5).trunc(), (centre + 2 * stretch + 0.5).trunc()
     index = torch.arange(old, dtype=torch.float64)
-    weights = _bicubic((index - centre + 0.5).abs() * (1 / stretch)).where((index >= first) & (index < past), 0.0)
+    weights = _bicubic((index - centre + 0.5).abs() * (1 / stretch)).where(
+        (index >= first) & (index < past), 0.0
+    )
     weights = weights / weights.sum(dim=1, keepdim=True) * _UNIT
     return weights.sign() * (weights.abs() + 0.5).floor()
 
@@ -96,7 +113,9 @@ def _bicubic(distance: Tensor) -> Tensor:
     return near.where(distance < 1, far.where(distance < 2, 0.0))
 
 
-def resize_levels_linearly(image: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b c new_h new_w"]:
+def resize_levels_linearly(
+    image: Float[Tensor, "b c h w"], size: tuple[int, int]
+) -> Float[Tensor, "b c new_h new_w"]:
     """Resize pictures of 256 levels bilinearly to (height, width), to the last bit as OpenCV 4 and 5 do.
 
     Without antialiasing: where it shrinks by more than two, pixels are left out. All sums are of whole numbers, so
@@ -109,23 +128,34 @@ def resize_levels_linearly(image: Float[Tensor, "b c h w"], size: tuple[int, int
     Source: OpenCV's ``INTER_LINEAR`` of 8-bit images, with its weights of 11 bits.
     """
     (top, bottom, y_low, y_high), (left, right, x_low, x_high) = (
-        _linear_weights(old, new, image.device) for old, new in zip(image.shape[-2:], size, strict=True)
+        _linear_weights(old, new, image.device)
+        for old, new in zip(image.shape[-2:], size, strict=True)
     )
-    x_high = x_high.where(left != right, 0)  # past the borders the columns are left alone, but not the rows
+    x_high = x_high.where(
+        left != right, 0
+    )  # past the borders the columns are left alone, but not the rows
     x_low = x_low.where(left != right, _LINEAR_UNIT)
     levels = (image * 255).round().to(torch.int32)
-    rows = (levels[..., left] * x_low + levels[..., right] * x_high) >> 4  # (B, C, H, W) -> (B, C, H, new W)
-    columns = (rows[..., top, :] * y_low[:, None] >> 16) + (rows[..., bottom, :] * y_high[:, None] >> 16)
+    rows = (
+        levels[..., left] * x_low + levels[..., right] * x_high
+    ) >> 4  # (B, C, H, W) -> (B, C, H, new W)
+    columns = (rows[..., top, :] * y_low[:, None] >> 16) + (
+        rows[..., bottom, :] * y_high[:, None] >> 16
+    )
     return ((columns + 2) >> 2).to(image.dtype) / 255
 
 
-def _linear_weights(old: int, new: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _linear_weights(
+    old: int, new: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return for each new pixel of a line its two old neighbours and their weights of ``_LINEAR_UNIT``."""
     position = ((torch.arange(new, dtype=torch.float64) + 0.5) * (old / new) - 0.5).float()
     first = position.floor()
     share = position - first
     first, second = (index.long().clamp(0, old - 1).to(device) for index in (first, first + 1))
-    low, high = ((part * _LINEAR_UNIT).round().to(device, torch.int32) for part in (1 - share, share))
+    low, high = (
+        (part * _LINEAR_UNIT).round().to(device, torch.int32) for part in (1 - share, share)
+    )
     return first, second, low, high
 
 
@@ -134,12 +164,16 @@ def nearest(masks: Bool[Tensor, "b h w"], size: tuple[int, int]) -> Bool[Tensor,
 
     PyTorch's own rounds in float32 and takes a neighbour at one in twenty pairs of sizes, 72 to 20 for example.
     """
-    rows, columns = (_taken(old, new, masks.device) for old, new in zip(masks.shape[1:], size, strict=True))
+    rows, columns = (
+        _taken(old, new, masks.device) for old, new in zip(masks.shape[1:], size, strict=True)
+    )
     return masks[:, rows[:, None], columns]
 
 
 def _taken(old: int, new: int, device: torch.device) -> Tensor:
-    index = torch.arange(new, dtype=torch.float64) * (1 / (new / old))  # so written, it rounds as OpenCV does
+    index = torch.arange(new, dtype=torch.float64) * (
+        1 / (new / old)
+    )  # so written, it rounds as OpenCV does
     return index.floor().long().clamp(max=old - 1).to(device)
 
 

@@ -34,7 +34,9 @@ def decode(runs: RunLengths) -> Bool[Tensor, "h w"]:
     """
     height, width = runs.size
     if runs.counts.sum() != height * width:
-        raise ValueError(f"runs of {int(runs.counts.sum())} pixels in all, but the mask has {height} x {width}")
+        raise ValueError(
+            f"runs of {int(runs.counts.sum())} pixels in all, but the mask has {height} x {width}"
+        )
     is_inside = np.arange(len(runs.counts)) % 2 == 1
     flat = torch.from_numpy(np.repeat(is_inside, runs.counts.numpy()))
     return flat.view(width, height).T.contiguous()

@@ -23,7 +23,9 @@ def join_stages(stages: Sequence[Float[Tensor, "_ _ _"]]) -> Float[Tensor, "c h 
     Source: SAA+, where the stages are those of a WideResNet-50 at strides 4, 8 and 16.
     """
     size = stages[0].shape[1:]
-    joined = torch.cat([F.interpolate(stage[None].float(), size=size, mode="nearest")[0] for stage in stages])
+    joined = torch.cat(
+        [F.interpolate(stage[None].float(), size=size, mode="nearest")[0] for stage in stages]
+    )
     return F.normalize(joined, dim=0)
 
 
@@ -37,7 +39,10 @@ def farthest_mean(features: Float[Tensor, "c h w"], n_top: int) -> Float[Tensor,
     vectors = features.flatten(1).T.contiguous()  # (c, h, w) -> (h w, c)
     n_top = min(n_top, len(vectors))
     rows = max(1, _AT_ONCE // len(vectors))
-    least = [(part @ vectors.T).topk(n_top, dim=1, largest=False).values.mean(dim=1) for part in vectors.split(rows)]
+    least = [
+        (part @ vectors.T).topk(n_top, dim=1, largest=False).values.mean(dim=1)
+        for part in vectors.split(rows)
+    ]
     return (1 - torch.cat(least)).div(2).view(features.shape[1:])
 
 
@@ -47,7 +52,9 @@ def on_grid(masks: Bool[Tensor, "m high wide"], grid: tuple[int, int]) -> Bool[T
     return small[small.flatten(1).any(dim=1)]
 
 
-def between_objects(features: Float[Tensor, "c h w"], masks: Bool[Tensor, "m high wide"]) -> Float[Tensor, "h w"]:
+def between_objects(
+    features: Float[Tensor, "c h w"], masks: Bool[Tensor, "m high wide"]
+) -> Float[Tensor, "h w"]:
     """Return for each place of an object its distance to the most similar place of the *other* objects; 0 outside all.
 
     The distance is half of one minus the cosine. Where objects overlap, a place has the largest of its distances.
@@ -64,7 +71,9 @@ def between_objects(features: Float[Tensor, "c h w"], masks: Bool[Tensor, "m hig
     """
     masks = on_grid(masks, (features.shape[1], features.shape[2]))
     if len(masks) < 2:
-        raise ValueError(f"{len(masks)} objects on a grid of {tuple(features.shape[1:])}: two or more can be compared")
+        raise ValueError(
+            f"{len(masks)} objects on a grid of {tuple(features.shape[1:])}: two or more can be compared"
+        )
     covered = masks.any(dim=0)
     inside, group, sizes = masks[:, covered].unique(dim=1, return_inverse=True, return_counts=True)
     order = group.argsort()  # places of the same objects become neighbours
@@ -92,7 +101,9 @@ def _most_similar(vectors: Tensor, inside: Tensor, sizes: list[int]) -> Float[Te
         similarity = vectors[later:] @ vectors[part].T
         backward = similarity.amax(dim=1)
         best[~own, later:] = torch.maximum(best[~own, later:], backward)
-        forward = torch.stack([one.amax(dim=0) for one in similarity.split(sizes[group + 1 :])])  # (later groups, part)
+        forward = torch.stack(
+            [one.amax(dim=0) for one in similarity.split(sizes[group + 1 :])]
+        )  # (later groups, part)
         for i in own.nonzero()[:, 0].tolist():
             others = forward[~inside[i, group + 1 :]]
             if len(others):

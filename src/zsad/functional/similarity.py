@@ -19,7 +19,9 @@ _PROBABILITY_MARGIN = 1e-7
 Texts = Float[Tensor, "2 e"] | Float[Tensor, "b 2 e"]
 
 
-def cosine_logits(features: Float[Tensor, "*batch e"], text: Texts, temperature: float) -> Float[Tensor, "*batch 2"]:
+def cosine_logits(
+    features: Float[Tensor, "*batch e"], text: Texts, temperature: float
+) -> Float[Tensor, "*batch 2"]:
     """Cosine similarity to the normal and the anomalous text, divided by the temperature.
 
     Computed in float32 whatever the tower's precision: at a temperature of 0.07 half precision loses ranks.
@@ -55,11 +57,16 @@ def anomaly_probability(
     Source: AnomalyCLIP, section 3: softmax over the two texts first, upsampling afterwards.
     """
     patches = tokens[:, 1:]
-    return margin(cosine_logits(patches, text, temperature)).sigmoid().unflatten(1, grid)  # (B, N) -> (B, h, w)
+    return (
+        margin(cosine_logits(patches, text, temperature)).sigmoid().unflatten(1, grid)
+    )  # (B, N) -> (B, h, w)
 
 
 def patch_margins(
-    tokens: Sequence[Float[Tensor, "b one_plus_n e"]], text: Texts, grid: tuple[int, int], temperature: float
+    tokens: Sequence[Float[Tensor, "b one_plus_n e"]],
+    text: Texts,
+    grid: tuple[int, int],
+    temperature: float,
 ) -> Float[Tensor, "l b h w"]:
     """Anomalous minus normal logit of each patch, one map for each of l blocks; what ``anomaly_probability`` is of."""
     logits = torch.stack([cosine_logits(block[:, 1:], text, temperature) for block in tokens])

@@ -15,10 +15,14 @@ from torch import Tensor
 
 from zsad.types import Box
 
-_WINDOW_FLOOR = 1e-3  # at the border of an image one tile is alone: its outermost pixels need a weight
+_WINDOW_FLOOR = (
+    1e-3  # at the border of an image one tile is alone: its outermost pixels need a weight
+)
 
 
-def tile_boxes(size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.25, snap: int = 1) -> list[Box]:
+def tile_boxes(
+    size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.25, snap: int = 1
+) -> list[Box]:
     """Return tiles that cover an image without padding: evenly spread, the last one flush with the border.
 
     Along a side of W with tiles of P there are ⌈(W - o) / (P - o)⌉ of them, where neighbours share o or more. A side
@@ -34,11 +38,18 @@ def tile_boxes(size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.
         ValueError: If the overlap is not in [0, 1), or a side of image or tile is not a positive multiple of ``snap``.
     """
     if not 0 <= overlap < 1:
-        raise ValueError(f"overlap={overlap}: expected a share of the tile's side, 0 or more and less than 1")
+        raise ValueError(
+            f"overlap={overlap}: expected a share of the tile's side, 0 or more and less than 1"
+        )
     if any(side < 1 or side % snap for side in (*size, *tile)):
-        raise ValueError(f"an image of {size} and tiles of {tile} (H, W): expected positive multiples of {snap}")
+        raise ValueError(
+            f"an image of {size} and tiles of {tile} (H, W): expected positive multiples of {snap}"
+        )
     height, width = (min(side, whole) for side, whole in zip(tile, size, strict=True))
-    tops, lefts = (_offsets(whole, side, overlap, snap) for whole, side in zip(size, (height, width), strict=True))
+    tops, lefts = (
+        _offsets(whole, side, overlap, snap)
+        for whole, side in zip(size, (height, width), strict=True)
+    )
     return [Box(top, left, height, width) for top in tops for left in lefts]
 
 
@@ -57,7 +68,9 @@ def quadrants(canvas: int, tile: int) -> list[Box]:
         ValueError: If the four overlap completely or leave a gap: P ≤ T ≤ 2P is needed.
     """
     if not 1 <= tile <= canvas <= 2 * tile:
-        raise ValueError(f"tiles of {tile} on a canvas of {canvas}: two a side cover it from {tile} to {2 * tile} only")
+        raise ValueError(
+            f"tiles of {tile} on a canvas of {canvas}: two a side cover it from {tile} to {2 * tile} only"
+        )
     offsets = (0, canvas - tile)
     return [Box(top, left, tile, tile) for top in offsets for left in offsets]
 
@@ -82,19 +95,34 @@ def best_grid(
     """
     if budget < 1:
         raise ValueError(f"a budget of {budget} tiles: expected 1 or more")
-    grids = [(columns, rows) for columns in range(1, budget + 1) for rows in range(1, budget // columns + 1)]
-    return max(grids, key=lambda grid: (min(grid_scale(size, tile, grid, shared), limit), -grid[0] * grid[1]))
+    grids = [
+        (columns, rows)
+        for columns in range(1, budget + 1)
+        for rows in range(1, budget // columns + 1)
+    ]
+    return max(
+        grids,
+        key=lambda grid: (min(grid_scale(size, tile, grid, shared), limit), -grid[0] * grid[1]),
+    )
 
 
 def grid_scale(
-    size: tuple[int, int], tile: tuple[int, int], grid: tuple[int, int], shared: tuple[int, int] = (0, 0)
+    size: tuple[int, int],
+    tile: tuple[int, int],
+    grid: tuple[int, int],
+    shared: tuple[int, int] = (0, 0),
 ) -> Fraction:
     """Return the largest scale at which a grid (columns, rows) still covers an image (H, W)."""
-    covered = [part + (side - part) * count for side, part, count in zip(tile, shared, reversed(grid), strict=True)]
+    covered = [
+        part + (side - part) * count
+        for side, part, count in zip(tile, shared, reversed(grid), strict=True)
+    ]
     return min(Fraction(side, whole) for side, whole in zip(covered, size, strict=True))
 
 
-def cut(image: Float[Tensor, "b c big_h big_w"], boxes: Sequence[Box]) -> Float[Tensor, "n b c h w"]:
+def cut(
+    image: Float[Tensor, "b c big_h big_w"], boxes: Sequence[Box]
+) -> Float[Tensor, "n b c h w"]:
     """Return the tiles of a batch; their boxes are of one size."""
     return torch.stack([image[..., box.rows, box.columns] for box in boxes])
 
@@ -132,7 +160,9 @@ def stitch(
         weight[box.rows, box.columns] += weights
     bare = (weight == 0).nonzero()
     if len(bare):
-        raise ValueError(f"{len(boxes)} tiles leave pixel {tuple(bare[0].tolist())} (row, column) of {size} uncovered")
+        raise ValueError(
+            f"{len(boxes)} tiles leave pixel {tuple(bare[0].tolist())} (row, column) of {size} uncovered"
+        )
     return total / weight
 
 

@@ -70,7 +70,9 @@ class AnomalyCLIP(nn.Module):
         self.prompts = prompts(backbone.text_width)
         self.feature_blocks = [backbone.block_at(block, of=tower_depth) for block in feature_blocks]
         self.value_attention_from = (
-            None if value_attention_from is None else backbone.block_at(value_attention_from, of=tower_depth)
+            None
+            if value_attention_from is None
+            else backbone.block_at(value_attention_from, of=tower_depth)
         )
         self.temperature = temperature
         self.local_weight = local_weight
@@ -84,7 +86,9 @@ class AnomalyCLIP(nn.Module):
         """Score images in [0, 1]. The category is not looked at: the prompts are object-agnostic."""
         text = self.text_features()
         features = self.encode_image(self.whole_view(image))
-        anomaly_map = gaussian_smooth(self.pixel_maps(image, features, text).mean(dim=0), self.sigma_px)
+        anomaly_map = gaussian_smooth(
+            self.pixel_maps(image, features, text).mean(dim=0), self.sigma_px
+        )
         return Prediction(anomaly_map, self._score(self.image_logits(features, text), anomaly_map))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -129,7 +133,9 @@ class AnomalyCLIP(nn.Module):
         """Return the terms of ``loss`` from what ``see`` returned; without tiles the pixels are not needed again."""
         text = self.prompts(self.backbone)
         features = self._features(seen["image"], seen["tokens"], self._whole_size(batch))
-        terms = {"image": F.cross_entropy(self.image_logits(features, text), batch.is_anomalous.long())}
+        terms = {
+            "image": F.cross_entropy(self.image_logits(features, text), batch.is_anomalous.long())
+        }
         if batch.has_mask.any():
             if self.tiling is None:
                 maps = self.block_maps(features, text, self._whole_size(batch))
@@ -140,7 +146,11 @@ class AnomalyCLIP(nn.Module):
 
     def whole_view(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side_h side_w"]:
         """Return what the image tower sees of the whole: the image, or with tiling the image at the tower's size."""
-        return image if self.tiling is None else self.tiling.whole_view(image, self.backbone.input_size)
+        return (
+            image
+            if self.tiling is None
+            else self.tiling.whole_view(image, self.backbone.input_size)
+        )
 
     def encode_image(self, image: Float[Tensor, "b 3 h w"]) -> ImageFeatures:
         """Run the frozen image tower once, with the taps and the side path of this method."""
@@ -151,7 +161,9 @@ class AnomalyCLIP(nn.Module):
             norm_image=self.norm_image,
         )
 
-    def image_logits(self, features: ImageFeatures, text: Float[Tensor, "2 e"]) -> Float[Tensor, "b 2"]:
+    def image_logits(
+        self, features: ImageFeatures, text: Float[Tensor, "2 e"]
+    ) -> Float[Tensor, "b 2"]:
         """Cosine of the global feature with both texts, over the temperature."""
         return similarity.cosine_logits(features.image, text, self.temperature)
 
@@ -162,12 +174,19 @@ class AnomalyCLIP(nn.Module):
         if self.tiling is None:
             return self.block_maps(features, text, (image.shape[-2], image.shape[-1]))
 
-        def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "l n h w"]:  # noqa: ARG001
+        def margins_of(
+            tiles: Float[Tensor, "n 3 t_h t_w"],
+            rows: Int[Tensor, " n"],  # noqa: ARG001
+        ) -> Float[Tensor, "l n h w"]:
             return self.patch_margins(self.encode_image(tiles), text)
 
-        return self.tiling.maps(image, self.patch_margins(features, text), margins_of, self.backbone.patch_size)
+        return self.tiling.maps(
+            image, self.patch_margins(features, text), margins_of, self.backbone.patch_size
+        )
 
-    def patch_margins(self, features: ImageFeatures, text: Float[Tensor, "2 e"]) -> Float[Tensor, "l b h w"]:
+    def patch_margins(
+        self, features: ImageFeatures, text: Float[Tensor, "2 e"]
+    ) -> Float[Tensor, "l b h w"]:
         """Anomalous minus normal logit of every patch, for each tapped block."""
         return similarity.patch_margins(features.tokens, text, features.grid, self.temperature)
 
@@ -176,15 +195,22 @@ class AnomalyCLIP(nn.Module):
     ) -> Float[Tensor, "l b h w"]:
         """Probability of *anomalous* at every pixel, one map for each tapped block."""
         maps = [
-            similarity.anomaly_probability(tokens, text, features.grid, self.temperature) for tokens in features.tokens
+            similarity.anomaly_probability(tokens, text, features.grid, self.temperature)
+            for tokens in features.tokens
         ]
         return torch.stack([upsample(patch_map, size) for patch_map in maps])
 
     def text_features(self) -> Float[Tensor, "2 e"]:
         """Return the two text features without gradients; computed once for as long as the prompts stay the same."""
         # An optimizer step and a loaded checkpoint raise the version; a move to another device changes the address.
-        prompts = tuple((parameter._version, parameter.data_ptr()) for parameter in self.prompts.parameters())
-        state = (torch.is_autocast_enabled(self.backbone.mean.device.type), self.prompts.words, *prompts)
+        prompts = tuple(
+            (parameter._version, parameter.data_ptr()) for parameter in self.prompts.parameters()
+        )
+        state = (
+            torch.is_autocast_enabled(self.backbone.mean.device.type),
+            self.prompts.words,
+            *prompts,
+        )
         if self._known_text is None or self._known_text[0] != state:
             with torch.no_grad():
                 self._known_text = (state, self.prompts(self.backbone))
@@ -196,21 +222,30 @@ class AnomalyCLIP(nn.Module):
         return (batch.mask.shape[-2], batch.mask.shape[-1]) if self.tiling is None else (side, side)
 
     def _features(
-        self, image: Float[Tensor, "b e"], tokens: Float[Tensor, "b l one_plus_n e"], size: tuple[int, int]
+        self,
+        image: Float[Tensor, "b e"],
+        tokens: Float[Tensor, "b l one_plus_n e"],
+        size: tuple[int, int],
     ) -> ImageFeatures:
         """Put together again what the image tower gave of images of a size."""
         patch = self.backbone.patch_size
         return ImageFeatures(image, tokens.unbind(dim=1), (size[0] // patch, size[1] // patch))
 
-    def _map_losses(self, maps: Float[Tensor, "l b h w"], mask: Bool[Tensor, "b h w"]) -> dict[str, Tensor]:
+    def _map_losses(
+        self, maps: Float[Tensor, "l b h w"], mask: Bool[Tensor, "b h w"]
+    ) -> dict[str, Tensor]:
         terms = {
             "focal": [losses.focal_loss(p, mask) for p in maps],
             "dice_anomalous": [losses.dice_loss(p, mask) for p in maps],
             "dice_normal": [losses.dice_loss(1 - p, ~mask) for p in maps],
         }
-        return {name: self.local_weight * torch.stack(values).sum() for name, values in terms.items()}
+        return {
+            name: self.local_weight * torch.stack(values).sum() for name, values in terms.items()
+        }
 
-    def _score(self, logits: Float[Tensor, "b 2"], anomaly_map: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def _score(
+        self, logits: Float[Tensor, "b 2"], anomaly_map: Float[Tensor, "b h w"]
+    ) -> Float[Tensor, " b"]:
         seen_globally = similarity.margin(logits)
         if self.image_score == "global":
             return seen_globally

@@ -49,7 +49,9 @@ class Found:
 
     def select(self, rows: Int[Tensor, " k"]) -> "Found":
         """Return some of the boxes, in the order of their numbers in ``rows``."""
-        return Found(self.boxes[rows], self.scores[rows], tuple(self.phrases[int(row)] for row in rows))
+        return Found(
+            self.boxes[rows], self.scores[rows], tuple(self.phrases[int(row)] for row in rows)
+        )
 
 
 def check_range(least: float | int = 0, most: float | int = math.inf, **settings: Any) -> None:
@@ -77,7 +79,9 @@ def require_verb(backbone: object, verb: str, choices: str) -> None:
         ValueError: If it lacks the verb; the message names backbones that have it.
     """
     if not hasattr(backbone, verb):
-        raise ValueError(f"backbone: got {type(backbone).__name__}, expected one that can {verb}: {choices}")
+        raise ValueError(
+            f"backbone: got {type(backbone).__name__}, expected one that can {verb}: {choices}"
+        )
 
 
 def find(
@@ -115,7 +119,9 @@ def find(
     areas = regions.area(boxes)
     rows = ((scores > box_threshold) & (areas < max_area) & (areas > min_area)).nonzero()[:, 0]
     phrases = _phrases(grounding, grounding.token_scores[rows] > text_threshold)
-    wanted = [i for i, phrase in enumerate(phrases) if filter_word is None or filter_word not in phrase]
+    wanted = [
+        i for i, phrase in enumerate(phrases) if filter_word is None or filter_word not in phrase
+    ]
     rows = rows[torch.tensor(wanted, dtype=torch.long, device=rows.device)]
     return Found(boxes[rows], scores[rows], tuple(phrases[i] for i in wanted))
 
@@ -128,7 +134,10 @@ def join(parts: Sequence[Found]) -> Found:
     """
     if not parts:
         raise ValueError("no captions, so there is nothing to join: expected one or more")
-    boxes, scores = torch.cat([part.boxes for part in parts]), torch.cat([part.scores for part in parts])
+    boxes, scores = (
+        torch.cat([part.boxes for part in parts]),
+        torch.cat([part.scores for part in parts]),
+    )
     return Found(boxes, scores, tuple(phrase for part in parts for phrase in part.phrases))
 
 
@@ -162,6 +171,8 @@ def _phrases(grounding: Grounding, fits: Bool[Tensor, "n t"]) -> list[str]:
     for row in fits[:, : len(ids)].tolist():
         key = tuple(row)
         if key not in known:
-            known[key] = grounding.decode([token for token, one in zip(ids, row, strict=True) if one])
+            known[key] = grounding.decode(
+                [token for token, one in zip(ids, row, strict=True) if one]
+            )
         phrases.append(known[key])
     return phrases

@@ -62,14 +62,20 @@ class CLIPBaseline(nn.Module):
         self.sigma_px = sigma_px
         self.feature_blocks = [backbone.block_at(block, of=tower_depth) for block in feature_blocks]
         self.value_attention_from = (
-            None if value_attention_from is None else backbone.block_at(value_attention_from, of=tower_depth)
+            None
+            if value_attention_from is None
+            else backbone.block_at(value_attention_from, of=tower_depth)
         )
         self.tiling = tiling
 
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
         """Score images in [0, 1], each with the sentences of its own category."""
         text = self.texts.features(self.backbone, category)  # (B, 2, E)
-        whole = image if self.tiling is None else self.tiling.whole_view(image, self.backbone.input_size)
+        whole = (
+            image
+            if self.tiling is None
+            else self.tiling.whole_view(image, self.backbone.input_size)
+        )
         features = self.encode_image(whole)
         anomaly_map = self.pixel_map(image, features, text)
         score = similarity.margin(similarity.cosine_logits(features.image, text, self.temperature))
@@ -90,19 +96,26 @@ class CLIPBaseline(nn.Module):
         if self.tiling is None:
             return upsample(self.patch_map(features, text), (image.shape[-2], image.shape[-1]))
 
-        def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "l n h w"]:
+        def margins_of(
+            tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]
+        ) -> Float[Tensor, "l n h w"]:
             return self.patch_margins(self.encode_image(tiles), text[rows])
 
         whole = self.patch_margins(features, text)
         return self.tiling.maps(image, whole, margins_of, self.backbone.patch_size).mean(dim=0)
 
-    def patch_margins(self, features: ImageFeatures, text: Float[Tensor, "b 2 e"]) -> Float[Tensor, "l b gh gw"]:
+    def patch_margins(
+        self, features: ImageFeatures, text: Float[Tensor, "b 2 e"]
+    ) -> Float[Tensor, "l b gh gw"]:
         """Anomalous minus normal logit of each patch, for each tapped block."""
         return similarity.patch_margins(features.tokens, text, features.grid, self.temperature)
 
-    def patch_map(self, features: ImageFeatures, text: Float[Tensor, "b 2 e"]) -> Float[Tensor, "b gh gw"]:
+    def patch_map(
+        self, features: ImageFeatures, text: Float[Tensor, "b 2 e"]
+    ) -> Float[Tensor, "b gh gw"]:
         """Probability that each patch is anomalous, mean over the tapped blocks."""
         maps = [
-            similarity.anomaly_probability(tokens, text, features.grid, self.temperature) for tokens in features.tokens
+            similarity.anomaly_probability(tokens, text, features.grid, self.temperature)
+            for tokens in features.tokens
         ]
         return torch.stack(maps).mean(dim=0)

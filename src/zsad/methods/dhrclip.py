@@ -114,8 +114,15 @@ class DHRCLIP(AnomalyCLIP):
         """
         whole, tiles = self.encode_views(image)
         seen = {"image": tiles.image, "tokens": torch.stack(tiles.tokens, dim=1)}
-        of_tiles = {f"tile_{name}": rows.unflatten(0, (TILES, -1)).transpose(0, 1) for name, rows in seen.items()}
-        return {"whole_image": whole.image, "whole_tokens": torch.stack(whole.tokens, dim=1), **of_tiles}
+        of_tiles = {
+            f"tile_{name}": rows.unflatten(0, (TILES, -1)).transpose(0, 1)
+            for name, rows in seen.items()
+        }
+        return {
+            "whole_image": whole.image,
+            "whole_tokens": torch.stack(whole.tokens, dim=1),
+            **of_tiles,
+        }
 
     @property
     def sight(self) -> dict[str, Any]:
@@ -133,13 +140,20 @@ class DHRCLIP(AnomalyCLIP):
         known = batch.has_mask
         if not known.any():
             return {"focal": 0 * text.sum()}
-        whole, tiles = self._views_of({name: rows[known] for name, rows in seen.items()}, batch.mask.shape[-1])
+        whole, tiles = self._views_of(
+            {name: rows[known] for name, rows in seen.items()}, batch.mask.shape[-1]
+        )
         maps, mask = self.fused_maps(whole, tiles, text, batch.mask.shape[-1]), batch.mask[known]
         if self.dice_by_row and len(mask) == 1:
-            maps, mask = maps.transpose(1, 2), mask.transpose(0, 1)  # one image of T rows -> T images of one row
+            maps, mask = (
+                maps.transpose(1, 2),
+                mask.transpose(0, 1),
+            )  # one image of T rows -> T images of one row
         return self._map_losses(maps, mask)
 
-    def views(self, canvas: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 3 g g"], Float[Tensor, "4 b 3 p p"]]:
+    def views(
+        self, canvas: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b 3 g g"], Float[Tensor, "4 b 3 p p"]]:
         """Return the whole view, and the tiles row by row.
 
         The whole view is shrunk from the canvas, not from the original file: published, like its rounding to 8 bits.
@@ -148,7 +162,9 @@ class DHRCLIP(AnomalyCLIP):
             ValueError: If the canvas is not square, or its views do not divide into patches.
         """
         whole_px, tile_px = self._view_sides(canvas)
-        return resize_levels(canvas, (whole_px, whole_px)), cut(canvas, quadrants(canvas.shape[-1], tile_px))
+        return resize_levels(canvas, (whole_px, whole_px)), cut(
+            canvas, quadrants(canvas.shape[-1], tile_px)
+        )
 
     def encode_views(self, canvas: Float[Tensor, "b 3 h w"]) -> tuple[ImageFeatures, ImageFeatures]:
         """Run the image tower on the whole views and on the tiles (4·B, tile by tile), at once if they are of one size.
@@ -170,18 +186,26 @@ class DHRCLIP(AnomalyCLIP):
         Source: DHR-CLIP's code mixes probabilities with constant weights; the paper adds them.
         """
         seen_whole = self.whole_maps(whole, text, canvas)
-        return self.whole_weight * seen_whole + (1 - self.whole_weight) * self.tile_maps(tiles, text, canvas)
+        return self.whole_weight * seen_whole + (1 - self.whole_weight) * self.tile_maps(
+            tiles, text, canvas
+        )
 
-    def whole_maps(self, whole: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int) -> Float[Tensor, "l b t t"]:
+    def whole_maps(
+        self, whole: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int
+    ) -> Float[Tensor, "l b t t"]:
         """Return the maps of the whole view, brought to its own side and from there to the canvas, as published."""
         side = self.whole_px or _half(canvas)
         maps = self.block_maps(whole, text, (side, side))
         return upsample(maps.flatten(0, 1), (canvas, canvas)).unflatten(0, maps.shape[:2])
 
-    def tile_maps(self, tiles: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int) -> Float[Tensor, "l b t t"]:
+    def tile_maps(
+        self, tiles: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int
+    ) -> Float[Tensor, "l b t t"]:
         """Return the maps of the tiles, each where it was cut: hard seams where they abut, means where they overlap."""
         side = self.tile_px or _half(canvas)
-        maps = self.block_maps(tiles, text, (side, side)).unflatten(1, (TILES, -1))  # (L, 4B, P, P) -> (L, 4, B, P, P)
+        maps = self.block_maps(tiles, text, (side, side)).unflatten(
+            1, (TILES, -1)
+        )  # (L, 4B, P, P) -> (L, 4, B, P, P)
         return stitch(maps.movedim(0, 2), quadrants(canvas, side), (canvas, canvas)).movedim(1, 0)
 
     def view_logits(
@@ -194,10 +218,14 @@ class DHRCLIP(AnomalyCLIP):
         mean = of_tiles.unflatten(0, (TILES, -1)).mean(dim=0)  # (4B, 2) -> (B, 2)
         return self.whole_weight * self.image_logits(whole, text) + (1 - self.whole_weight) * mean
 
-    def _views_of(self, seen: Mapping[str, Tensor], canvas: int) -> tuple[ImageFeatures, ImageFeatures]:
+    def _views_of(
+        self, seen: Mapping[str, Tensor], canvas: int
+    ) -> tuple[ImageFeatures, ImageFeatures]:
         """Put together again what the image tower gave of the whole views and of the tiles (4·B, tile by tile)."""
         whole_px, tile_px = self.whole_px or _half(canvas), self.tile_px or _half(canvas)
-        image, tokens = (seen[name].transpose(0, 1).flatten(0, 1) for name in ("tile_image", "tile_tokens"))
+        image, tokens = (
+            seen[name].transpose(0, 1).flatten(0, 1) for name in ("tile_image", "tile_tokens")
+        )
         return (
             self._features(seen["whole_image"], seen["whole_tokens"], (whole_px, whole_px)),
             self._features(image, tokens, (tile_px, tile_px)),
@@ -206,8 +234,13 @@ class DHRCLIP(AnomalyCLIP):
     def _view_sides(self, canvas: Tensor) -> tuple[int, int]:
         height, width = canvas.shape[-2:]
         if height != width:
-            raise ValueError(f"DHR-CLIP cuts a square, got an image of {height} × {width} px: set image_size=672")
-        sides, patch = (self.whole_px or _half(width), self.tile_px or _half(width)), self.backbone.patch_size
+            raise ValueError(
+                f"DHR-CLIP cuts a square, got an image of {height} × {width} px: set image_size=672"
+            )
+        sides, patch = (
+            (self.whole_px or _half(width), self.tile_px or _half(width)),
+            self.backbone.patch_size,
+        )
         if any(side % patch for side in sides):
             fitting = 2 * patch * max(round(width / (2 * patch)), 1)
             raise ValueError(
@@ -222,7 +255,9 @@ def _half(canvas: int) -> int:
 
 
 def _part(features: ImageFeatures, rows: slice) -> ImageFeatures:
-    return ImageFeatures(features.image[rows], tuple(tokens[rows] for tokens in features.tokens), features.grid)
+    return ImageFeatures(
+        features.image[rows], tuple(tokens[rows] for tokens in features.tokens), features.grid
+    )
 
 
 def _stretch(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

@@ -28,8 +28,15 @@ from zsad.types import Detections, Prediction, RunLengths
 
 log = logging.getLogger(__name__)
 
-FUSIONS = {"sum": regions.MaskFusion.total, "mean": regions.MaskFusion.paper, "max": regions.MaskFusion.peak}
-SEPARATORS = {".": ("", ". "), ",": (" . ", ", ")}  # what a caption begins with, and what divides its words
+FUSIONS = {
+    "sum": regions.MaskFusion.total,
+    "mean": regions.MaskFusion.paper,
+    "max": regions.MaskFusion.peak,
+}
+SEPARATORS = {
+    ".": ("", ". "),
+    ",": (" . ", ", "),
+}  # what a caption begins with, and what divides its words
 NORMALIZATIONS = ("none", "image")
 WHOLE_IMAGE = 1.0  # the area of an object that is not found
 _CERTAIN = 1e-6  # keeps scores finite
@@ -127,12 +134,18 @@ class DOTPrompt(nn.Module):
         self.backbone: Any = backbone
         self.language = language
         self.tagger = tagger
-        self.box_threshold, self.text_threshold, self.nms_iou = box_threshold, text_threshold, nms_iou
+        self.box_threshold, self.text_threshold, self.nms_iou = (
+            box_threshold,
+            text_threshold,
+            nms_iou,
+        )
         self.size_threshold = size_threshold
         self.separator, self.name_object = separator, name_object
         self.fusion, self.normalization = fusion, normalization
         self.names = dict(names)
-        self.decided: dict[str, list[Subject]] = {}  # of each category, in the order in which they came up
+        self.decided: dict[
+            str, list[Subject]
+        ] = {}  # of each category, in the order in which they came up
         self._remembered: dict[str, Subject] = {}
 
     @torch.no_grad()
@@ -146,7 +159,9 @@ class DOTPrompt(nn.Module):
     @torch.no_grad()
     def remember(self, category: str, images: Sequence[Float[Tensor, "3 _ _"]]) -> None:
         """Decide from normal images what a category shows, and what is looked for in all its test images."""
-        self._remembered[category] = self._subject([(image, self.backbone.look(image)) for image in images], category)
+        self._remembered[category] = self._subject(
+            [(image, self.backbone.look(image)) for image in images], category
+        )
 
     def forget(self) -> None:
         """Forget what was decided of an earlier dataset."""
@@ -201,7 +216,9 @@ class DOTPrompt(nn.Module):
         """Return the boxes that are small enough to be a defect of an object of this area."""
         if self.size_threshold is None:
             return found
-        return found.select((found.areas.cpu().double() < self.size_threshold * object_area).nonzero()[:, 0])
+        return found.select(
+            (found.areas.cpu().double() < self.size_threshold * object_area).nonzero()[:, 0]
+        )
 
     def fused(self, look: Any, found: Found) -> tuple[Float[Tensor, "h w"], tuple[RunLengths, ...]]:
         """Return the masks of all boxes joined to one map, weighted by their scores; and the masks themselves.
@@ -226,10 +243,15 @@ class DOTPrompt(nn.Module):
     def _certain(self, grounding: Grounding) -> Found:
         return find(grounding, box_threshold=self.box_threshold, text_threshold=self.text_threshold)
 
-    def _judge(self, image: Float[Tensor, "3 h w"], category: str) -> tuple[Float[Tensor, "h w"], Detections]:
+    def _judge(
+        self, image: Float[Tensor, "3 h w"], category: str
+    ) -> tuple[Float[Tensor, "h w"], Detections]:
         look = self.backbone.look(image)
         subject = self._remembered.get(category) or self._subject([(image, look)], category)
-        captions = [subject.caption, *([] if self.size_threshold is None else [normalized(subject.tag)])]
+        captions = [
+            subject.caption,
+            *([] if self.size_threshold is None else [normalized(subject.tag)]),
+        ]
         anomalies, *objects = look.ground(captions)
         area = self.object_area(objects[0]) if objects else WHOLE_IMAGE
         found = self.defects(self.boxes(anomalies, look.size), area)
@@ -242,8 +264,14 @@ class DOTPrompt(nn.Module):
         """Decide what pictures of a category show, and what is looked for in them."""
         tag = self._name(category)
         if self.tagger is not None:
-            tagged = [(look, self.tagger.tags(image, self._name(category))) for image, look in shown]
-            asked = [(look.ground([normalized(". ".join(tags))])[0], tags) for look, tags in tagged if tags]
+            tagged = [
+                (look, self.tagger.tags(image, self._name(category))) for image, look in shown
+            ]
+            asked = [
+                (look.ground([normalized(". ".join(tags))])[0], tags)
+                for look, tags in tagged
+                if tags
+            ]
             tag = self.object_tag(asked, category)
         words = self.language.words(tag, self._name(category))
         subject = Subject(tag, self.caption(words.words, tag), words.source)
@@ -254,7 +282,9 @@ class DOTPrompt(nn.Module):
         known = self.decided.setdefault(category, [])
         if subject not in known:
             level = logging.DEBUG if known else logging.INFO
-            log.log(level, "%s: looks like %r, asked for %r", category, subject.tag, subject.caption)
+            log.log(
+                level, "%s: looks like %r, asked for %r", category, subject.tag, subject.caption
+            )
             known.append(subject)
 
     def _name(self, category: str) -> str:
@@ -266,13 +296,19 @@ def best_tag(grounding: Grounding, tags: Sequence[str]) -> str:
 
     The published code takes the phrase of the box, which may be half a tag, or several, or a full stop.
     """
-    row = grounding.token_scores[grounding.token_scores.amax(dim=1).argsort(descending=True, stable=True)[0]]
+    row = grounding.token_scores[
+        grounding.token_scores.amax(dim=1).argsort(descending=True, stable=True)[0]
+    ]
     ids = grounding.token_ids.tolist()
     scores = row[: len(ids)].tolist()
     pieces = [re.sub(r"\[\w+\]|[\W_]", "", grounding.decode([one])).lower() for one in ids]
 
     def fit(tag: str) -> float:
-        return math.fsum(score for score, piece in zip(scores, pieces, strict=True) if piece in tag.lower().split())
+        return math.fsum(
+            score
+            for score, piece in zip(scores, pieces, strict=True)
+            if piece in tag.lower().split()
+        )
 
     for column in sorted(range(len(ids)), key=scores.__getitem__, reverse=True):
         fitting = [tag for tag in tags if pieces[column] and pieces[column] in tag.lower()]

@@ -22,7 +22,15 @@ from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.functional import rle, saliency
 from zsad.functional.regions import MaskFusion, means_inside
 from zsad.functional.resample import upsample
-from zsad.methods.box_filter import Found, check_range, find, join, readable, require_verb, without_duplicates
+from zsad.methods.box_filter import (
+    Found,
+    check_range,
+    find,
+    join,
+    readable,
+    require_verb,
+    without_duplicates,
+)
 from zsad.prompts.saa_captions import DefectPrompts, DefectWords
 from zsad.types import Detections, Prediction, RunLengths
 
@@ -91,12 +99,16 @@ class SAA(nn.Module):
         if fusion not in FUSIONS:
             raise ValueError(f"fusion={fusion!r}: expected one of {', '.join(FUSIONS)}")
         if saliency_factor < 0:
-            raise ValueError(f"saliency_factor={saliency_factor}: expected 0 (saliency does not count) or more")
+            raise ValueError(
+                f"saliency_factor={saliency_factor}: expected 0 (saliency does not count) or more"
+            )
         require_verb(backbone, "look", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(1, farthest=farthest, image_px=image_px, objects_px=objects_px)
         if nms_iou is not None and not 0 < nms_iou <= 1:
-            raise ValueError(f"nms_iou={nms_iou}: expected a share above 0, such as 0.9, or null to keep duplicates")
+            raise ValueError(
+                f"nms_iou={nms_iou}: expected a share above 0, such as 0.9, or null to keep duplicates"
+            )
         self.backbone = backbone
         self.words = prompts
         self.box_threshold = box_threshold
@@ -133,7 +145,9 @@ class SAA(nn.Module):
     def explain(self, image: Float[Tensor, "3 h w"], category: str) -> Explained:
         """Return the anomaly map of an image in [0, 1] as published, and all that it was made of."""
         prompts = self.words.prompts(category)
-        with torch.autocast(image.device.type, enabled=False):  # the networks have a precision of their own
+        with torch.autocast(
+            image.device.type, enabled=False
+        ):  # the networks have a precision of their own
             look = self.backbone.look(image.float())
             drawn = self.backbone.look(image.float().flip(0)) if self.legacy_bgr else look
             objects, found = self.search(look, prompts)
@@ -150,17 +164,24 @@ class SAA(nn.Module):
             of_object, *said = look.ground([prompts.object_prompt, *captions])
             objects = self._find(of_object, 1 / prompts.object_count)
         max_area = _largest(objects) * (prompts.defect_area_threshold or math.inf)
-        parts = [self._find(one, max_area, word) for one, (_, word) in zip(said, prompts.captions, strict=True)]
+        parts = [
+            self._find(one, max_area, word)
+            for one, (_, word) in zip(said, prompts.captions, strict=True)
+        ]
         return objects, without_duplicates(join(parts), self.nms_iou)
 
-    def saliency(self, look: Look, prompts: DefectPrompts, objects: Found | None) -> Float[Tensor, "h w"]:
+    def saliency(
+        self, look: Look, prompts: DefectPrompts, objects: Found | None
+    ) -> Float[Tensor, "h w"]:
         """Return how unlike the other objects, or the rest of the image, each place is."""
         heat = None
         if objects is not None and self._compares_objects(prompts) and len(objects) > 1:
             heat = self._between_objects(look, objects)
         return upsample((self._within_image(look) if heat is None else heat)[None], look.size)[0]
 
-    def weigh(self, look: Look, found: Found, heat: Tensor | None, k_mask: int | None) -> Detections:
+    def weigh(
+        self, look: Look, found: Found, heat: Tensor | None, k_mask: int | None
+    ) -> Detections:
         """Return the heaviest masks of an image, heaviest first; of equal ones those found first.
 
         Masks are asked for from the best box on. Saliency can raise a weight so far and no further: once the
@@ -169,20 +190,36 @@ class SAA(nn.Module):
         corners = found.corners(look.size)
         order = found.scores.argsort(descending=True, stable=True)
         rows, scores = order.tolist(), found.scores.tolist()
-        reach = 1.0 if heat is None else math.exp(self.saliency_factor * float(heat.max())) * _ROUNDING
+        reach = (
+            1.0 if heat is None else math.exp(self.saliency_factor * float(heat.max())) * _ROUNDING
+        )
         weights: dict[int, float] = {}
         outlines: dict[int, RunLengths] = {}
         seen = 0
         for masks in look.masks(corners[order]):
             part = rows[seen : seen + len(masks)]
             seen += len(masks)
-            rise = torch.ones(len(masks)) if heat is None else (self.saliency_factor * means_inside(heat, masks)).exp()
-            weights |= {row: scores[row] * one for row, one in zip(part, rise.tolist(), strict=True)}
+            rise = (
+                torch.ones(len(masks))
+                if heat is None
+                else (self.saliency_factor * means_inside(heat, masks)).exp()
+            )
+            weights |= {
+                row: scores[row] * one for row, one in zip(part, rise.tolist(), strict=True)
+            }
             heaviest = sorted(weights, key=lambda row: (-weights[row], row))[:k_mask]
             weights = {row: weights[row] for row in heaviest}
-            new = {row: rle.encode(mask) for row, mask in zip(part, masks, strict=True) if row in weights}
+            new = {
+                row: rle.encode(mask)
+                for row, mask in zip(part, masks, strict=True)
+                if row in weights
+            }
             outlines = {row: new[row] if row in new else outlines[row] for row in heaviest}
-            if len(weights) == k_mask and seen < len(rows) and scores[rows[seen]] * reach < weights[heaviest[-1]]:
+            if (
+                len(weights) == k_mask
+                and seen < len(rows)
+                and scores[rows[seen]] * reach < weights[heaviest[-1]]
+            ):
                 break
         return Detections(
             corners[list(weights)].cpu(),
@@ -212,9 +249,13 @@ class SAA(nn.Module):
 
     def _within_image(self, look: Look) -> Float[Tensor, "h w"]:
         def make() -> Tensor:
-            return saliency.farthest_mean(saliency.join_stages(look.stages(self.image_px)), self.farthest)
+            return saliency.farthest_mean(
+                saliency.join_stages(look.stages(self.image_px)), self.farthest
+            )
 
-        return look.keep(f"mean distance to the {self.farthest} farthest places at {self.image_px} px", make)
+        return look.keep(
+            f"mean distance to the {self.farthest} farthest places at {self.image_px} px", make
+        )
 
     def _between_objects(self, look: Look, objects: Found) -> Float[Tensor, "h w"] | None:
         """Return how unlike the others each object is; ``None`` where fewer than two are visible to the network."""
@@ -224,9 +265,15 @@ class SAA(nn.Module):
             features = saliency.join_stages(look.stages(self.objects_px))
             grid = (features.shape[1], features.shape[2])
             masks = torch.cat([saliency.on_grid(part, grid) for part in look.masks(corners)])
-            return saliency.between_objects(features, masks) if len(masks) > 1 else features.new_zeros(0, 0)
+            return (
+                saliency.between_objects(features, masks)
+                if len(masks) > 1
+                else features.new_zeros(0, 0)
+            )
 
-        heat = look.keep(f"distance between objects at {self.objects_px} px: {corners.tolist()}", make)
+        heat = look.keep(
+            f"distance between objects at {self.objects_px} px: {corners.tolist()}", make
+        )
         return heat if heat.numel() else None
 
 

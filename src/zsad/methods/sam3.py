@@ -109,9 +109,17 @@ class SAM3(nn.Module):
         if reduce not in REDUCE:
             raise ValueError(f"reduce={reduce!r}: expected one of {', '.join(REDUCE)}")
         if image_score not in IMAGE_SCORES:
-            raise ValueError(f"image_score={image_score!r}: expected one of {', '.join(IMAGE_SCORES)}")
+            raise ValueError(
+                f"image_score={image_score!r}: expected one of {', '.join(IMAGE_SCORES)}"
+            )
         require_verb(backbone, "segment", "backbone=sam3, sam3_fast")
-        check_range(0, 1, alpha=alpha, confidence_threshold=confidence_threshold, iou_threshold=iou_threshold)
+        check_range(
+            0,
+            1,
+            alpha=alpha,
+            confidence_threshold=confidence_threshold,
+            iou_threshold=iou_threshold,
+        )
         check_range(1, top_queries=top_queries)
         check_range(0, learned_vectors=learned_vectors)
         self.backbone = backbone
@@ -127,9 +135,14 @@ class SAM3(nn.Module):
             backbone.light.learn()
         # Where the vectors begin is fixed; the parameter is how far they have come, and nothing where there are none.
         width = backbone.light.width
-        begin = torch.randn(learned_vectors, width, generator=torch.Generator().manual_seed(0)) * _SPREAD
+        begin = (
+            torch.randn(learned_vectors, width, generator=torch.Generator().manual_seed(0))
+            * _SPREAD
+        )
         self.register_buffer("start", begin, persistent=False)
-        self.learned = nn.Parameter(torch.zeros(learned_vectors, width)) if learned_vectors else None
+        self.learned = (
+            nn.Parameter(torch.zeros(learned_vectors, width)) if learned_vectors else None
+        )
 
     def enter(self, dataset: str) -> None:
         """Use the words of a dataset from now on."""
@@ -147,7 +160,9 @@ class SAM3(nn.Module):
             coarse = self.map(concepts, foreground)
             maps.append(upsample(coarse[None], size)[0])
             scores.append(self.score(concepts, foreground, coarse))
-            detections.append(self._detections(concepts, self._weights(concepts, foreground), name, size))
+            detections.append(
+                self._detections(concepts, self._weights(concepts, foreground), name, size)
+            )
         return Prediction(torch.stack(maps), torch.stack(scores), tuple(detections))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -157,14 +172,21 @@ class SAM3(nn.Module):
         presence with the image label. All are reduced over the concepts first, as in testing: which of the words
         describes a defect nobody says. Images whose mask is unknown take part in the last term only.
         """
-        features, size = self.backbone.encode_image(batch.image), (batch.image.shape[-2], batch.image.shape[-1])
+        features, size = (
+            self.backbone.encode_image(batch.image),
+            (batch.image.shape[-2], batch.image.shape[-1]),
+        )
         found = [self.find(features.of(index), name) for index, name in enumerate(batch.category)]
         presence = torch.stack([self.reduce(one.presence.sigmoid()) for one in found])
         label = batch.is_anomalous.to(presence)
         terms = {"presence": F.binary_cross_entropy_with_logits(margin(presence), label)}
         known = batch.has_mask.nonzero()[:, 0].tolist()
-        if not known:  # every parameter takes part all the same: processes that share gradients wait for each
-            terms["presence"] = terms["presence"] + sum(0 * (one.semantic.sum() + one.masks.sum()) for one in found)
+        if (
+            not known
+        ):  # every parameter takes part all the same: processes that share gradients wait for each
+            terms["presence"] = terms["presence"] + sum(
+                0 * (one.semantic.sum() + one.masks.sum()) for one in found
+            )
             return terms
         mask = batch.mask[known]
         kinds = {
@@ -173,7 +195,10 @@ class SAM3(nn.Module):
         }
         for kind, coarse in kinds.items():
             maps = upsample(torch.stack(coarse), size)
-            terms |= {f"{kind}_focal": losses.focal_loss(maps, mask), f"{kind}_dice": losses.dice_loss(maps, mask)}
+            terms |= {
+                f"{kind}_focal": losses.focal_loss(maps, mask),
+                f"{kind}_dice": losses.dice_loss(maps, mask),
+            }
         return terms
 
     def find(self, features: ImageFeatures, category: str) -> Concepts:
@@ -183,16 +208,22 @@ class SAM3(nn.Module):
             return self.backbone.segment(features, text, top_queries=self.top_queries)
         heard = None if torch.is_grad_enabled() else (self.learned != 0).any(dim=1)
         vectors = self.start + PACE * self.learned
-        return self.backbone.segment(features, text, top_queries=self.top_queries, vectors=vectors, heard=heard)
+        return self.backbone.segment(
+            features, text, top_queries=self.top_queries, vectors=vectors, heard=heard
+        )
 
-    def foreground(self, features: ImageFeatures, category: str, concepts: Concepts) -> Float[Tensor, "h w"]:
+    def foreground(
+        self, features: ImageFeatures, category: str, concepts: Concepts
+    ) -> Float[Tensor, "h w"]:
         """Probability that each pixel belongs to the object, where that is asked for; else 1 everywhere."""
         everywhere = torch.ones_like(concepts.semantic[0])
         if not self._is_gated(category):
             return everywhere
         text = self.backbone.encode_text([self.concepts.noun(category)])
         found = self.backbone.segment(features, text, top_queries=1)
-        return torch.where(found.presence.sigmoid() >= IS_PRESENT, found.semantic[0].sigmoid(), everywhere)
+        return torch.where(
+            found.presence.sigmoid() >= IS_PRESENT, found.semantic[0].sigmoid(), everywhere
+        )
 
     def map(self, concepts: Concepts, foreground: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
         """Probability that each pixel is anomalous, on SAM 3's own grid."""
@@ -209,13 +240,17 @@ class SAM3(nn.Module):
         scores = {"instance": best, "map": peak, "both": torch.maximum(best, peak)}
         return margin(scores[self.image_score])
 
-    def _weights(self, concepts: Concepts, foreground: Tensor | None = None) -> Float[Tensor, "p k"]:
+    def _weights(
+        self, concepts: Concepts, foreground: Tensor | None = None
+    ) -> Float[Tensor, "p k"]:
         """Probability of every instance: that it is one, that its concept is present, and what of it is foreground."""
         weights = concepts.queries.sigmoid() * concepts.presence.sigmoid()[:, None]
         if foreground is None or not self.gate:
             return weights
         masks = concepts.masks.sigmoid()
-        return weights * (masks * foreground).sum(dim=(2, 3)) / masks.sum(dim=(2, 3)).clamp(min=1e-6)
+        return (
+            weights * (masks * foreground).sum(dim=(2, 3)) / masks.sum(dim=(2, 3)).clamp(min=1e-6)
+        )
 
     def _instances(self, concepts: Concepts) -> Float[Tensor, "p h w"]:
         return (self._weights(concepts)[..., None, None] * concepts.masks.sigmoid()).amax(dim=1)
@@ -228,12 +263,18 @@ class SAM3(nn.Module):
         return (*self.concepts.phrases(category), *own)
 
     def _detections(
-        self, concepts: Concepts, weights: Float[Tensor, "p k"], category: str, size: tuple[int, int]
+        self,
+        concepts: Concepts,
+        weights: Float[Tensor, "p k"],
+        category: str,
+        size: tuple[int, int],
     ) -> Detections:
         """Return the instances above the threshold, best first, in pixels of the image."""
         height, width = size
         rows, columns = self._confident(weights).unbind(dim=1)
-        boxes = concepts.boxes[rows, columns] * concepts.boxes.new_tensor([width, height, width, height])
+        boxes = concepts.boxes[rows, columns] * concepts.boxes.new_tensor(
+            [width, height, width, height]
+        )
         scores = weights[rows, columns]
         kept = regions.suppress(boxes, scores, self.iou_threshold)[:MOST_DETECTIONS]
         phrases = self.concepts.phrases(category)

@@ -21,7 +21,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from zsad.functional.resample import mirrored, upsample
-from zsad.functional.tiles import best_grid, blending_window, cut, grid_scale, shared_side, stitch, tile_boxes
+from zsad.functional.tiles import (
+    best_grid,
+    blending_window,
+    cut,
+    grid_scale,
+    shared_side,
+    stitch,
+    tile_boxes,
+)
 from zsad.types import Box
 
 # Tiles (n, 3, t, t) in [0, 1], and for each the number of its image in the batch (n,) -> margins of their patches
@@ -119,11 +127,15 @@ class Tiling:
                 f"tiling.tile_px={tile_px}: expected pixels, 1 or more, or null for the side of the whole view"
             )
         if not scales or min(scales) <= 0:
-            raise ValueError(f"tiling.scales={list(scales)}: expected numbers above 0; 1 is the image's own pixels")
+            raise ValueError(
+                f"tiling.scales={list(scales)}: expected numbers above 0; 1 is the image's own pixels"
+            )
         if not 0 <= whole_weight <= 1:
             raise ValueError(f"tiling.whole_weight={whole_weight}: expected a share, from 0 to 1")
         if not 0 <= skip < 1:
-            raise ValueError(f"tiling.skip={skip}: expected a share of the tiles, 0 or more and less than 1")
+            raise ValueError(
+                f"tiling.skip={skip}: expected a share of the tiles, 0 or more and less than 1"
+            )
         if max_tiles_per_pass < 1 or (max_tiles is not None and max_tiles < 1):
             counts = f"tiling.max_tiles={max_tiles}, tiling.max_tiles_per_pass={max_tiles_per_pass}"
             raise ValueError(f"{counts}: expected 1 or more of each")
@@ -136,12 +148,18 @@ class Tiling:
         self.whole_weight = whole_weight
         self.skip = skip
 
-    def whole_view(self, image: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 side side"]:
+    def whole_view(
+        self, image: Float[Tensor, "b 3 h w"], side: int
+    ) -> Float[Tensor, "b 3 side side"]:
         """Resize images to the square that the backbone is used at: bicubic, antialiased, clamped to [0, 1]."""
         return _resize(image, (side, side))
 
     def maps(
-        self, image: Float[Tensor, "b 3 h w"], whole: Float[Tensor, "l b gh gw"], encode: Encode, patch_px: int
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        whole: Float[Tensor, "l b gh gw"],
+        encode: Encode,
+        patch_px: int,
     ) -> Float[Tensor, "l b h w"]:
         """Return the probability of *anomalous* at every pixel, one map for each tapped block.
 
@@ -158,20 +176,29 @@ class Tiling:
         if not plans:
             return _upsample(whole.sigmoid(), size)
         grid = plans[-1].grid
-        levels = [_upsample(self._seen_in_tiles(image, whole, encode, plan), grid) for plan in plans]
+        levels = [
+            _upsample(self._seen_in_tiles(image, whole, encode, plan), grid) for plan in plans
+        ]
         tiles = torch.stack(levels).mean(dim=0)
         fused = FUSIONS[self.fusion](_upsample(whole, grid), tiles, self.whole_weight).sigmoid()
         if plans[-1].scale != 1:
             return _upsample(fused, size)
-        return _upsample(fused, plans[-1].size)[..., : size[0], : size[1]]  # without the mirrored rim
+        return _upsample(fused, plans[-1].size)[
+            ..., : size[0], : size[1]
+        ]  # without the mirrored rim
 
     def plans(self, size: tuple[int, int], tile_px: int, patch_px: int) -> list[Plan]:
         """Return where the tiles of an image (H, W) lie at each scale, coarse to fine.
 
         Left out are scales at which one tile shows it all, and those that the budget makes equal to another.
         """
-        plans = {plan.size: plan for plan in (self._plan(size, scale, tile_px, patch_px) for scale in self.scales)}
-        return sorted((plan for plan in plans.values() if len(plan.boxes) > 1), key=lambda plan: plan.scale)
+        plans = {
+            plan.size: plan
+            for plan in (self._plan(size, scale, tile_px, patch_px) for scale in self.scales)
+        }
+        return sorted(
+            (plan for plan in plans.values() if len(plan.boxes) > 1), key=lambda plan: plan.scale
+        )
 
     def _plan(self, size: tuple[int, int], scale: float, tile_px: int, patch_px: int) -> Plan:
         side = max(tile_px // patch_px, 1) * patch_px
@@ -196,7 +223,10 @@ class Tiling:
         looked_at = self.worth_a_look(tiles)
         if plan.scale != 1:
             image = _resize(image, plan.size)
-        rows, columns = (mirrored(a, 0, b, image.device) for a, b in zip(image.shape[-2:], plan.size, strict=True))
+        rows, columns = (
+            mirrored(a, 0, b, image.device)
+            for a, b in zip(image.shape[-2:], plan.size, strict=True)
+        )
         margins = []
         for some in looked_at.split(self.max_tiles_per_pass):
             places = [(plan.boxes[n], b) for n, b in some.tolist()]
@@ -210,25 +240,35 @@ class Tiling:
     def worth_a_look(self, tiles: Float[Tensor, "n b l h w"]) -> Int[Tensor, "m 2"]:
         """Return (tile, image) of those to encode: the fullest ones of each image, as the whole view sees them."""
         peaks = tiles.detach().amax(dim=(2, 3, 4))  # (n, B)
-        fullest = peaks.argsort(dim=0, descending=True, stable=True)[: len(tiles) - int(self.skip * len(tiles))]
+        fullest = peaks.argsort(dim=0, descending=True, stable=True)[
+            : len(tiles) - int(self.skip * len(tiles))
+        ]
         return torch.zeros_like(peaks).scatter(0, fullest, 1).nonzero()
 
 
-def _resize(image: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 new_h new_w"]:
+def _resize(
+    image: Float[Tensor, "b 3 h w"], size: tuple[int, int]
+) -> Float[Tensor, "b 3 new_h new_w"]:
     if image.shape[-2:] == size:
         return image
-    resized = F.interpolate(image.float(), size=size, mode="bicubic", antialias=True)  # the CPU has no other precision
+    resized = F.interpolate(
+        image.float(), size=size, mode="bicubic", antialias=True
+    )  # the CPU has no other precision
     return resized.clamp_(0, 1).to(image.dtype)
 
 
 def _whole_patches(size: tuple[int, int], scale: Fraction, patch_px: int) -> tuple[int, int]:
     """Return the size of an image at a scale, in whole patches: mirrored up to them at its own scale, else resized."""
     height, width = (
-        math.ceil(Fraction(side, patch_px)) if scale == 1 else max(math.floor(side * scale / patch_px), 1)
+        math.ceil(Fraction(side, patch_px))
+        if scale == 1
+        else max(math.floor(side * scale / patch_px), 1)
         for side in size
     )
     return height * patch_px, width * patch_px
 
 
-def _upsample(maps: Float[Tensor, "l b h w"], size: tuple[int, int]) -> Float[Tensor, "l b new_h new_w"]:
+def _upsample(
+    maps: Float[Tensor, "l b h w"], size: tuple[int, int]
+) -> Float[Tensor, "l b new_h new_w"]:
     return upsample(maps.flatten(0, 1), size).unflatten(0, maps.shape[:2])

@@ -46,7 +46,9 @@ class Embeddings:
     def select(self, images: Tensor) -> "Embeddings":
         """Return what was seen of some of the images, given by their numbers."""
         patches = None if self.patches is None else self.patches[images]
-        return Embeddings(self.image[images], tuple(scale[images] for scale in self.windows), patches, self.grid)
+        return Embeddings(
+            self.image[images], tuple(scale[images] for scale in self.windows), patches, self.grid
+        )
 
 
 class WinCLIP(nn.Module):
@@ -79,7 +81,9 @@ class WinCLIP(nn.Module):
     ) -> None:
         super().__init__()
         if not scales or min(scales) < 1:
-            raise ValueError(f"scales={list(scales)}: expected sides of windows in patches, such as [2, 3]")
+            raise ValueError(
+                f"scales={list(scales)}: expected sides of windows in patches, such as [2, 3]"
+            )
         self.backbone = backbone
         self.texts = CategoryTexts(prompts)
         self.scales = tuple(scales)
@@ -101,14 +105,20 @@ class WinCLIP(nn.Module):
             score, patch_map = self.compare(image, category)
             return Prediction(upsample(patch_map, size), score)
 
-        def margins_of(tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]) -> Float[Tensor, "1 n h w"]:
+        def margins_of(
+            tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]
+        ) -> Float[Tensor, "1 n h w"]:
             _, maps = self.compare(self._widened(tiles), [category[int(row)] for row in rows])
             height, width = (side // self.backbone.patch_size for side in tiles.shape[-2:])
             return maps[None, :, :height, :width].logit(eps=_LEAST)
 
-        score, patch_map = self.compare(self.tiling.whole_view(image, self.backbone.input_size), category)
+        score, patch_map = self.compare(
+            self.tiling.whole_view(image, self.backbone.input_size), category
+        )
         whole = patch_map.logit(eps=_LEAST)[None]
-        return Prediction(self.tiling.maps(image, whole, margins_of, self.backbone.patch_size)[0], score)
+        return Prediction(
+            self.tiling.maps(image, whole, margins_of, self.backbone.patch_size)[0], score
+        )
 
     def compare(
         self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]
@@ -149,7 +159,9 @@ class WinCLIP(nn.Module):
         if not seen:
             raise ValueError(f"no reference images of {category}: expected one or more")
         levels = zip(*((one.patches, *one.windows) for one in seen), strict=True)
-        self._memory[category] = tuple(torch.cat([part[0] for part in level]) for level in levels)  # (R, V or E) each
+        self._memory[category] = tuple(
+            torch.cat([part[0] for part in level]) for level in levels
+        )  # (R, V or E) each
 
     def embed(self, image: Float[Tensor, "b 3 h w"], *, with_patches: bool) -> Embeddings:
         """Run the frozen image tower on the images in [0, 1] and on all their windows."""
@@ -162,7 +174,9 @@ class WinCLIP(nn.Module):
         )
         indices = [patch_windows.window_indices(features.grid, scale) for scale in self.scales]
         patches = features.tokens[0][:, 1:] if with_patches else None
-        return Embeddings(features.image, self.backbone.encode_windows(image, indices), patches, features.grid)
+        return Embeddings(
+            features.image, self.backbone.encode_windows(image, indices), patches, features.grid
+        )
 
     def text_margins(
         self, seen: Embeddings, category: Sequence[str]
@@ -176,7 +190,10 @@ class WinCLIP(nn.Module):
         return image, tuple(scales)
 
     def language_map(
-        self, image_margin: Float[Tensor, " b"], window_margins: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]
+        self,
+        image_margin: Float[Tensor, " b"],
+        window_margins: Sequence[Float[Tensor, "b _"]],
+        grid: tuple[int, int],
     ) -> Float[Tensor, "b h w"]:
         """Probability that each patch is anomalous: harmonic mean over the scales, and the image as a constant map."""
         maps = self._scale_maps([margins.sigmoid() for margins in window_margins], grid)
@@ -195,7 +212,9 @@ class WinCLIP(nn.Module):
         patches, *scales = (
             torch.stack(
                 [
-                    patch_windows.association(features, self._memory[name][level].to(features.device))
+                    patch_windows.association(
+                        features, self._memory[name][level].to(features.device)
+                    )
                     for features, name in zip(images, category, strict=True)
                 ]
             )
@@ -204,16 +223,28 @@ class WinCLIP(nn.Module):
         return patches, tuple(scales)
 
     def association_map(
-        self, patches: Float[Tensor, "b n"], scales: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]
+        self,
+        patches: Float[Tensor, "b n"],
+        scales: Sequence[Float[Tensor, "b _"]],
+        grid: tuple[int, int],
     ) -> Float[Tensor, "b h w"]:
         """Plain mean of the associations of the patches and of the harmonic map of each scale."""
-        return torch.stack([patches.unflatten(1, grid), *self._scale_maps(scales, grid)]).mean(dim=0)
+        return torch.stack([patches.unflatten(1, grid), *self._scale_maps(scales, grid)]).mean(
+            dim=0
+        )
 
     def _widened(self, tiles: Float[Tensor, "n 3 t_h t_w"]) -> Float[Tensor, "n 3 w_h w_w"]:
         """Mirror the tiles of a narrow image until the largest window fits into them."""
         least = max(self.scales) * self.backbone.patch_size
-        rows, columns = (mirrored(side, 0, max(side, least), tiles.device) for side in tiles.shape[-2:])
+        rows, columns = (
+            mirrored(side, 0, max(side, least), tiles.device) for side in tiles.shape[-2:]
+        )
         return tiles[..., rows[:, None], columns]
 
-    def _scale_maps(self, scores: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]) -> list[Tensor]:
-        return [patch_windows.harmonic_map(part, grid, scale) for part, scale in zip(scores, self.scales, strict=True)]
+    def _scale_maps(
+        self, scores: Sequence[Float[Tensor, "b _"]], grid: tuple[int, int]
+    ) -> list[Tensor]:
+        return [
+            patch_windows.harmonic_map(part, grid, scale)
+            for part, scale in zip(scores, self.scales, strict=True)
+        ]

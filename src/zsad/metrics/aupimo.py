@@ -15,7 +15,10 @@ from zsad.metrics.ranking import sort_scores
 
 
 def aupimo(
-    maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], fpr_low: float = 1e-5, fpr_high: float = 1e-4
+    maps: Float[Tensor, "b h w"],
+    masks: Bool[Tensor, "b h w"],
+    fpr_low: float = 1e-5,
+    fpr_high: float = 1e-4,
 ) -> float:
     """Mean over the anomalous images of the area under their per-image overlap curve.
 
@@ -27,11 +30,16 @@ def aupimo(
     Source: Bertoldo et al., AUPIMO (BMVC 2024), equations 4 and 5.
     """
     areas = aupimo_of_images(maps, masks, fpr_low, fpr_high)
-    return float(areas.sort().values.mean()) if len(areas) else math.nan  # sorted: the images' order changes no bit
+    return (
+        float(areas.sort().values.mean()) if len(areas) else math.nan
+    )  # sorted: the images' order changes no bit
 
 
 def aupimo_of_images(
-    maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], fpr_low: float = 1e-5, fpr_high: float = 1e-4
+    maps: Float[Tensor, "b h w"],
+    masks: Bool[Tensor, "b h w"],
+    fpr_low: float = 1e-5,
+    fpr_high: float = 1e-4,
 ) -> Float64[Tensor, " a"]:
     """Area under the curve of each anomalous image, in their order; empty where it is undefined."""
     is_anomalous = masks.flatten(1).any(1)

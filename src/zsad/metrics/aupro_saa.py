@@ -19,7 +19,10 @@ _TOUCHING = np.ones((3, 3))  # corners touch, too
 
 
 def aupro_filled(
-    maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], fpr_limit: float = 0.3, steps: int = 200
+    maps: Float[Tensor, "b h w"],
+    masks: Bool[Tensor, "b h w"],
+    fpr_limit: float = 0.3,
+    steps: int = 200,
 ) -> float:
     """Area under the per-region overlap as SAA's code computes it; for comparison with its tables.
 

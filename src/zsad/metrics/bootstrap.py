@@ -21,13 +21,17 @@ Formula = Callable[[OperatingPoints], Tensor]
 _ITEMS_AT_ONCE = 2**22  # replicates × items in memory at a time
 
 
-def replicates(ranking: SortedRanking, formula: Formula, count: int = 1000, seed: int = 0) -> Float64[Tensor, " r"]:
+def replicates(
+    ranking: SortedRanking, formula: Formula, count: int = 1000, seed: int = 0
+) -> Float64[Tensor, " r"]:
     """Compute a metric of ``zsad.metrics.operating_points`` on resampled items; the same seed gives the same draws.
 
     Raises ValueError where an item of either kind is missing.
     """
     if not ranking.is_defined:
-        raise ValueError(f"got {ranking.counts} normal and anomalous items, expected at least one of each to resample")
+        raise ValueError(
+            f"got {ranking.counts} normal and anomalous items, expected at least one of each to resample"
+        )
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, _ITEMS_AT_ONCE // sum(ranking.counts))
     sizes = [min(at_once, count - start) for start in range(0, count, at_once)]
@@ -57,7 +61,9 @@ def _resampled(ranking: SortedRanking, count: int, generator: torch.Generator) -
         hits=hits,
         overlap=hits / hits[:, -1:],
         alarms=_reached(_first_point(ranking.normal, threshold)[drawn_good], len(threshold)),
-        alarms_above=_reached(_first_point(ranking.normal, threshold, above=True)[drawn_good], len(threshold)),
+        alarms_above=_reached(
+            _first_point(ranking.normal, threshold, above=True)[drawn_good], len(threshold)
+        ),
         normal=hits.new_full((count,), len(ranking.normal)),
         mixed=ranking.points.mixed,
     )
@@ -67,11 +73,15 @@ def _first_point(
     scores: Float[Tensor, " n"], threshold: Float[Tensor, " k"], above: bool = False
 ) -> Int64[Tensor, " n"]:
     """Index of the strictest threshold that each score reaches, or is above; k where there is none."""
-    return len(threshold) - torch.searchsorted(threshold.flip(0), scores.contiguous(), right=not above)
+    return len(threshold) - torch.searchsorted(
+        threshold.flip(0), scores.contiguous(), right=not above
+    )
 
 
 def _reached(first_point: Int64[Tensor, "r n"], points: int) -> Float64[Tensor, "r k"]:
     """How many of the drawn items are called at each point."""
-    called = torch.zeros(len(first_point), points + 1, dtype=torch.float64, device=first_point.device)
+    called = torch.zeros(
+        len(first_point), points + 1, dtype=torch.float64, device=first_point.device
+    )
     ones = torch.ones((), dtype=torch.float64, device=first_point.device).expand_as(first_point)
     return called.scatter_add_(1, first_point, ones)[:, :points].cumsum(1)

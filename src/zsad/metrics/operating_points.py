@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-_NODES = 8  # precision is averaged over so many hits of a mixed point; of those with fewer, over each
+_NODES = (
+    8  # precision is averaged over so many hits of a mixed point; of those with fewer, over each
+)
 
 
 class OperatingPoints(NamedTuple):
@@ -72,7 +74,9 @@ def iou_best(points: OperatingPoints) -> Float64[Tensor, "*b"]:
 def overlap_area(points: OperatingPoints, fpr_limit: float) -> Float64[Tensor, ""]:
     """Area under the per-region overlap curve up to a false-positive rate, divided by that rate. One curve."""
     ends = points.overlap.new_tensor((0.0, 1.0))
-    rates = torch.stack((points.alarms_above, points.alarms), dim=1).flatten() / points.normal  # 2 ends each → 2k
+    rates = (
+        torch.stack((points.alarms_above, points.alarms), dim=1).flatten() / points.normal
+    )  # 2 ends each → 2k
     fpr = torch.cat((ends[:1], rates, ends[1:]))
     overlap = torch.cat((ends[:1], points.overlap)).repeat_interleave(2)
     return _area_up_to(fpr_limit, fpr, overlap) / fpr_limit
@@ -105,7 +109,9 @@ def _mean_precision(points: OperatingPoints) -> Float64[Tensor, "*b k"]:
     return total / nodes
 
 
-def _area_up_to(limit: float, x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]) -> Float64[Tensor, ""]:
+def _area_up_to(
+    limit: float, x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]
+) -> Float64[Tensor, ""]:
     """Area below a piecewise linear curve from x = 0 to ``limit``; x does not fall."""
     width = x.diff()
     kept = x.clamp(max=limit).diff()

@@ -101,11 +101,16 @@ class CategoryMetrics(nn.Module):
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
             for index, category in enumerate(self.categories):
                 image, pixel, maps = (
-                    cast("Any", kept[index]).compute() for kept in (self.image, self.pixel, self.maps)
+                    cast("Any", kept[index]).compute()
+                    for kept in (self.image, self.pixel, self.maps)
                 )
                 results.values[category] = image.values | pixel.values | maps
-                results.reasons[category] = _why_undefined(image, "image") | _why_undefined(pixel, "pixel")
-                results.reasons[category] |= {name: _NO_MAPS for name, value in maps.items() if math.isnan(value)}
+                results.reasons[category] = _why_undefined(image, "image") | _why_undefined(
+                    pixel, "pixel"
+                )
+                results.reasons[category] |= {
+                    name: _NO_MAPS for name, value in maps.items() if math.isnan(value)
+                }
                 results.images[category] = image.ranking.counts
                 self.rankings[category] = (image.ranking, pixel.ranking)
         self._resample()
@@ -142,14 +147,18 @@ class CategoryMetrics(nn.Module):
 
     def _index(self, category: str) -> int:
         if category not in self.categories:
-            raise ValueError(f"got an image of category {category!r}, expected one of: {', '.join(self.categories)}")
+            raise ValueError(
+                f"got an image of category {category!r}, expected one of: {', '.join(self.categories)}"
+            )
         return self.categories.index(category)
 
 
 _NO_MAPS = "too few regions, normal images or different scores for a metric over whole maps"
 
 
-def _pixel_metrics(measures: Mapping[str, RankingMetric], bins: int | None) -> SortedPixelMetrics | BinnedPixelMetrics:
+def _pixel_metrics(
+    measures: Mapping[str, RankingMetric], bins: int | None
+) -> SortedPixelMetrics | BinnedPixelMetrics:
     return SortedPixelMetrics(measures) if bins is None else BinnedPixelMetrics(measures, bins)
 
 

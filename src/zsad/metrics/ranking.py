@@ -41,7 +41,9 @@ class Ranking(ABC):
         """The lowest and the highest score, in the type of the scores."""
 
     @abstractmethod
-    def above(self, thresholds: Float64[Tensor, " t"]) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
+    def above(
+        self, thresholds: Float64[Tensor, " t"]
+    ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do."""
 
     @property
@@ -96,7 +98,9 @@ class SortedRanking(Ranking):
         ends = torch.stack((self.anomalous[0], self.normal[0], self.anomalous[-1], self.normal[-1]))
         return torch.stack((ends.min(), ends.max()))
 
-    def above(self, thresholds: Float64[Tensor, " t"]) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
+    def above(
+        self, thresholds: Float64[Tensor, " t"]
+    ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do."""
         rounded = round_down(thresholds, self.normal.dtype)
         hits = _count_above(self.anomalous, rounded)
@@ -104,7 +108,9 @@ class SortedRanking(Ranking):
 
 
 def rank(
-    anomalous: Float[Tensor, " p"], normal: Float[Tensor, " n"], weight: Float64[Tensor, " p"] | None = None
+    anomalous: Float[Tensor, " p"],
+    normal: Float[Tensor, " n"],
+    weight: Float64[Tensor, " p"] | None = None,
 ) -> SortedRanking:
     """Sort the scores of anomalous and of normal items; without ``weight`` all anomalous items weigh the same.
 
@@ -133,7 +139,11 @@ def rank_pixels(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> S
     >>> rank_pixels(torch.tensor([[[0.5, 0.25, 0.0]]]), torch.tensor([[[True, True, False]]])).weight
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    weight = torch.cat([region_weights(mask) for mask in masks]) if len(masks) else torch.zeros(0, dtype=torch.float64)
+    weight = (
+        torch.cat([region_weights(mask) for mask in masks])
+        if len(masks)
+        else torch.zeros(0, dtype=torch.float64)
+    )
     return rank(maps[masks], maps[~masks], weight.to(maps.device))
 
 
@@ -169,13 +179,17 @@ def check_finite(name: str, scores: Float[Tensor, " n"]) -> None:
     """Raise ValueError for NaN or infinite scores, which have no rank."""
     if len(scores) and not torch.stack((scores.min(), scores.max())).isfinite().all():
         bad = scores[~scores.isfinite()]
-        raise ValueError(f"{len(bad)} of {len(scores)} scores of {name} items are not finite (first: {bad[0].item()})")
+        raise ValueError(
+            f"{len(bad)} of {len(scores)} scores of {name} items are not finite (first: {bad[0].item()})"
+        )
 
 
 def _count_above(
     ascending: Float[Tensor, " n"], thresholds: Float[Tensor, " t"], or_equal: bool = False
 ) -> Int64[Tensor, " t"]:
-    return len(ascending) - torch.searchsorted(ascending, thresholds.contiguous(), right=not or_equal)
+    return len(ascending) - torch.searchsorted(
+        ascending, thresholds.contiguous(), right=not or_equal
+    )
 
 
 def _ranked_type(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

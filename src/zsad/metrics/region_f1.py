@@ -27,7 +27,9 @@ class _Regions:
     boxes: list[tuple[slice, slice]]
 
 
-def region_f1(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], iou: float = 0.6, steps: int = 200) -> float:
+def region_f1(
+    maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], iou: float = 0.6, steps: int = 200
+) -> float:
     """Highest F1 over regions as the SAA papers compute it; it can exceed 1.
 
     A predicted region is a hit if its intersection over union with a defect reaches ``iou``. Both are taken within the
@@ -43,7 +45,12 @@ def region_f1(maps: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"], iou: f
 
     Source: Segment Any Anomaly (2023), published evaluation code.
     """
-    return _highest_f1(maps, masks, steps, lambda found, truth: int((_iou_in_crop(found, truth).max(1) >= iou).sum()))
+    return _highest_f1(
+        maps,
+        masks,
+        steps,
+        lambda found, truth: int((_iou_in_crop(found, truth).max(1) >= iou).sum()),
+    )
 
 
 def region_f1_matched(
@@ -54,7 +61,9 @@ def region_f1_matched(
     The intersection over union is that of the two regions alone, and as many pairs as possible are made. Never above 1,
     otherwise like ``region_f1``.
     """
-    return _highest_f1(maps, masks, steps, lambda found, truth: _pairs(_iou_of_regions(found, truth) >= iou))
+    return _highest_f1(
+        maps, masks, steps, lambda found, truth: _pairs(_iou_of_regions(found, truth) >= iou)
+    )
 
 
 def _highest_f1(
@@ -115,4 +124,6 @@ def _integral(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
 
 
 def _corners(boxes: list[tuple[slice, slice]]) -> np.ndarray:
-    return np.array([(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in boxes])
+    return np.array(
+        [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in boxes]
+    )

@@ -27,8 +27,12 @@ from zsad.metrics.operating_points import OperatingPoints
 from zsad.metrics.ranking import Ranking, check_finite, order_of, sort_scores
 
 FEWEST_BINS, MOST_BINS = 2**4, 2**20
-REGION_WEIGHT = 2**36  # the integer that stands for one region: 2²⁷ regions fit a column, 2¹⁸ pixels share one evenly
-LOWEST, HIGHEST, NORMAL, ANOMALOUS, WEIGHT = range(5)  # columns: smallest and largest key met in a bin, then counts
+REGION_WEIGHT = (
+    2**36
+)  # the integer that stands for one region: 2²⁷ regions fit a column, 2¹⁸ pixels share one evenly
+LOWEST, HIGHEST, NORMAL, ANOMALOUS, WEIGHT = range(
+    5
+)  # columns: smallest and largest key met in a bin, then counts
 _HALF, _ONE, _SIGN = 0x3F000000, 0x3F800000, -0x80000000  # the bits of 0.5, 1 and -0 as float32
 
 
@@ -152,16 +156,22 @@ class BinnedRanking(Ranking):
     @property
     def extremes(self) -> Float32[Tensor, "2"]:
         """The lowest and the highest score."""
-        return scores_of(torch.stack((self.histogram.bins[0, LOWEST], self.histogram.bins[-1, HIGHEST])))
+        return scores_of(
+            torch.stack((self.histogram.bins[0, LOWEST], self.histogram.bins[-1, HIGHEST]))
+        )
 
-    def above(self, thresholds: Float64[Tensor, " t"]) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
+    def above(
+        self, thresholds: Float64[Tensor, " t"]
+    ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do.
 
         The items of a bin are taken to be spread evenly between its lowest and its highest score.
         """
         bins = self.histogram.bins
         low, high = scores_of(bins[:, LOWEST]).double(), scores_of(bins[:, HIGHEST]).double()
-        first = torch.searchsorted(high, thresholds, right=True)  # the lowest bin that is above, or cut
+        first = torch.searchsorted(
+            high, thresholds, right=True
+        )  # the lowest bin that is above, or cut
         cut = first.clamp(max=len(bins) - 1)
         width = (high - low)[cut]
         share = torch.where(width > 0, (high[cut] - thresholds) / width, 1.0).clamp(0, 1)
@@ -203,7 +213,9 @@ def _bits(scores: Float32[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return scores.contiguous().view(torch.int32).long()
 
 
-def _counted(keys: Int64[Tensor, " n"], weight: Int64[Tensor, " n"] | None, bins: int, shift: int) -> Histogram:
+def _counted(
+    keys: Int64[Tensor, " n"], weight: Int64[Tensor, " n"] | None, bins: int, shift: int
+) -> Histogram:
     """Count ascending keys, as anomalous ones where they have a weight, giving up bits until they fit."""
     while len(starts := _starts(keys, keys, shift)) > bins:
         shift += 1
@@ -229,7 +241,9 @@ def _fused(table: Int64[Tensor, "n 5"], shift: int) -> Int64[Tensor, "k 5"]:
     return fused
 
 
-def _starts(lowest: Int64[Tensor, " n"], highest: Int64[Tensor, " n"], shift: int) -> Int64[Tensor, " k"]:
+def _starts(
+    lowest: Int64[Tensor, " n"], highest: Int64[Tensor, " n"], shift: int
+) -> Int64[Tensor, " k"]:
     """Where each bin starts; ``lowest`` is ascending. The extreme keys share their bins with no other key."""
     if not len(lowest):
         return lowest

@@ -79,7 +79,9 @@ class SortedPixelMetrics(_SortedMetrics):
 
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
         """Add maps and masks (B, H, W)."""
-        self._keep(anomaly_map[mask], torch.cat([region_weights(one) for one in mask]), anomaly_map[~mask])
+        self._keep(
+            anomaly_map[mask], torch.cat([region_weights(one) for one in mask]), anomaly_map[~mask]
+        )
 
 
 class BinnedPixelMetrics(Metric):
@@ -117,7 +119,9 @@ class BinnedPixelMetrics(Metric):
     def compute(self) -> Measured:
         """Read the metrics off what was counted, NaN where they are undefined."""
         # The rows of several processes are fused here, after all of them were gathered.
-        return Measured(self.measures, BinnedRanking(score_histogram.join([self._counted()], self.most_bins)))
+        return Measured(
+            self.measures, BinnedRanking(score_histogram.join([self._counted()], self.most_bins))
+        )
 
     def _counted(self) -> Histogram:
         return Histogram(self.bins, int(self.shift))
@@ -184,7 +188,9 @@ def _gather_rows(state: Tensor, group: Any = None) -> list[Tensor]:
     if not state.ndim:
         return gathered
     longest = max(map(len, gathered))
-    return [torch.cat((rows, rows.new_zeros(longest - len(rows), rows.shape[1]))) for rows in gathered]
+    return [
+        torch.cat((rows, rows.new_zeros(longest - len(rows), rows.shape[1]))) for rows in gathered
+    ]
 
 
 def _filled_rows(stacked: Tensor) -> Tensor:

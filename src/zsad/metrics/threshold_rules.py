@@ -167,9 +167,16 @@ def pool(rankings: Sequence[Ranking]) -> Ranking:
     """
     if all(isinstance(one, BinnedRanking) for one in rankings):
         parts = [one.histogram for one in cast("Sequence[BinnedRanking]", rankings)]
-        return BinnedRanking(score_histogram.join([score_histogram.empty(), *parts], score_histogram.MOST_BINS))
+        return BinnedRanking(
+            score_histogram.join([score_histogram.empty(), *parts], score_histogram.MOST_BINS)
+        )
     ranked = cast("Sequence[SortedRanking]", rankings)
-    return rank(*(torch.cat([getattr(one, part) for one in ranked]) for part in ("anomalous", "normal", "weight")))
+    return rank(
+        *(
+            torch.cat([getattr(one, part) for one in ranked])
+            for part in ("anomalous", "normal", "weight")
+        )
+    )
 
 
 def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tensor, " g"]]:

@@ -74,7 +74,11 @@ def read_learned(path: Path) -> Learned:
         return _read_safetensors(path)
     content = load_tensors(path)
     if published_weights.is_published(content):
-        return Learned({_PROMPTS + k: v for k, v in published_weights.read_published(content).items()}, {}, content)
+        return Learned(
+            {_PROMPTS + k: v for k, v in published_weights.read_published(content).items()},
+            {},
+            content,
+        )
     return from_checkpoint(content, str(path))
 
 
@@ -90,16 +94,23 @@ def from_checkpoint(content: Any, source: str) -> Learned:
             "codes. Expected runs/train/NAME/checkpoints/last.ckpt, exported .safetensors, or a published epoch_N.pth"
         )
     state, provenance = content.get("state_dict"), content[KEY]
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(tensor, Tensor) for tensor in state.values()
+    ):
         raise ValueError(f"{source} holds no learned tensors: its state_dict is {_kind(state)}")
     return Learned(
-        {str(name).removeprefix(_METHOD): tensor for name, tensor in state.items()}, _checked(provenance, source)
+        {str(name).removeprefix(_METHOD): tensor for name, tensor in state.items()},
+        _checked(provenance, source),
     )
 
 
 def learned_tensors(method: nn.Module) -> dict[str, Tensor]:
     """Return the tensors that training changes, by their names in the method."""
-    return {name: parameter.detach() for name, parameter in method.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter.detach()
+        for name, parameter in method.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def load_learned(method: nn.Module, learned: Learned, source: str) -> None:
@@ -144,11 +155,16 @@ def save_prompts(path: Path, method: Any, provenance: Mapping[str, Any]) -> None
     if path.suffix == ".safetensors":
         write_whole(path, save(tensors, metadata={KEY: json.dumps(provenance)}))
     elif path.suffix == ".pth" and not hasattr(method, "prompts"):
-        raise ValueError(f"no published form for what {type(method).__name__} learns: export to .safetensors")
+        raise ValueError(
+            f"no published form for what {type(method).__name__} learns: export to .safetensors"
+        )
     elif path.suffix == ".pth":
         prompts = {name.removeprefix(_PROMPTS): tensor for name, tensor in tensors.items()}
         buffer = io.BytesIO()
-        torch.save(published_weights.write_published(prompts, method.prompts.tokens, _embedded(method)), buffer)
+        torch.save(
+            published_weights.write_published(prompts, method.prompts.tokens, _embedded(method)),
+            buffer,
+        )
         write_whole(path, buffer.getvalue())
     else:
         raise ValueError(
@@ -178,7 +194,11 @@ def _checked(provenance: Any, source: str) -> dict[str, Any]:
     """Check the form of what a file says about itself; what it says is for the reader to believe."""
     parts = [
         provenance,
-        *(provenance.get(part, {}) for part in ("trained_on", "settings") if isinstance(provenance, dict)),
+        *(
+            provenance.get(part, {})
+            for part in ("trained_on", "settings")
+            if isinstance(provenance, dict)
+        ),
     ]
     if not all(isinstance(part, dict) for part in parts):
         raise ValueError(
@@ -188,7 +208,11 @@ def _checked(provenance: Any, source: str) -> dict[str, Any]:
 
 
 def _kind(value: Any) -> str:
-    return f"[{', '.join(_kind(item) for item in value)}]" if isinstance(value, list) else type(value).__name__
+    return (
+        f"[{', '.join(_kind(item) for item in value)}]"
+        if isinstance(value, list)
+        else type(value).__name__
+    )
 
 
 def _misfits(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
@@ -199,7 +223,11 @@ def _misfits(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[st
         for name in own
         if name in theirs and own[name].shape != theirs[name].shape
     ]
-    return [*(f"missing {name}" for name in missing), *(f"unknown {name}" for name in unknown), *shapes]
+    return [
+        *(f"missing {name}" for name in missing),
+        *(f"unknown {name}" for name in unknown),
+        *shapes,
+    ]
 
 
 def _shortened(problems: list[str], most: int = 12) -> list[str]:

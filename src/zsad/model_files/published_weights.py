@@ -18,7 +18,13 @@ from torch import Tensor
 _KEY = "prompt_learner"
 _DEEP = "compound_prompts_text."
 _DEAD_WIDTH = 896  # the unread projections end in OpenAI's ViT-B/16+ width, whatever the backbone
-_AXES = {"ctx_pos": 4, "ctx_neg": 4, "token_prefix_pos": 4, "token_suffix_pos": 4, "token_suffix_neg": 4}
+_AXES = {
+    "ctx_pos": 4,
+    "ctx_neg": 4,
+    "token_prefix_pos": 4,
+    "token_suffix_pos": 4,
+    "token_suffix_neg": 4,
+}
 
 
 def is_published(content: Any) -> bool:
@@ -38,16 +44,22 @@ def read_published(content: Mapping[str, Any]) -> dict[str, Tensor]:
     learner = content[_KEY]
     missing = [name for name in _AXES if name not in learner]
     if missing:
-        raise ValueError(f"not a published AnomalyCLIP or DHR-CLIP checkpoint: its prompt_learner lacks {missing}")
+        raise ValueError(
+            f"not a published AnomalyCLIP or DHR-CLIP checkpoint: its prompt_learner lacks {missing}"
+        )
     for name, axes in _AXES.items():
         _check_tensor(name, learner[name], axes)
         if learner[name].shape[:2] != (1, 1):
-            raise ValueError(f"expected one class and one template, got {name} of shape {tuple(learner[name].shape)}")
+            raise ValueError(
+                f"expected one class and one template, got {name} of shape {tuple(learner[name].shape)}"
+            )
     deep = _deep_prompts(learner)
     return {
         "normal": learner["ctx_pos"][0, 0].float(),
         "anomalous": learner["ctx_neg"][0, 0].float(),
-        "deep": torch.stack(deep).float() if deep else torch.empty(0, 0, learner["ctx_pos"].shape[-1]),
+        "deep": torch.stack(deep).float()
+        if deep
+        else torch.empty(0, 0, learner["ctx_pos"].shape[-1]),
     }
 
 
@@ -55,7 +67,9 @@ def _deep_prompts(learner: Mapping[Any, Any]) -> list[Tensor]:
     names = {name for name in learner if str(name).startswith(_DEEP)}
     expected = [f"{_DEEP}{number}" for number in range(len(names))]
     if names != set(expected):
-        raise ValueError(f"expected deep prompts numbered from 0 without gaps, got {sorted(names, key=str)}")
+        raise ValueError(
+            f"expected deep prompts numbered from 0 without gaps, got {sorted(names, key=str)}"
+        )
     for name in expected:
         _check_tensor(name, learner[name], 2)
     shapes = {name: tuple(learner[name].shape) for name in expected}
@@ -105,7 +119,10 @@ def write_published(
         embedded: Their token embeddings.
     """
     context, width = prompts["normal"].shape
-    learner = {"ctx_pos": prompts["normal"][None, None], "ctx_neg": prompts["anomalous"][None, None]}
+    learner = {
+        "ctx_pos": prompts["normal"][None, None],
+        "ctx_neg": prompts["anomalous"][None, None],
+    }
     for row, suffix in enumerate(("pos", "neg")):
         learner[f"token_prefix_{suffix}"] = embedded[row, :1][None, None]
         learner[f"token_suffix_{suffix}"] = embedded[row, 1 + context :][None, None]

@@ -12,7 +12,9 @@ def newest_first(run: Path) -> list[Path]:
     """Return the checkpoints of a run folder, the one written last first."""
     # A job that a cluster stops leaves hpc_ckpt_N.ckpt beside the folder of the others.
     files = [*run.glob("checkpoints/*.ckpt"), *run.glob("*.ckpt")]
-    return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name == LAST), reverse=True)
+    return sorted(
+        files, key=lambda file: (file.stat().st_mtime_ns, file.name == LAST), reverse=True
+    )
 
 
 def is_whole(file: Path) -> bool:

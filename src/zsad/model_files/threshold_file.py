@@ -69,7 +69,9 @@ class Thresholds:
 def write_thresholds(thresholds: Thresholds, file: Path) -> Path:
     """Write thresholds as JSON and return the file's path; what is undefined becomes null."""
     content = {**_without_nan(asdict(thresholds)), "remark": OPTIMISTIC}
-    return write_whole(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return write_whole(
+        file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def read_thresholds(path: Path) -> Thresholds:
@@ -81,19 +83,25 @@ def read_thresholds(path: Path) -> Thresholds:
     """
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
-        raise FileNotFoundError(f"no {file}: choose thresholds with zsad calibrate RUN DATASET, or test with test.py")
+        raise FileNotFoundError(
+            f"no {file}: choose thresholds with zsad calibrate RUN DATASET, or test with test.py"
+        )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         image, pixel = (_threshold(content[kind]) for kind in ("image", "pixel"))
         return Thresholds(image, pixel, str(content["dataset"]), dict(content["made_with"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} holds no thresholds ({error!r}): choose them anew with zsad calibrate") from error
+        raise ValueError(
+            f"{file} holds no thresholds ({error!r}): choose them anew with zsad calibrate"
+        ) from error
 
 
 def _threshold(content: Mapping[str, Any] | None) -> Threshold | None:
     if content is None:
         return None
-    there: dict[str, Any] = {key: math.nan if value is None else value for key, value in content["there"].items()}
+    there: dict[str, Any] = {
+        key: math.nan if value is None else value for key, value in content["there"].items()
+    }
     return Threshold(float(content["value"]), str(content["rule"]), Decisions(**there))
 
 
@@ -107,7 +115,9 @@ def _sentence(kind: str, threshold: Threshold | None, items: str) -> str:
     if threshold is None:
         return f"no {kind} threshold: nothing to choose it from"
     there = threshold.there
-    said = [f"{_percent(there.false_positive_rate)} of {there.normal:,} normal {items} called defective"]
+    said = [
+        f"{_percent(there.false_positive_rate)} of {there.normal:,} normal {items} called defective"
+    ]
     if there.anomalous:
         said.append(f"{_percent(there.recall)} of {there.anomalous:,} defective {items} found")
     return f"{kind} threshold {threshold.value:.4g} ({threshold.rule}): {', '.join(said)}"

@@ -36,7 +36,20 @@ _REFUSAL = re.compile(
     r"(?:cannot|can't|can not|won't|don't) (?:help|assist|provide|answer|do|know|comply))\b"
 )
 _NO_ITEM = frozenset(
-    {"", "word", "words", "none", "n/a", "na", "nothing", "etc", "et cetera", "answer", "json", "list"}
+    {
+        "",
+        "word",
+        "words",
+        "none",
+        "n/a",
+        "na",
+        "nothing",
+        "etc",
+        "et cetera",
+        "answer",
+        "json",
+        "list",
+    }
 )
 
 
@@ -77,7 +90,9 @@ def published_words(answer: str) -> list[str]:
     Source: DOT-Prompt, the published code (which loses the order in a set).
     """
     text = re.sub(r"''|\"\"|[Ww]ord|[Nn]one|\bof\b|\bpart\b", "", answer.strip(".,"))
-    items = (" ".join(dict.fromkeys(item.split())) for item in f"{text},{','.join(ALWAYS)}".split(","))
+    items = (
+        " ".join(dict.fromkeys(item.split())) for item in f"{text},{','.join(ALWAYS)}".split(",")
+    )
     found = (item.replace(".", "").strip() for item in dict.fromkeys(items))
     return [item for item in found if item]
 
@@ -95,7 +110,9 @@ def read_words(answer: str) -> list[str]:
     text = answer.lower().replace("’", "'")
     if _REFUSAL.search(text):
         return []
-    items = (_item(part) for line in text.splitlines() for part in _SEPARATORS.split(_list_in(line)))
+    items = (
+        _item(part) for line in text.splitlines() for part in _SEPARATORS.split(_list_in(line))
+    )
     return list(dict.fromkeys(item for item in items if _is_name(item)))
 
 
@@ -117,10 +134,17 @@ class WordTable:
     """
 
     def __init__(
-        self, general: Sequence[str], objects: Mapping[str, Sequence[str]] | None = None, *, always: bool = True
+        self,
+        general: Sequence[str],
+        objects: Mapping[str, Sequence[str]] | None = None,
+        *,
+        always: bool = True,
     ) -> None:
         self.general = _checked("general", general)
-        self.objects = {spoken(name): _checked(f"objects.{name}", words) for name, words in (objects or {}).items()}
+        self.objects = {
+            spoken(name): _checked(f"objects.{name}", words)
+            for name, words in (objects or {}).items()
+        }
         self.always = always
 
     def words(self, tag: str, category: str = "") -> Words:
@@ -170,7 +194,9 @@ class LanguageModel:
         device: str | None = None,
     ) -> None:
         if "{}" not in question:
-            raise ValueError(f"question={question!r} has no {{}} for the object: every object would get the same words")
+            raise ValueError(
+                f"question={question!r} has no {{}} for the object: every object would get the same words"
+            )
         self.model, self.table = model, table
         self.system, self.question = system, question
         as_dtype(dtype)  # a misspelt one shows now, not after an hour
@@ -187,7 +213,10 @@ class LanguageModel:
         found = self.read(answer)
         if not set(found) - set(ALWAYS):
             log.warning(
-                "%s named no defects of %r (it said: %.80r); the words are those of the table", self.model, tag, answer
+                "%s named no defects of %r (it said: %.80r); the words are those of the table",
+                self.model,
+                tag,
+                answer,
             )
             return self.table.words(tag, category)
         return Words(with_always(found[: self.most_words]), self.model, answer)
@@ -199,7 +228,12 @@ class LanguageModel:
             kept = None if file is None else _read_answer(file, tag)
             self._known[tag] = self._ask(tag) if kept is None else kept
             if file is not None and kept is None:
-                known = {"model": self.model, "messages": self._messages(tag), "tag": tag, "answer": self._known[tag]}
+                known = {
+                    "model": self.model,
+                    "messages": self._messages(tag),
+                    "tag": tag,
+                    "answer": self._known[tag],
+                }
                 write_whole(file, json.dumps(known, indent=2, ensure_ascii=False))
         return self._known[tag]
 
@@ -221,10 +255,22 @@ class LanguageModel:
         tokenizer, model = self._load()
         given = _encoded(tokenizer, self._messages(tag)).to(self.device)
         # Greedy: what a model's own settings say of sampling would only be warned of.
-        greedy = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
-        padding = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        said = model.generate(**given, **greedy, max_new_tokens=self.max_new_tokens, pad_token_id=padding)
-        return tokenizer.decode(said[0, given["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        greedy = {
+            "do_sample": False,
+            "num_beams": 1,
+            "temperature": None,
+            "top_p": None,
+            "top_k": None,
+        }
+        padding = (
+            tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        )
+        said = model.generate(
+            **given, **greedy, max_new_tokens=self.max_new_tokens, pad_token_id=padding
+        )
+        return tokenizer.decode(
+            said[0, given["input_ids"].shape[1] :], skip_special_tokens=True
+        ).strip()
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
@@ -237,8 +283,12 @@ def _read_model(name: str, dtype: str, device: torch.device) -> tuple[Any, Any]:
 
     tokenizer = load_part(AutoTokenizer, name, what="the language model")
     if tokenizer.chat_template is None:
-        raise ValueError(f"{name} has no chat template: expected an instruct model, such as Qwen/Qwen2.5-1.5B-Instruct")
-    return tokenizer, load_pretrained(AutoModelForCausalLM, name, dtype=dtype, what="the language model").to(device)
+        raise ValueError(
+            f"{name} has no chat template: expected an instruct model, such as Qwen/Qwen2.5-1.5B-Instruct"
+        )
+    return tokenizer, load_pretrained(
+        AutoModelForCausalLM, name, dtype=dtype, what="the language model"
+    ).to(device)
 
 
 def _encoded(tokenizer: Any, messages: list[dict[str, str]]) -> Any:
@@ -261,13 +311,17 @@ def _read_answer(file: Path, tag: str) -> str | None:
         known = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    is_whole = isinstance(known, dict) and known.get("tag") == tag and isinstance(known.get("answer"), str)
+    is_whole = (
+        isinstance(known, dict) and known.get("tag") == tag and isinstance(known.get("answer"), str)
+    )
     return known["answer"] if is_whole else None
 
 
 def _checked(name: str, words: Sequence[str]) -> tuple[str, ...]:
     if not words or isinstance(words, str):
-        raise ValueError(f"{name}={words!r}: expected a list of one word or more, such as [scratch, crack]")
+        raise ValueError(
+            f"{name}={words!r}: expected a list of one word or more, such as [scratch, crack]"
+        )
     return tuple(dict.fromkeys(word.strip().lower() for word in words))
 
 

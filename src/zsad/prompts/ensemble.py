@@ -45,15 +45,25 @@ class PromptEnsemble:
         normalize_each: bool = False,
         names: Mapping[str, str] = {},
     ) -> None:
-        for role, texts in {"normal": normal, "anomalous": anomalous, "templates": templates}.items():
+        for role, texts in {
+            "normal": normal,
+            "anomalous": anomalous,
+            "templates": templates,
+        }.items():
             if not texts:
                 raise ValueError(f"{role} is empty: a prompt ensemble needs one text or more")
             if isinstance(texts, str):  # it would be taken letter by letter
                 raise ValueError(f"{role}={texts!r}: expected a list of texts, such as [{texts!r}]")
         for template in templates:
             if BLANK not in template:
-                raise ValueError(f"template {template!r} has no {BLANK}: both states would become the same sentence")
-        self.normal, self.anomalous, self.templates = tuple(normal), tuple(anomalous), tuple(templates)
+                raise ValueError(
+                    f"template {template!r} has no {BLANK}: both states would become the same sentence"
+                )
+        self.normal, self.anomalous, self.templates = (
+            tuple(normal),
+            tuple(anomalous),
+            tuple(templates),
+        )
         self.normalize_each = normalize_each
         self.names = dict(names)
 
@@ -69,10 +79,16 @@ class PromptEnsemble:
     @torch.no_grad()
     def encode(self, backbone: CLIP, category: str) -> Float[Tensor, "2 e"]:
         """Return the two text features of a category; of unit length with ``normalize_each`` only."""
-        return torch.stack([self._mean(_encode(backbone, sentences)) for sentences in self.sentences(category)])
+        return torch.stack(
+            [self._mean(_encode(backbone, sentences)) for sentences in self.sentences(category)]
+        )
 
     def _sentences(self, states: Sequence[str], name: str) -> list[str]:
-        return [template.replace(BLANK, state.replace(BLANK, name)) for state in states for template in self.templates]
+        return [
+            template.replace(BLANK, state.replace(BLANK, name))
+            for state in states
+            for template in self.templates
+        ]
 
     def _mean(self, vectors: Float[Tensor, "n e"]) -> Float[Tensor, " e"]:
         if not self.normalize_each:
@@ -98,7 +114,12 @@ class CategoryTexts:
         What is known is forgotten when the backbone changes its device or its precision.
         """
         weights = backbone.model.token_embedding.weight
-        state = (id(backbone), weights.device, weights.dtype, torch.is_autocast_enabled(weights.device.type))
+        state = (
+            id(backbone),
+            weights.device,
+            weights.dtype,
+            torch.is_autocast_enabled(weights.device.type),
+        )
         if state != self._known_for:
             self._known, self._known_for = {}, state
         for name in category:

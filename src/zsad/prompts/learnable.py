@@ -56,9 +56,13 @@ class ObjectAgnosticPrompts(nn.Module):
         if deep_blocks < 1:
             raise ValueError(f"deep_blocks={deep_blocks}: expected 1 (the context alone) or more")
         if deep_blocks == 1:
-            deep_tokens = 0  # one shape for "no deep prompts", that of published files, which do not tell k
+            deep_tokens = (
+                0  # one shape for "no deep prompts", that of published files, which do not tell k
+            )
         if deep_tokens > context_tokens:
-            raise ValueError(f"deep_tokens={deep_tokens} would overwrite more than the context_tokens={context_tokens}")
+            raise ValueError(
+                f"deep_tokens={deep_tokens} would overwrite more than the context_tokens={context_tokens}"
+            )
         self.normal = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
         self.anomalous = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
         self.deep = nn.Parameter(torch.randn(deep_blocks - 1, deep_tokens, text_width) * INIT_STD)
@@ -70,7 +74,9 @@ class ObjectAgnosticPrompts(nn.Module):
         """Put other words after the learned context, without full stop; what was learned stays."""
         self.words = (normal, anomalous)
         context = " ".join([PLACEHOLDER] * len(self.normal))
-        self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(self.tokens.device)
+        self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(
+            self.tokens.device
+        )
 
     def embed(self, backbone: CLIP) -> Float[Tensor, "2 t d"]:
         """Return the token embeddings of both sentences, the learned context in its place."""
@@ -84,4 +90,6 @@ class ObjectAgnosticPrompts(nn.Module):
         if self.round_deep_to_half:
             # Expanded before rounding: the gradients of the two sentences are rounded one by one, then added.
             deep = deep.half().float()
-        return backbone.encode_prompts(self.embed(backbone), self.tokens.argmax(dim=-1), tuple(deep))
+        return backbone.encode_prompts(
+            self.embed(backbone), self.tokens.argmax(dim=-1), tuple(deep)
+        )

@@ -51,7 +51,9 @@ class StaticTagger:
 
     def __init__(self, words: Sequence[str] = (_BLANK,)) -> None:
         if not words or isinstance(words, str):
-            raise ValueError(f"words={words!r}: expected a list of tags, such as ['{_BLANK}', surface]")
+            raise ValueError(
+                f"words={words!r}: expected a list of tags, such as ['{_BLANK}', surface]"
+            )
         self.fixed = tuple(words)
 
     def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (the same for all)
@@ -73,11 +75,18 @@ class CLIPTagger(nn.Module):
     """
 
     def __init__(
-        self, backbone: CLIP, nouns: Sequence[str], *, templates: Sequence[str] = ("a photo of a {}.",), count: int = 5
+        self,
+        backbone: CLIP,
+        nouns: Sequence[str],
+        *,
+        templates: Sequence[str] = ("a photo of a {}.",),
+        count: int = 5,
     ) -> None:
         super().__init__()
         if not nouns or not templates or count < 1:
-            raise ValueError(f"got {len(nouns)} nouns, {len(templates)} templates, count={count}: expected 1 or more")
+            raise ValueError(
+                f"got {len(nouns)} nouns, {len(templates)} templates, count={count}: expected 1 or more"
+            )
         self.backbone = backbone
         self.nouns, self.templates = tuple(dict.fromkeys(nouns)), tuple(templates)
         self.count = min(count, len(self.nouns))
@@ -87,17 +96,31 @@ class CLIPTagger(nn.Module):
     def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (pictures alone count)
         """Return the words that fit best, best first; equal ones in the order of the list."""
         side = self.backbone.native_size
-        small = F.interpolate(image[None].float(), size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        seen = self.backbone.encode_image(self.backbone.normalize(small.to(self.backbone.mean))).image[0].float()
+        small = F.interpolate(
+            image[None].float(), size=(side, side), mode="bicubic", antialias=True
+        ).clamp(0, 1)
+        seen = (
+            self.backbone.encode_image(self.backbone.normalize(small.to(self.backbone.mean)))
+            .image[0]
+            .float()
+        )
         fit = self._words(seen) @ F.normalize(seen, dim=0)
-        return [self.nouns[i] for i in fit.argsort(descending=True, stable=True)[: self.count].tolist()]
+        return [
+            self.nouns[i] for i in fit.argsort(descending=True, stable=True)[: self.count].tolist()
+        ]
 
     def _words(self, like: Tensor) -> Float[Tensor, "n e"]:
         """Return a vector of unit length for each word; encoded once, and again where the device has changed."""
         if self._text is None or self._text.device != like.device:
-            sentences = [template.replace(_BLANK, noun) for noun in self.nouns for template in self.templates]
-            tokens = tokenize(sentences, context_length=self.backbone.context_length).to(like.device)
-            encoded = torch.cat([self.backbone.encode_text(chunk).float() for chunk in tokens.split(_CHUNK)])
+            sentences = [
+                template.replace(_BLANK, noun) for noun in self.nouns for template in self.templates
+            ]
+            tokens = tokenize(sentences, context_length=self.backbone.context_length).to(
+                like.device
+            )
+            encoded = torch.cat(
+                [self.backbone.encode_text(chunk).float() for chunk in tokens.split(_CHUNK)]
+            )
             means = F.normalize(encoded, dim=-1).unflatten(0, (len(self.nouns), -1)).mean(dim=1)
             self._text = F.normalize(means, dim=-1)
         return self._text
@@ -133,13 +156,19 @@ class RAMTagger(nn.Module):
                 "(github.com/xinyu1205/recognize-anything), and pass its path: model.method.tagger.checkpoint=FILE"
             )
         models: Any = importlib.import_module(f"{_RAM_PACKAGE}.models")
-        self.model = models.ram(pretrained=str(path), image_size=_RAM_PX, vit=tower).eval().requires_grad_(False)
+        self.model = (
+            models.ram(pretrained=str(path), image_size=_RAM_PX, vit=tower)
+            .eval()
+            .requires_grad_(False)
+        )
         self.register_buffer("mean", torch.tensor(_RAM_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_RAM_STD).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
     def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (pictures alone count)
         """Return RAM's tags, in its order."""
-        small = F.interpolate(image[None].float(), size=(_RAM_PX, _RAM_PX), mode="bilinear", antialias=True)
+        small = F.interpolate(
+            image[None].float(), size=(_RAM_PX, _RAM_PX), mode="bilinear", antialias=True
+        )
         english, *_ = self.model.generate_tag((small.to(self.mean) - self.mean) / self.std)
         return listed(english[0])

@@ -117,7 +117,9 @@ class DefectWords:
         self._chosen, self._entered = dataset, dataset
         self._told: set[tuple[str | None, str]] = set()
         if dataset is not None and self._here() is None:
-            raise ValueError(f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}")
+            raise ValueError(
+                f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}"
+            )
 
     def enter(self, dataset: str) -> None:
         """Use the table of a dataset from now on, or general words if it has none; unless one was chosen for all."""
@@ -140,14 +142,22 @@ class DefectWords:
         )
 
     def _here(self) -> dict[str, Row] | None:
-        return None if self._entered is None else self.tables.get(self.datasets.get(self._entered, self._entered))
+        return (
+            None
+            if self._entered is None
+            else self.tables.get(self.datasets.get(self._entered, self._entered))
+        )
 
     def _tell(self, category: str) -> None:
         if (self._entered, category) in self._told:
             return
         self._told.add((self._entered, category))
         elsewhere = [name for name, rows in self.tables.items() if _key(category) in rows]
-        hint = f" Those of {elsewhere[0]}: model.method.prompts.dataset={elsewhere[0]}." if elsewhere else ""
+        hint = (
+            f" Those of {elsewhere[0]}: model.method.prompts.dataset={elsewhere[0]}."
+            if elsewhere
+            else ""
+        )
         name = self._entered or "NAME"
         place = f" of {self._entered}" if self._entered else ""
         log.warning(
@@ -189,11 +199,16 @@ def read_property(sentence: str) -> Property:
         ) from None
 
 
-def _table(name: str, rows: Mapping[str, Mapping[str, Any]], inherited: Mapping[str, Any]) -> dict[str, Row]:
+def _table(
+    name: str, rows: Mapping[str, Mapping[str, Any]], inherited: Mapping[str, Any]
+) -> dict[str, Row]:
     """Return the rows of a dataset by category and by alias, spelt as ``_key`` does."""
     table: dict[str, Row] = {}
     for category, given in _mapping(name, rows).items():
-        row = _row(f"{name}.{category}", {"name": category, **inherited, **_mapping(f"{name}.{category}", given)})
+        row = _row(
+            f"{name}.{category}",
+            {"name": category, **inherited, **_mapping(f"{name}.{category}", given)},
+        )
         table |= {_key(one): row for one in (category, *row.aliases)}
     return table
 
@@ -206,13 +221,17 @@ def _row(place: str, given: Mapping[str, Any]) -> Row:
         values |= dataclasses.asdict(read_property(values.pop("property")))
     if values.get("defect_area_threshold") is not None:
         values["defect_area_threshold"] = float(values["defect_area_threshold"])
-    listed: dict[str, Any] = {key: tuple(values[key]) for key in ("captions", "aliases") if key in values}
+    listed: dict[str, Any] = {
+        key: tuple(values[key]) for key in ("captions", "aliases") if key in values
+    }
     return Row(**{**values, **listed})
 
 
 def _mapping(place: str, given: Any) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise ValueError(f"{place}={given!r}: expected words by their keys, such as {{captions: [rust, bent thread]}}")
+        raise ValueError(
+            f"{place}={given!r}: expected words by their keys, such as {{captions: [rust, bent thread]}}"
+        )
     return given
 
 
@@ -220,9 +239,13 @@ def _check(place: str, key: str, value: Any) -> None:
     if key not in _KINDS:
         raise ValueError(f"{place} is not known. Expected: {', '.join(_KINDS)}")
     if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
-        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in _KINDS[key])
+        expected = " or ".join(
+            "null" if kind is type(None) else kind.__name__ for kind in _KINDS[key]
+        )
         raise ValueError(f"{place}={value!r}: expected {expected}")
-    if isinstance(value, (list, tuple)) and not all(isinstance(one, str) and one.strip() for one in value):
+    if isinstance(value, (list, tuple)) and not all(
+        isinstance(one, str) and one.strip() for one in value
+    ):
         raise ValueError(f"{place}={list(value)!r}: expected a list of texts, none of them empty")
     if isinstance(value, (int, float)) and value <= 0:
         raise ValueError(f"{place}={value}: expected more than 0")
@@ -233,7 +256,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no such file of defect words: {file}")
     rows = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-        raise ValueError(f"{file}: expected categories, and below each its words: 'screw: {{captions: [rust]}}'")
+        raise ValueError(
+            f"{file}: expected categories, and below each its words: 'screw: {{captions: [rust]}}'"
+        )
     return {str(category): row for category, row in rows.items()}
 
 

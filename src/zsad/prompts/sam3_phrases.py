@@ -50,12 +50,17 @@ class ConceptPrompts:
     ) -> None:
         _check(strategy, num_prompts, {"base": base, "templates": templates, "custom": custom})
         self.base, self.custom, self.templates = _unique(base), _unique(custom), tuple(templates)
-        self.tables = {name: {one: _unique(words) for one, words in table.items()} for name, table in tables.items()}
+        self.tables = {
+            name: {one: _unique(words) for one, words in table.items()}
+            for name, table in tables.items()
+        }
         self.names, self.textures, self.datasets = dict(names), frozenset(textures), dict(datasets)
         self.strategy, self.num_prompts = strategy, num_prompts
         self._always, self._entered, self._told = dataset, dataset, set[tuple[str | None, str]]()
         if dataset is not None and self._table() is None:
-            raise ValueError(f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}")
+            raise ValueError(
+                f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}"
+            )
 
     def enter(self, dataset: str) -> None:
         """Use the words of a dataset from now on, unless one was chosen for all."""
@@ -114,7 +119,11 @@ class ConceptPrompts:
         return own
 
     def _table(self) -> dict[str, tuple[str, ...]] | None:
-        return None if self._entered is None else self.tables.get(self.datasets.get(self._entered, self._entered))
+        return (
+            None
+            if self._entered is None
+            else self.tables.get(self.datasets.get(self._entered, self._entered))
+        )
 
 
 def _check(strategy: str, num_prompts: int, lists: Mapping[str, Sequence[str]]) -> None:
@@ -126,16 +135,22 @@ def _check(strategy: str, num_prompts: int, lists: Mapping[str, Sequence[str]]) 
         if isinstance(words, str):  # it would be taken letter by letter
             raise ValueError(f"{name}={words!r}: expected a list of texts, such as [{words!r}]")
     if not lists["base"]:
-        raise ValueError("base is empty: what is looked for where a category has no words of its own?")
+        raise ValueError(
+            "base is empty: what is looked for where a category has no words of its own?"
+        )
     if strategy == "custom" and not lists["custom"]:
-        raise ValueError("strategy=custom needs phrases: model.method.prompts.custom='[crack, missing screw]'")
+        raise ValueError(
+            "strategy=custom needs phrases: model.method.prompts.custom='[crack, missing screw]'"
+        )
     if strategy == "contextual" and not lists["templates"]:
         raise ValueError(
             "strategy=contextual needs templates: model.method.prompts.templates='[{prompt} on {category}]'"
         )
     for template in lists["templates"]:
         if PROMPT not in template:
-            raise ValueError(f"template {template!r} has no {PROMPT}: all phrases would become the same one")
+            raise ValueError(
+                f"template {template!r} has no {PROMPT}: all phrases would become the same one"
+            )
 
 
 def _unique(phrases: Iterable[str]) -> tuple[str, ...]:

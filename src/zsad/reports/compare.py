@@ -22,7 +22,9 @@ from zsad.reports.read_runs import Tested, read_tests
 from zsad.reports.results_table import MEAN
 from zsad.reports.run_page import metric_label
 
-_ERROR_RATES = ("fpr",)  # metrics whose name begins so, after image_ or pixel_, are better when lower
+_ERROR_RATES = (
+    "fpr",
+)  # metrics whose name begins so, after image_ or pixel_, are better when lower
 _FACTS = ("run", "method", "learned from", "input px")
 _TITLE = "Runs side by side"
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -60,7 +62,9 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[Block]:
         ValueError: Fewer than two runs.
     """
     if len(folders) < 2:
-        raise ValueError(f"expected two runs or more to compare, got {len(folders)}: zsad compare RUN RUN …")
+        raise ValueError(
+            f"expected two runs or more to compare, got {len(folders)}: zsad compare RUN RUN …"
+        )
     groups = _groups(read_tests(folders))
     datasets = Counter(group[0].dataset for group in groups)
     blocks = [_means(group, datasets[group[0].dataset] > 1) for group in groups]
@@ -72,9 +76,18 @@ def screen_tables(blocks: Sequence[Block]) -> Iterator[Table]:
     """Lay out the tables for ``rich.print``."""
     for block in blocks:
         title, below = Text(block.title), Text("\n".join(block.notes))
-        shown = Table(title=title, caption=below, caption_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
+        shown = Table(
+            title=title,
+            caption=below,
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+            padding=0,
+            show_edge=False,
+        )
         for name, cell in zip(block.heading, block.rows[0], strict=True):
-            shown.add_column(Text(name.replace(" ", "\n")), justify="left" if cell.value is None else "right")
+            shown.add_column(
+                Text(name.replace(" ", "\n")), justify="left" if cell.value is None else "right"
+            )
         for row in block.rows:
             shown.add_row(*(Text(cell.text, style="bold" if cell.is_best else "") for cell in row))
         yield shown
@@ -82,17 +95,28 @@ def screen_tables(blocks: Sequence[Block]) -> Iterator[Table]:
 
 def markdown(blocks: Sequence[Block]) -> str:
     """Write the tables as Markdown."""
-    return "\n".join([f"# {_TITLE}", "", *(line for block in blocks for line in _markdown_block(block))])
+    return "\n".join(
+        [f"# {_TITLE}", "", *(line for block in blocks for line in _markdown_block(block))]
+    )
 
 
 def latex(blocks: Sequence[Block]) -> str:
     """Write the tables as LaTeX, in the manner of the package booktabs."""
-    return "\n".join(["% needs \\usepackage{booktabs}", *(line for block in blocks for line in _latex_block(block))])
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            *(line for block in blocks for line in _latex_block(block)),
+        ]
+    )
 
 
 def html(blocks: Sequence[Block]) -> str:
     """Write the tables as a page of its own."""
-    header = tag("header", tag("h1", _TITLE), tag("p", "Percent; the best of a comparison is bold.", class_="facts"))
+    header = tag(
+        "header",
+        tag("h1", _TITLE),
+        tag("p", "Percent; the best of a comparison is bold.", class_="facts"),
+    )
     return document(_TITLE, header, *map(_html_block, blocks))
 
 
@@ -106,18 +130,28 @@ def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
     writer.writerow([*facts, "category", "normal", "defective", *metrics, "remarks"])
     for one in tests:
         for row in (*(one.images if by_category else ()), MEAN):
-            numbers = ("" if math.isnan(value) else f"{value:.4f}" for value in _values(one, row, metrics))
+            numbers = (
+                "" if math.isnan(value) else f"{value:.4f}" for value in _values(one, row, metrics)
+            )
             words = [getattr(one, fact) for fact in facts]
             remarks = "; ".join(one.notes) if row == MEAN else ""
             writer.writerow([*words, row, *one.images.get(row, _totals(one)), *numbers, remarks])
     return buffer.getvalue()
 
 
-def write_compared(folders: Sequence[Path], out: Path, by_category: bool = False) -> tuple[Path, ...]:
+def write_compared(
+    folders: Sequence[Path], out: Path, by_category: bool = False
+) -> tuple[Path, ...]:
     """Write ``compare.md``, ``compare.tex``, ``compare.csv`` and ``compare.html`` and return their paths."""
     blocks = compare(folders, by_category)
-    writers: dict[str, Callable[[Sequence[Block]], str]] = {"md": markdown, "tex": latex, "html": html}
-    written = [write_whole(out / f"compare.{ending}", write(blocks)) for ending, write in writers.items()]
+    writers: dict[str, Callable[[Sequence[Block]], str]] = {
+        "md": markdown,
+        "tex": latex,
+        "html": html,
+    }
+    written = [
+        write_whole(out / f"compare.{ending}", write(blocks)) for ending, write in writers.items()
+    ]
     return (*written, write_whole(out / "compare.csv", csv_table(folders, by_category)))
 
 
@@ -137,7 +171,9 @@ def _means(group: Sequence[Tested], is_told_apart: bool) -> Block:
     notes = [f"{one.run}: {note}" for one in group for note in one.notes]
     if is_told_apart:
         notes.append(f"Not the same images as in another table of {group[0].dataset}.")
-    return Block(_titled(group[0]), (*_FACTS, *map(metric_label, metrics)), tuple(rows), tuple(notes))
+    return Block(
+        _titled(group[0]), (*_FACTS, *map(metric_label, metrics)), tuple(rows), tuple(notes)
+    )
 
 
 def _by_category(group: Sequence[Tested]) -> Iterator[Block]:
@@ -180,7 +216,9 @@ def _markdown_block(block: Block) -> list[str]:
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
     alignment = [":---" if cell.value is None else "---:" for cell in block.rows[0]]
-    body = [[f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in block.rows]
+    body = [
+        [f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in block.rows
+    ]
     notes = [f"- {note}" for note in block.notes]
     lines = [line(cells) for cells in (block.heading, alignment, *body)]
     return [f"## {block.title}", "", *lines, "", *notes, *([""] if notes else [])]
@@ -189,7 +227,10 @@ def _markdown_block(block: Block) -> list[str]:
 def _latex_block(block: Block) -> list[str]:
     columns = "".join("l" if cell.value is None else "r" for cell in block.rows[0])
     body = [
-        " & ".join(f"\\textbf{{{_tex(cell.text)}}}" if cell.is_best else _tex(cell.text) for cell in row) + r" \\"
+        " & ".join(
+            f"\\textbf{{{_tex(cell.text)}}}" if cell.is_best else _tex(cell.text) for cell in row
+        )
+        + r" \\"
         for row in block.rows
     ]
     caption = " ".join([block.title, *(f"{note}." for note in block.notes)])
@@ -212,7 +253,9 @@ def _latex_block(block: Block) -> list[str]:
 
 def _html_block(block: Block) -> Markup:
     notes = [tag("p", note, class_="remark") for note in block.notes]
-    return tag("section", tag("h2", block.title), table(block.title, block.heading, block.rows), *notes)
+    return tag(
+        "section", tag("h2", block.title), table(block.title, block.heading, block.rows), *notes
+    )
 
 
 def _tex(text: str) -> str:

@@ -58,9 +58,15 @@ def read_scores(file: Path) -> list[ImageScore]:
             return [_read(row) for row in reader]
         except (KeyError, TypeError, ValueError) as error:
             expected = ", ".join(_COLUMNS)
-            raise ValueError(f"{file}, line {reader.line_num}: {error}; expected columns {expected}") from error
+            raise ValueError(
+                f"{file}, line {reader.line_num}: {error}; expected columns {expected}"
+            ) from error
 
 
 def _read(row: dict[str, str]) -> ImageScore:
-    label, score, probability = int(row["is_anomalous"]), float(row["score"]), float(row["probability"])
+    label, score, probability = (
+        int(row["is_anomalous"]),
+        float(row["score"]),
+        float(row["probability"]),
+    )
     return ImageScore(row["path"], row["category"], row["defect"], bool(label), score, probability)

@@ -21,7 +21,16 @@ from zsad.types import Results
 NOT_STATED = "?"
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PUBLISHED = Path(__file__).parents[1] / "assets" / "published.csv"
-_COLUMNS = ("dataset", "category", "metric", "measured", "published", "difference", "source", "remark")
+_COLUMNS = (
+    "dataset",
+    "category",
+    "metric",
+    "measured",
+    "published",
+    "difference",
+    "source",
+    "remark",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,11 @@ class Comparison:
     @property
     def difference(self) -> float:
         """Measured minus published, in points; NaN where nothing is published or the runs are unlike."""
-        return math.nan if self.published is None or self.unlike else self.measured - self.published.value
+        return (
+            math.nan
+            if self.published is None or self.unlike
+            else self.measured - self.published.value
+        )
 
     @property
     def remark(self) -> str:
@@ -103,7 +116,9 @@ def read_published(file: Path | None = None) -> list[Published]:
             return [_read(row) for row in reader]
         except (TypeError, ValueError) as error:
             expected = ", ".join(Published.__slots__)
-            raise ValueError(f"{file}, line {reader.line_num}: {error}; expected columns {expected}") from error
+            raise ValueError(
+                f"{file}, line {reader.line_num}: {error}; expected columns {expected}"
+            ) from error
 
 
 def beside(
@@ -136,11 +151,14 @@ def beside(
             tested = [measured.images[category]] if category else list(measured.images.values())
             counts = len(tested), sum(map(sum, tested))
             here = [
-                each for each in known if (each.tested_on, each.category, each.metric) == (dataset, category, metric)
+                each
+                for each in known
+                if (each.tested_on, each.category, each.metric) == (dataset, category, metric)
             ]
             shown = (dataset, category or MEAN, metric, 100 * value)
             rows += [
-                Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike)) for each in here
+                Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike))
+                for each in here
             ]
             if not (here or category):
                 rows.append(Comparison(*shown, None))
@@ -152,7 +170,12 @@ def screen_table(rows: Sequence[Comparison], title: str) -> Table:
     heading, *cells = _cells(rows)
     caption = Text("\n".join(_footnotes(rows)))
     table = Table(
-        title=Text(title), caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False
+        title=Text(title),
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
     for i, name in enumerate(heading):
         table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
@@ -177,7 +200,9 @@ def csv_table(rows: Sequence[Comparison]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for row in rows:
-        value, source = (row.published.value, row.published.source) if row.published else (math.nan, "")
+        value, source = (
+            (row.published.value, row.published.source) if row.published else (math.nan, "")
+        )
         numbers = (_number(row.measured, ".4f"), _number(value), _number(row.difference, ".4f"))
         writer.writerow([row.dataset, row.category, row.metric, *numbers, source, row.remark])
     return buffer.getvalue()
@@ -200,10 +225,16 @@ def _read(row: dict[str, Any]) -> Published:
 def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, float]]:
     """Yield category (empty for the mean), metric and value."""
     groups = {"": results.mean} | (results.values if by_category else {})
-    return ((category, metric, value) for category, row in groups.items() for metric, value in row.items())
+    return (
+        (category, metric, value)
+        for category, row in groups.items()
+        for metric, value in row.items()
+    )
 
 
-def _unlike(published: Published, backbone: str, trained_on: str, categories: int, images: int) -> Iterator[str]:
+def _unlike(
+    published: Published, backbone: str, trained_on: str, categories: int, images: int
+) -> Iterator[str]:
     """Yield in what a run differs from the published one, as far as either says it."""
     if NOT_STATED in (published.backbone, backbone) or published.backbone != backbone:
         yield f"backbone {_said(published.backbone)} there, {_said(backbone)} here"
@@ -226,9 +257,18 @@ def _cells(rows: Sequence[Comparison]) -> list[list[str]]:
     for row in rows:
         mark = str(remarks.index(_remark(row)) + 1).translate(_SUPERSCRIPT) if row.published else ""
         value = row.published.value if row.published else math.nan
-        numbers = (_number(row.measured, ".1f"), _number(value) + mark, _number(row.difference, "+.1f"))
+        numbers = (
+            _number(row.measured, ".1f"),
+            _number(value) + mark,
+            _number(row.difference, "+.1f"),
+        )
         cells.append(
-            [row.dataset, row.category, row.metric.replace("_", " "), *(number or "n/a" for number in numbers)]
+            [
+                row.dataset,
+                row.category,
+                row.metric.replace("_", " "),
+                *(number or "n/a" for number in numbers),
+            ]
         )
     return cells
 
@@ -245,7 +285,10 @@ def _remark(row: Comparison) -> str:
 
 
 def _footnotes(rows: Sequence[Comparison]) -> list[str]:
-    return [f"{str(i).translate(_SUPERSCRIPT)} {remark}" for i, remark in enumerate(_remarks(rows), start=1)]
+    return [
+        f"{str(i).translate(_SUPERSCRIPT)} {remark}"
+        for i, remark in enumerate(_remarks(rows), start=1)
+    ]
 
 
 def _number(value: float, form: str = "") -> str:

@@ -57,7 +57,9 @@ def read_tests(folders: Sequence[Path]) -> list[Tested]:
     return [
         tested
         for folder in folders
-        for tested in _read(folder, folder.resolve().name if named[folder.resolve().name] == 1 else str(folder))
+        for tested in _read(
+            folder, folder.resolve().name if named[folder.resolve().name] == 1 else str(folder)
+        )
     ]
 
 
@@ -79,7 +81,9 @@ def _read(folder: Path, run: str) -> Iterator[Tested]:
         method=config["model"]["method"]["_target_"].rpartition(".")[2],
         trained_on=_trained_on(card["trained_on"]),
         image_size=str(config["image_size"]),
-        images={name: (int(row["normal"]), int(row["defective"])) for name, row in categories.items()},
+        images={
+            name: (int(row["normal"]), int(row["defective"])) for name, row in categories.items()
+        },
         values={
             name: {metric: float(row[metric] or math.nan) for metric in metrics}
             for name, row in {**categories, MEAN: table[MEAN]}.items()
@@ -104,7 +108,9 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: {path.parent} is no finished test. A test writes it to runs/test/NAME")
+        raise FileNotFoundError(
+            f"no {path}: {path.parent} is no finished test. A test writes it to runs/test/NAME"
+        )
     return path
 
 

@@ -56,12 +56,21 @@ def join(tested: Mapping[str, Results]) -> Results:
     )
 
 
-def screen_table(results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES) -> Table:
+def screen_table(
+    results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES
+) -> Table:
     """Lay out the results for ``rich.print``; notes and the reasons of what is undefined stand below."""
     heading, body, means = _cells(results, rows)
-    caption = Text("\n".join(_footnotes(results, notes, rows)))  # Text: a "[" in a name is a bracket, not markup
+    caption = Text(
+        "\n".join(_footnotes(results, notes, rows))
+    )  # Text: a "[" in a name is a bracket, not markup
     table = Table(
-        title=Text(title), caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False
+        title=Text(title),
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
     for name in heading:
         words = Text(name.replace(" ", "\n"))  # narrow columns: all metrics fit 80 characters
@@ -74,12 +83,16 @@ def screen_table(results: Results, title: str, notes: Sequence[str] = (), rows: 
     return table
 
 
-def markdown_table(results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES) -> str:
+def markdown_table(
+    results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES
+) -> str:
     """Write the results as Markdown, with notes and the reasons of what is undefined below."""
     heading, body, means = _cells(results, rows)
     marked = [[f"**{cell}**" if cell else "" for cell in mean] for mean in means]
     alignment = [":---", *("---:" for _ in heading[1:])]
-    lines = [f"| {' | '.join(map(_escaped, row))} |" for row in (heading, alignment, *body, *marked)]
+    lines = [
+        f"| {' | '.join(map(_escaped, row))} |" for row in (heading, alignment, *body, *marked)
+    ]
     below = [f"- {line}" for line in _footnotes(results, notes, rows)]
     return "\n".join([f"# {title}", "", *lines, *([""] if below else []), *below, ""])
 
@@ -94,7 +107,9 @@ def csv_table(results: Results, notes: Sequence[str] = (), rows: Rows = CATEGORI
     writer.writerow([rows.heading, "normal", "defective", *results.metrics, "remarks"])
     for category in rows.sorted(results):
         remarks = [f"{name}: {reason}" for name, reason in results.reasons[category].items()]
-        writer.writerow([category, *results.images[category], *_exact(results, category), "; ".join(remarks)])
+        writer.writerow(
+            [category, *results.images[category], *_exact(results, category), "; ".join(remarks)]
+        )
     for name, group in rows.means(results).items():
         remark = "; ".join(notes) if name == MEAN else ""
         writer.writerow([name, *_totals(group), *map(_number, group.mean.values()), remark])
@@ -136,7 +151,9 @@ def _cells(results: Results, rows: Rows) -> tuple[list[str], list[list[str]], li
     heading, body = [rows.heading, "good", "bad", *map(_title, results.metrics)], []
     for row in rows.sorted(results):
         values = results.values[row]
-        cells = [_percent(values[name], _mark(results, row, name, reasons)) for name in results.metrics]
+        cells = [
+            _percent(values[name], _mark(results, row, name, reasons)) for name in results.metrics
+        ]
         body.append([row, *map(str, results.images[row]), *cells])
     means = [
         [name, *map(str, _totals(group)), *(_percent(value, "") for value in group.mean.values())]
@@ -181,17 +198,26 @@ def _mark(results: Results, category: str, metric: str, reasons: list[str]) -> s
 
 def _reasons(results: Results, rows: Rows) -> list[str]:
     """Return the different reasons, in the order in which the table meets them."""
-    met = (results.reasons[category].get(name) for category in rows.sorted(results) for name in results.metrics)
+    met = (
+        results.reasons[category].get(name)
+        for category in rows.sorted(results)
+        for name in results.metrics
+    )
     return list(dict.fromkeys(reason for reason in met if reason is not None))
 
 
 def _footnotes(results: Results, notes: Sequence[str], rows: Rows) -> list[str]:
     reasons = _reasons(results, rows)
-    lines = [f"{str(i).translate(_SUPERSCRIPT)} {reason}" for i, reason in enumerate(reasons, start=1)]
+    lines = [
+        f"{str(i).translate(_SUPERSCRIPT)} {reason}" for i, reason in enumerate(reasons, start=1)
+    ]
     if reasons:
         lines.append(f"The mean of a metric leaves out each {rows.heading} where it is n/a.")
     if results.mean_intervals:
-        ranges = (f"{_title(name)} {100 * a:.1f}–{100 * b:.1f}" for name, (a, b) in results.mean_intervals.items())
+        ranges = (
+            f"{_title(name)} {100 * a:.1f}–{100 * b:.1f}"
+            for name, (a, b) in results.mean_intervals.items()
+        )
         lines.append(f"95 % intervals of the means, by resampling the images: {', '.join(ranges)}.")
     return [*lines, *notes]
 
@@ -215,4 +241,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     >>> _natural("pcb10")
     [(10, 'pcb'), (-1, '')]
     """
-    return [(int(number) if number else -1, text) for text, number in re.findall(r"([^0-9]*)([0-9]*)", name.lower())]
+    return [
+        (int(number) if number else -1, text)
+        for text, number in re.findall(r"([^0-9]*)([0-9]*)", name.lower())
+    ]

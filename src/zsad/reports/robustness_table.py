@@ -62,10 +62,17 @@ class Trials:
     def spread(self) -> dict[str, dict[str, float]]:
         """Return lowest, mean, highest value and standard deviation of each metric over the wordings."""
         columns = {name: [trial.values[name] for trial in self.reworded] for name in self.clean}
-        measures = {"lowest": min, "mean": statistics.fmean, "highest": max, "standard deviation": _deviation}
+        measures = {
+            "lowest": min,
+            "mean": statistics.fmean,
+            "highest": max,
+            "standard deviation": _deviation,
+        }
         if not self.reworded:
             return {}
-        return {measure: {n: take(v) for n, v in columns.items()} for measure, take in measures.items()}
+        return {
+            measure: {n: take(v) for n, v in columns.items()} for measure, take in measures.items()
+        }
 
 
 def write_robustness(trials: Trials, folder: Path, title: str) -> tuple[Path, Path]:
@@ -82,23 +89,48 @@ def csv_table(trials: Trials) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["change", "level", *trials.clean, *(f"{name}_drop" for name in trials.clean)])
     for trial in (Trial("clean", 0, trials.clean), *trials.corrupted, *trials.reworded):
-        numbers = [*(100 * value for value in trial.values.values()), *trials.drop(trial.values).values()]
-        writer.writerow([trial.change, trial.level, *("" if math.isnan(n) else f"{n:.4f}" for n in numbers)])
+        numbers = [
+            *(100 * value for value in trial.values.values()),
+            *trials.drop(trial.values).values(),
+        ]
+        writer.writerow(
+            [trial.change, trial.level, *("" if math.isnan(n) else f"{n:.4f}" for n in numbers)]
+        )
     return buffer.getvalue()
 
 
 def markdown(trials: Trials, title: str) -> str:
     """Write the drops as Markdown: per corruption, per severity, and the spread over wordings."""
     names = [metric_label(name) for name in trials.clean]
-    parts = [f"# {title}", "", *_table(["", *names], [["clean, in percent", *_percents(trials.clean)]])]
+    parts = [
+        f"# {title}",
+        "",
+        *_table(["", *names], [["clean, in percent", *_percents(trials.clean)]]),
+    ]
     if trials.corrupted:
-        mean = [[change, *map(_points, drop.values())] for change, drop in trials.mean_drops().items()]
-        each = [[t.change, str(t.level), *map(_points, trials.drop(t.values).values())] for t in trials.corrupted]
-        parts += ["## Drop in points, mean over severities", "", *_table(["corruption", *names], mean)]
-        parts += ["## Drop in points at each severity", "", *_table(["corruption", "severity", *names], each)]
+        mean = [
+            [change, *map(_points, drop.values())] for change, drop in trials.mean_drops().items()
+        ]
+        each = [
+            [t.change, str(t.level), *map(_points, trials.drop(t.values).values())]
+            for t in trials.corrupted
+        ]
+        parts += [
+            "## Drop in points, mean over severities",
+            "",
+            *_table(["corruption", *names], mean),
+        ]
+        parts += [
+            "## Drop in points at each severity",
+            "",
+            *_table(["corruption", "severity", *names], each),
+        ]
     if trials.reworded:
         words = [[t.change, str(t.level), *_percents(t.values)] for t in trials.reworded]
-        words += [[f"**{measure}**", "", *_percents(values)] for measure, values in trials.spread().items()]
+        words += [
+            [f"**{measure}**", "", *_percents(values)]
+            for measure, values in trials.spread().items()
+        ]
         parts += ["## Other words, in percent", "", *_table(["state", "words", *names], words)]
     return "\n".join(parts)
 
@@ -109,9 +141,17 @@ def page_table(trials: Trials) -> RobustnessTable:
         [trial.change, trial.level, *trials.drop(trial.values).values()]
         for trial in (*trials.corrupted, *trials.reworded)
     ]
-    clean = ", ".join(f"{metric_label(name)} {_cell(100 * value)}" for name, value in trials.clean.items())
-    heading = ["change", "severity or words", *(f"{metric_label(name)} lost" for name in trials.clean)]
-    return RobustnessTable(heading, rows, f"Percentage points that are lost; without any change: {clean}.")
+    clean = ", ".join(
+        f"{metric_label(name)} {_cell(100 * value)}" for name, value in trials.clean.items()
+    )
+    heading = [
+        "change",
+        "severity or words",
+        *(f"{metric_label(name)} lost" for name in trials.clean),
+    ]
+    return RobustnessTable(
+        heading, rows, f"Percentage points that are lost; without any change: {clean}."
+    )
 
 
 def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -20,7 +20,9 @@ from zsad.atomic_write import write_whole
 from zsad.callbacks.stopwatch import Stopwatch
 
 _PACKAGE = "zsad"
-_SECRET_KEY = re.compile(r"(^|[._-])(api_?key|access_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"(^|[._-])(api_?key|access_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE
+)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _HIDDEN = "(hidden)"
 
@@ -73,7 +75,9 @@ def run_card(
 def write_run_card(card: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     """Write ``run_card.json`` and the shorter ``run_card.md`` and return their paths."""
     text = json.dumps(card, indent=2, default=str, ensure_ascii=False)
-    return write_whole(folder / "run_card.json", text + "\n"), write_whole(folder / "run_card.md", _markdown(card))
+    return write_whole(folder / "run_card.json", text + "\n"), write_whole(
+        folder / "run_card.md", _markdown(card)
+    )
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -82,7 +86,10 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     # An installed copy may lie inside somebody else's clone, which does not track it.
     if git is None or _git(git, folder, "ls-files", "--error-unmatch", "../types.py") is None:
         return None
-    return {"commit": _git(git, folder, "rev-parse", "HEAD"), "dirty": bool(_git(git, folder, "status", "--porcelain"))}
+    return {
+        "commit": _git(git, folder, "rev-parse", "HEAD"),
+        "dirty": bool(_git(git, folder, "status", "--porcelain")),
+    }
 
 
 def package_versions() -> dict[str, str]:
@@ -93,7 +100,11 @@ def package_versions() -> dict[str, str]:
         if "extra ==" not in line
     )
     installed = {_plain(found.name): found.version for found in metadata.distributions()}
-    return {name: installed[_plain(name)] for name in (_PACKAGE, *sorted(names)) if _plain(name) in installed}
+    return {
+        name: installed[_plain(name)]
+        for name in (_PACKAGE, *sorted(names))
+        if _plain(name) in installed
+    }
 
 
 def device_name(device: torch.device) -> str:
@@ -121,7 +132,9 @@ def _peak_memory_mib(device: torch.device) -> dict[str, float]:
 
 
 def _git(git: str, folder: Path, *arguments: str) -> str | None:
-    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [git, "-C", str(folder), *arguments], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else None
 
 
@@ -153,18 +166,30 @@ def _without_secrets(arguments: Sequence[str]) -> str:
 def _markdown(card: Mapping[str, Any]) -> str:
     """Write the card as a short page, without the configuration and the smaller packages."""
     git, packages = card["git"], card["packages"]
-    state = f"{git['commit']}{' with local changes' if git['dirty'] else ''}" if git else "not a clone"
+    state = (
+        f"{git['commit']}{' with local changes' if git['dirty'] else ''}" if git else "not a clone"
+    )
     speed = "{images} images in {seconds:.1f} s ({images_per_second:.2f} a second)"
     rows = {
         "command": f"`{card['command']}`",
         "commit": state,
         "seed": card["seed"],
-        "weights": ", ".join(f"{name} {value or 'random'}" for name, value in card["weights"].items()),
+        "weights": ", ".join(
+            f"{name} {value or 'random'}" for name, value in card["weights"].items()
+        ),
         "trained on": card["trained_on"] or "nothing",
         "device": f"{card['device']}, precision {card['precision']}, {card['world_size']} process(es)",
         "timing": speed.format(**card["timing"]) if card["timing"] else "not measured",
-        "peak memory": ", ".join(f"{value:.0f} MiB ({kind})" for kind, value in card["peak_memory_mib"].items()),
+        "peak memory": ", ".join(
+            f"{value:.0f} MiB ({kind})" for kind, value in card["peak_memory_mib"].items()
+        ),
         "software": f"Python {card['python']}, torch {packages.get('torch')}, zsad {packages.get('zsad')}",
     }
-    lines = ["# Run card", "", *(f"> {note}\n" for note in card["notes"]), "| | |", "| :--- | :--- |"]
+    lines = [
+        "# Run card",
+        "",
+        *(f"> {note}\n" for note in card["notes"]),
+        "| | |",
+        "| :--- | :--- |",
+    ]
     return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items()), ""])

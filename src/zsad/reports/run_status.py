@@ -15,7 +15,14 @@ from typing import Any
 from zsad.atomic_write import write_whole
 
 FILE = "status.json"
-RUNNING, FINISHED, FAILED, STOPPED, KILLED, SILENT = "running", "finished", "failed", "stopped", "killed", "silent"
+RUNNING, FINISHED, FAILED, STOPPED, KILLED, SILENT = (
+    "running",
+    "finished",
+    "failed",
+    "stopped",
+    "killed",
+    "silent",
+)
 SIGN_EVERY = 30  # seconds
 SILENT_AFTER = 600  # seconds: a step takes less, whatever is tested
 
@@ -52,10 +59,16 @@ class Status:
     @property
     def is_alive(self) -> bool:
         """Whether its process runs on this machine."""
-        return self.state == RUNNING and self.host == socket.gethostname() and birth(self.pid) == self.birth != ""
+        return (
+            self.state == RUNNING
+            and self.host == socket.gethostname()
+            and birth(self.pid) == self.birth != ""
+        )
 
 
-def begun(kind: str, command: str, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Status:
+def begun(
+    kind: str, command: str, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> Status:
     """Return the status of this process, which begins a run."""
     array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
     return Status(
@@ -82,7 +95,9 @@ def read_status(folder: Path) -> Status | None:
 
 def write_status(folder: Path, status: Status) -> Path:
     """Write the status of a run into its folder."""
-    return write_whole(folder / FILE, json.dumps(asdict(status), indent=1, ensure_ascii=False, default=str) + "\n")
+    return write_whole(
+        folder / FILE, json.dumps(asdict(status), indent=1, ensure_ascii=False, default=str) + "\n"
+    )
 
 
 def standing(folder: Path, status: Status) -> tuple[str, str]:
@@ -96,10 +111,18 @@ def standing(folder: Path, status: Status) -> tuple[str, str]:
     where = f"on {status.host}" + (f", SLURM job {status.job}" if status.job else "")
     if status.host == socket.gethostname():
         is_alive = status.is_alive
-        return (RUNNING, f"process {status.pid} {where}") if is_alive else (KILLED, f"process {status.pid} is no more")
+        return (
+            (RUNNING, f"process {status.pid} {where}")
+            if is_alive
+            else (KILLED, f"process {status.pid} is no more")
+        )
     silence = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
     remark = f"last sign of life {_ago(silence)} ago {where}"
-    return (RUNNING, remark) if silence < SILENT_AFTER else (SILENT, f"started, not finished: {remark}")
+    return (
+        (RUNNING, remark)
+        if silence < SILENT_AFTER
+        else (SILENT, f"started, not finished: {remark}")
+    )
 
 
 def give_sign(folder: Path) -> None:

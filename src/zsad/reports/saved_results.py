@@ -14,7 +14,9 @@ from zsad.types import Results
 FILE = "results.json"
 
 
-def keep_results(folder: Path, results: Results, notes: Sequence[str], decisions: Mapping[str, Any]) -> Path:
+def keep_results(
+    folder: Path, results: Results, notes: Sequence[str], decisions: Mapping[str, Any]
+) -> Path:
     """Write ``results.json``; last of all files of a test, so that where it is all others are, too.
 
     Args:
@@ -24,7 +26,9 @@ def keep_results(folder: Path, results: Results, notes: Sequence[str], decisions
         decisions: What decides about the results.
     """
     content = {"results": asdict(results), "notes": list(notes), "decisions": dict(decisions)}
-    return write_whole(folder / FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
+    return write_whole(
+        folder / FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
+    )
 
 
 def kept_results(folder: Path, decisions: Mapping[str, Any]) -> tuple[Results, list[str]] | None:

@@ -19,7 +19,13 @@ from zsad.atomic_write import write_whole
 
 _FACTS = ("normal", "defective")  # columns of results.csv that count images
 _REMARKS = "remarks"
-_SAME = ("model", "backbone", "metrics", "image_size", "k_shot")  # of the configuration, for runs that are comparable
+_SAME = (
+    "model",
+    "backbone",
+    "metrics",
+    "image_size",
+    "k_shot",
+)  # of the configuration, for runs that are comparable
 _LEARNED = "trained_on"  # of the card itself
 
 
@@ -55,13 +61,20 @@ def average(runs: Sequence[Path]) -> Average:
         ValueError: If there are fewer than two, or they are no repetitions: other rows, images, model or data.
     """
     if len(runs) < 2:
-        raise ValueError(f"expected two runs or more to average, got {len(runs)}: zsad average RUN RUN …")
+        raise ValueError(
+            f"expected two runs or more to average, got {len(runs)}: zsad average RUN RUN …"
+        )
     tables = [_rows(run) for run in runs]
     _require_alike(runs, tables)
-    metrics = [name for name in tables[0][0] if name not in (_heading(tables[0]), *_FACTS, _REMARKS)]
+    metrics = [
+        name for name in tables[0][0] if name not in (_heading(tables[0]), *_FACTS, _REMARKS)
+    ]
     heading = _heading(tables[0])
     values = {
-        row[heading]: {name: [float(table[at][name]) for table in tables if table[at][name]] for name in metrics}
+        row[heading]: {
+            name: [float(table[at][name]) for table in tables if table[at][name]]
+            for name in metrics
+        }
         for at, row in enumerate(tables[0])
     }
     images = {row[heading]: (row["normal"], row["defective"]) for row in tables[0]}
@@ -71,9 +84,13 @@ def average(runs: Sequence[Path]) -> Average:
 
 def screen_table(result: Average, title: str) -> Table:
     """Lay the averages out for ``rich.print``."""
-    table = Table(title=Text(title), caption=Text("\n".join(result.remarks)), box=SIMPLE_HEAD, padding=0)
+    table = Table(
+        title=Text(title), caption=Text("\n".join(result.remarks)), box=SIMPLE_HEAD, padding=0
+    )
     for name in _headings(result):
-        table.add_column(Text(name.replace(" ", "\n")), justify="left" if name == result.heading else "right")
+        table.add_column(
+            Text(name.replace(" ", "\n")), justify="left" if name == result.heading else "right"
+        )
     for row in result.values:
         table.add_row(*map(Text, _cells(result, row)))
     return table
@@ -82,8 +99,14 @@ def screen_table(result: Average, title: str) -> Table:
 def markdown_table(result: Average, title: str) -> str:
     """Write the averages as Markdown."""
     headings = _headings(result)
-    lines = [headings, [":---", *("---:" for _ in headings[1:])], *(_cells(result, row) for row in result.values)]
-    text = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    lines = [
+        headings,
+        [":---", *("---:" for _ in headings[1:])],
+        *(_cells(result, row) for row in result.values),
+    ]
+    text = [
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    ]
     below = [
         f"Mean ± sample deviation of {len(result.runs)} runs: {', '.join(map(str, result.runs))}.",
         *result.remarks,
@@ -95,7 +118,9 @@ def csv_table(result: Average) -> str:
     """Write the averages as CSV: for each metric its mean, its deviation and how many runs define it."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    columns = [f"{name}_{kind}" for name in result.metrics for kind in ("mean", "deviation", "runs")]
+    columns = [
+        f"{name}_{kind}" for name in result.metrics for kind in ("mean", "deviation", "runs")
+    ]
     writer.writerow([result.heading, *_FACTS, *columns])
     for row, values in result.values.items():
         cells = [cell for name in result.metrics for cell in _exact(values[name])]
@@ -114,7 +139,9 @@ def write_average(result: Average, folder: Path, title: str) -> tuple[Path, Path
 def _rows(run: Path) -> list[dict[str, str]]:
     path = run / "results.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: {run} is no finished test. A test writes it to runs/test/NAME")
+        raise FileNotFoundError(
+            f"no {path}: {run} is no finished test. A test writes it to runs/test/NAME"
+        )
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -157,7 +184,11 @@ def _headings(result: Average) -> list[str]:
 
 
 def _cells(result: Average, row: str) -> list[str]:
-    return [row, *result.images[row], *(_shown(result.values[row][name]) for name in result.metrics)]
+    return [
+        row,
+        *result.images[row],
+        *(_shown(result.values[row][name]) for name in result.metrics),
+    ]
 
 
 def _shown(values: Sequence[float]) -> str:
@@ -175,4 +206,8 @@ def _exact(values: Sequence[float]) -> list[str]:
 
 
 def _summary(values: Sequence[float]) -> tuple[float, float, int]:
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values)
+    return (
+        statistics.mean(values),
+        statistics.stdev(values) if len(values) > 1 else 0.0,
+        len(values),
+    )

@@ -61,7 +61,11 @@ def collect(sweeps: Sequence[Path]) -> list[Collected]:
     Raises:
         FileNotFoundError: If there are none.
     """
-    found = [_read(sweep, file.parents[1]) for sweep in sweeps for file in sorted(sweep.rglob(".hydra/overrides.yaml"))]
+    found = [
+        _read(sweep, file.parents[1])
+        for sweep in sweeps
+        for file in sorted(sweep.rglob(".hydra/overrides.yaml"))
+    ]
     if not found:
         places = ", ".join(map(str, sweeps))
         raise FileNotFoundError(
@@ -89,7 +93,9 @@ def headline(runs: Sequence[Collected], waiting: int = 0) -> str:
 
 def screen_table(runs: Sequence[Collected], waiting: int = 0) -> Table:
     """Lay out the runs for ``rich.print``."""
-    table = Table(title=Text(headline(runs, waiting)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(
+        title=Text(headline(runs, waiting)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
     for name in _HEADING:
         table.add_column(name, overflow="fold")
     for one in runs:
@@ -129,7 +135,10 @@ def finished_tests(runs: Iterable[Collected]) -> list[Path]:
 
 def _script(lost: Sequence[Collected]) -> str:
     # A launcher waits for its job: all are handed to it at once.
-    lines = [f"# {one.run}: {one.remark}\n{one.command}{' &' if ' -m ' in one.command else ''}\n" for one in lost]
+    lines = [
+        f"# {one.run}: {one.remark}\n{one.command}{' &' if ' -m ' in one.command else ''}\n"
+        for one in lost
+    ]
     return "".join([*lines, "wait\n"])
 
 
@@ -148,7 +157,9 @@ def _read(sweep: Path, folder: Path) -> Collected:
     elif state == FINISHED:
         remark = f"at {status.ended[:16].replace('T', ' ')}"
     progress = "" if state == FINISHED else status.progress
-    return Collected(folder, run, status.kind, state, progress, _loss(folder), remark, status.command)
+    return Collected(
+        folder, run, status.kind, state, progress, _loss(folder), remark, status.command
+    )
 
 
 def _unsaid(run: str, folder: Path) -> Collected:
@@ -162,7 +173,16 @@ def _unsaid(run: str, folder: Path) -> Collected:
     place = place if re.fullmatch(r"[\w./+-]+", place) else f"'{place}'"  # as Hydra quotes
     command = shlex.join(["python", script, *kept, "resume=auto", f"hydra.run.dir={place}"])
     remark = "" if done.exists() else "it is being started, or was ended before it could say a word"
-    return Collected(folder, run, kind, FINISHED if done.exists() else UNKNOWN, "", _loss(folder), remark, command)
+    return Collected(
+        folder,
+        run,
+        kind,
+        FINISHED if done.exists() else UNKNOWN,
+        "",
+        _loss(folder),
+        remark,
+        command,
+    )
 
 
 def _last_words(folder: Path, status: Status) -> str:
@@ -173,13 +193,20 @@ def _last_words(folder: Path, status: Status) -> str:
         for log in parent.glob(f".submitit/{status.job}/*_log.err")
         if status.job
     ]
-    lines = [line for log in sorted(logs) for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [
+        line
+        for log in sorted(logs)
+        for line in log.read_text(errors="replace").splitlines()
+        if line.strip()
+    ]
     return re.sub(r"\s+", " ", lines[-1]).strip() if lines else ""
 
 
 def _loss(folder: Path) -> str:
     """Return the loss of the last epoch that a training has logged."""
-    logs = sorted(folder.glob("log/version_*/metrics.csv"), key=lambda file: file.stat().st_mtime_ns)
+    logs = sorted(
+        folder.glob("log/version_*/metrics.csv"), key=lambda file: file.stat().st_mtime_ns
+    )
     for log in reversed(logs):
         with log.open(newline="", encoding="utf-8") as file:
             losses = [row["train/total"] for row in csv.DictReader(file) if row.get("train/total")]

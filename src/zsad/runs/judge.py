@@ -48,7 +48,9 @@ def find_thresholds(
     thresholds = read_thresholds(file)
     unlike = ", ".join(thresholds.differences(made_with))
     if unlike and given is None:
-        return None, [f"no verdicts: {file} was chosen for other scores ({unlike}); to use it: --thresholds {file}"]
+        return None, [
+            f"no verdicts: {file} was chosen for other scores ({unlike}); to use it: --thresholds {file}"
+        ]
     return thresholds, [f"{file} was chosen for other scores ({unlike})"] if unlike else []
 
 
@@ -65,8 +67,12 @@ def prepare_calibration(data: JsonDataModule, rules: Sequence[str]) -> None:
         data.test_samples = normal
     missing = [kind for kind, count in wanted.items() if not count]
     if missing and (not normal or any(isinstance(rule, F1Max) for rule in read)):
-        other = "--rule normal_only" if normal else "another dataset, or --set dataset.test_phase=train"
-        raise ValueError(f"{data.name} has no {missing[0]} images to choose a threshold from: {other}")
+        other = (
+            "--rule normal_only" if normal else "another dataset, or --set dataset.test_phase=train"
+        )
+        raise ValueError(
+            f"{data.name} has no {missing[0]} images to choose a threshold from: {other}"
+        )
 
 
 def chosen(trainer: Trainer) -> Thresholds:
@@ -82,4 +88,6 @@ def summary(trainer: Trainer, images: int, thresholds: Thresholds | None) -> str
         return f"{images} images"
     verdicts = next(one.verdicts for one in trainer.callbacks if isinstance(one, ScoreWriter))  # type: ignore[attr-defined]
     line = f"score from {thresholds.image.value:.4g} on, {thresholds.image.rule} on {thresholds.dataset}"
-    return f"{images} images, {verdicts['defective']} defective and {verdicts['good']} good ({line})"
+    return (
+        f"{images} images, {verdicts['defective']} defective and {verdicts['good']} good ({line})"
+    )

@@ -31,7 +31,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(f"no such image or folder: {path}")
         inside = [path] if path.is_file() else _images_below(path)
         if not inside:
-            raise FileNotFoundError(f"no images below {path}: expected names in {', '.join(sorted(IMAGE_SUFFIXES))}")
+            raise FileNotFoundError(
+                f"no images below {path}: expected names in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
         found += inside
     return list(dict.fromkeys(found))
 
@@ -65,7 +67,9 @@ def unlabelled(name: str, data_json: Path, track: str = "") -> list[Sample]:
     root = find_root(name, None, data_json)
     images = read_unlabelled(find_index(name, data_json, LAYOUTS), root, "test")
     found = [(path, category) for category, paths in images.items() for path in paths]
-    of_track = [(path, category) for path, category in found if track in path.relative_to(root).parts]
+    of_track = [
+        (path, category) for path, category in found if track in path.relative_to(root).parts
+    ]
     return [_sample(path, category) for path, category in of_track or found]
 
 
@@ -79,5 +83,9 @@ def _sample(path: Path, category: str) -> Sample:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    )
     return sorted(files, key=lambda path: natural_key(path.as_posix()))

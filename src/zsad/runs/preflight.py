@@ -23,7 +23,14 @@ log = logging.getLogger("zsad")
 # What the folder of a run holds once there is something to lose in it, and what would outlive a run begun anew.
 _LEFTOVERS = {
     "training": ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt"),
-    "test": ("results.*", "intervals.csv", "robustness.*", "published.*", "thresholds.json", "report.html"),
+    "test": (
+        "results.*",
+        "intervals.csv",
+        "robustness.*",
+        "published.*",
+        "thresholds.json",
+        "report.html",
+    ),
 }
 
 
@@ -48,7 +55,9 @@ def require_trainable(config: DictConfig) -> None:
     """
     if not learns(config):
         model, dataset = chosen()["model"], chosen()["dataset"]
-        raise ValueError(f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}")
+        raise ValueError(
+            f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}"
+        )
     if str(config.trainer.precision) in ("bf16-true", "16-true"):
         raise ValueError(
             f"trainer.precision={config.trainer.precision} would keep the learned prompts in half precision, "
@@ -83,10 +92,14 @@ def require_prompts(config: DictConfig) -> None:
             f"python train.py model={model} backbone={backbone} dataset=visa"
         )
     if config.ckpt_path is not None and not learns(config):
-        raise ValueError(f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out")
+        raise ValueError(
+            f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out"
+        )
     if config.ckpt_path is not None:
         learned = read_learned(find_checkpoint(config.ckpt_path)).provenance
-        if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices("backbone"):
+        if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices(
+            "backbone"
+        ):
             raise ValueError(
                 f"{config.ckpt_path} was learned with backbone={learned['backbone']}, this run has "
                 f"backbone={backbone}: add backbone={learned['backbone']}"
@@ -117,7 +130,9 @@ def require_known_tiling(config: DictConfig) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    if "tiling" in set(config.model.method) and not takes(config, "tiling"):  # tiling=none says the word, too
+    if "tiling" in set(config.model.method) and not takes(
+        config, "tiling"
+    ):  # tiling=none says the word, too
         raise ValueError(
             f"model={chosen()['model']} does not take tiling (DHR-CLIP has tiles of its own): leave it out, or choose "
             "model=dhrclip_plus, anomalyclip, winclip or clip"
@@ -146,7 +161,9 @@ def resume_path(config: DictConfig, run: Run) -> str | None:
             raise ValueError(
                 f"{_shown(resumed)} holds prompts alone, without the optimizer's state: resume from a .ckpt"
             )
-        read_learned(resumed)  # refuses what is damaged or could run code before a trainer touches it
+        read_learned(
+            resumed
+        )  # refuses what is damaged or could run code before a trainer touches it
     if resumed is None or resumed.resolve().parent != folder.resolve():
         _refuse_used_folder(config, run)
     return None if resumed is None else str(resumed)
@@ -194,7 +211,9 @@ def clear_run_folder(config: DictConfig, run: Run, resume_from: str | None = Non
     one before it. The folder of ``resume_from`` stays as it is, and so does what a stopped test has finished.
     """
     leftovers = _leftovers(run)
-    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(Path.resolve, leftovers)
+    goes_on_here = resume_from is not None and Path(resume_from).resolve() in map(
+        Path.resolve, leftovers
+    )
     if goes_on_here or not (config.overwrite or run.was_stopped) or not is_first_process():
         return
     if config.overwrite:
@@ -209,13 +228,21 @@ def _leftovers(run: Run) -> list[Path]:
 
 
 def _refuse_used_folder(config: DictConfig, run: Run) -> None:
-    begins_anew = config.overwrite or (run.goes_on and run.was_stopped)  # then nothing that can be read is there
+    begins_anew = config.overwrite or (
+        run.goes_on and run.was_stopped
+    )  # then nothing that can be read is there
     if not _leftovers(run) or begins_anew or not is_first_process():
         return
     way_on = ""
     if run.kind == "training" and not run.is_finished:
-        way_on = " To go on with it: resume=auto." if run.was_stopped else f" To go on: ckpt_path={_shown(run.folder)}."
-    raise ValueError(f"{run.holds()}{way_on} To keep both: name=another_name. To begin anew: overwrite=true")
+        way_on = (
+            " To go on with it: resume=auto."
+            if run.was_stopped
+            else f" To go on: ckpt_path={_shown(run.folder)}."
+        )
+    raise ValueError(
+        f"{run.holds()}{way_on} To keep both: name=another_name. To begin anew: overwrite=true"
+    )
 
 
 def _shown(path: str | Path) -> str:

@@ -19,7 +19,12 @@ log = logging.getLogger("zsad")
 
 
 def provenance(
-    task: PromptTuning, data: Any, *, chosen: Mapping[str, str], settings: Mapping[str, Any], seed: int
+    task: PromptTuning,
+    data: Any,
+    *,
+    chosen: Mapping[str, str],
+    settings: Mapping[str, Any],
+    seed: int,
 ) -> dict[str, Any]:
     """Describe what is about to be learned, and from what: plain values that every checkpoint keeps.
 
@@ -39,14 +44,18 @@ def provenance(
         "weights": weights(task.method),
         "settings": dict(settings),
         "seed": seed,
-        "seen": fingerprints(samples).to_state() if is_first_process() else None,  # who writes the checkpoint reads
+        "seen": fingerprints(samples).to_state()
+        if is_first_process()
+        else None,  # who writes the checkpoint reads
         "trained_on": {
             "dataset": data.name,
             "phase": data.train_phase,
             "categories": sorted({sample.category for sample in samples}),
             "images": len(samples),
             "anomalous": sum(sample.is_anomalous for sample in samples),
-            "drawn": data.drawn_defects.share if data.drawn_defects else 0.0,  # of the others, given a defect
+            "drawn": data.drawn_defects.share
+            if data.drawn_defects
+            else 0.0,  # of the others, given a defect
         },
     }
 
@@ -58,7 +67,11 @@ def weights(method: nn.Module) -> dict[str, str]:
     """
     frozen = {}
     for name, child in method.named_children():
-        parts = {f"{name}.{part}": inside for part, inside in child.named_children() if _is_frozen(inside)}
+        parts = {
+            f"{name}.{part}": inside
+            for part, inside in child.named_children()
+            if _is_frozen(inside)
+        }
         frozen |= {name: child} if _is_frozen(child) else parts
     return {name: fingerprint(network) for name, network in frozen.items()}
 
@@ -86,17 +99,27 @@ def remarks(
     """
     notes = [] if shared is None else shared.sentences()
     if shared is None and learned.get("trained_on", {}).get("dataset") == dataset:
-        notes.append(f"not zero-shot: the prompts were learned on {dataset} and tested on {dataset}")
+        notes.append(
+            f"not zero-shot: the prompts were learned on {dataset} and tested on {dataset}"
+        )
     if learned.get("weights", weights) != weights:
-        notes.append(f"other weights: the prompts were learned on {learned['weights']}, tested on {dict(weights)}")
+        notes.append(
+            f"other weights: the prompts were learned on {learned['weights']}, tested on {dict(weights)}"
+        )
     for key, value in learned.get("settings", {}).items():
         if key in settings and settings[key] != value:
-            notes.append(f"other settings: learned with {key}={value}, tested with {key}={settings[key]}")
+            notes.append(
+                f"other settings: learned with {key}={value}, tested with {key}={settings[key]}"
+            )
     return notes
 
 
 def inspect(
-    task: ZeroShotEvaluation, data: Any, *, learned: Mapping[str, Any] | None, settings: Mapping[str, Any]
+    task: ZeroShotEvaluation,
+    data: Any,
+    *,
+    learned: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
 ) -> list[str]:
     """Say before a test what a reader of its results has to know, and return it. The first process reads the images.
 
@@ -108,14 +131,23 @@ def inspect(
     """
     if not is_first_process():
         return []
-    log.info("testing on %s: images %d, categories %d", data.name, len(data.test_samples), len(data.categories))
+    log.info(
+        "testing on %s: images %d, categories %d",
+        data.name,
+        len(data.test_samples),
+        len(data.categories),
+    )
     shared, notes = None, [data.references.remark] if data.shots else []
     if learned and learned.get("seen"):
         shared = overlap(Fingerprints.from_state(learned["seen"]), fingerprints(data.test_samples))
     elif learned is not None:
-        notes.append("unknown whether zero-shot: the checkpoint does not say which images it was learned from")
+        notes.append(
+            "unknown whether zero-shot: the checkpoint does not say which images it was learned from"
+        )
     used = weights(task.method)
-    notes += remarks(learned or {}, dataset=data.name, weights=used, settings=settings, shared=shared)
+    notes += remarks(
+        learned or {}, dataset=data.name, weights=used, settings=settings, shared=shared
+    )
     for note in notes:
         log.warning("note: %s", note)
     return notes

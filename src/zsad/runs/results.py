@@ -63,20 +63,38 @@ def set_up(data: Mapping[str, Any], skip_missing: bool = False) -> dict[str, Any
 
 def announce_training(known: Mapping[str, Any]) -> None:
     """Say what is about to be learned from, given the provenance of what will be."""
-    log.info("learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous", known["trained_on"])
+    log.info(
+        "learning from %(dataset)s: %(images)d images, %(anomalous)d of them anomalous",
+        known["trained_on"],
+    )
     if known["trained_on"]["drawn"]:
-        log.info("defects are drawn into %d %% of the normal images", 100 * known["trained_on"]["drawn"])
+        log.info(
+            "defects are drawn into %d %% of the normal images", 100 * known["trained_on"]["drawn"]
+        )
 
 
-def write_training(task: PromptTuning, trainer: Trainer, folder: Path, *, config: Mapping[str, Any]) -> None:
+def write_training(
+    task: PromptTuning, trainer: Trainer, folder: Path, *, config: Mapping[str, Any]
+) -> None:
     """Leave the run card of a finished training, and say how to use what was learned."""
     if not trainer.is_global_zero:
         return
     known = task.provenance
-    _write_card(trainer, folder, config=config, weights=known["weights"], trained_on=known["trained_on"], notes=[])
+    _write_card(
+        trainer,
+        folder,
+        config=config,
+        weights=known["weights"],
+        trained_on=known["trained_on"],
+        notes=[],
+    )
     log.info("learned: %s", shown(folder))
     choice = f"model={known['model']} backbone={known['backbone']}"
-    log.info("test it on another dataset: python test.py dataset=mvtec %s ckpt_path=%s", choice, shown(folder))
+    log.info(
+        "test it on another dataset: python test.py dataset=mvtec %s ckpt_path=%s",
+        choice,
+        shown(folder),
+    )
 
 
 @dataclass(frozen=True)
@@ -134,17 +152,28 @@ def write_test(
         return []
     config, dataset = about.config, about.config["dataset"]["name"]
     trained_on = (about.learned or {}).get("trained_on")
-    card = _write_card(trainer, folder, config=config, weights=weights(task.method), trained_on=trained_on, notes=notes)
+    card = _write_card(
+        trainer,
+        folder,
+        config=config,
+        weights=weights(task.method),
+        trained_on=trained_on,
+        notes=notes,
+    )
     beside = about.beside(task.results)
     title = f"{type(task.method).__name__} on {dataset}"
     write_tables(task.results, folder, title, notes)
-    report = RunPage(title, task.results, notes=notes, card=card, published=beside, robustness=robustness)
+    report = RunPage(
+        title, task.results, notes=notes, card=card, published=beside, robustness=robustness
+    )
     report = _page(task, trainer, report)
     write_page(report, folder)
     track(trainer.loggers, report, folder)
     keep_results(folder, task.results, notes, about.decisions)
     Console().print(screen_table(task.results, title, notes))
-    log.info("written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder))
+    log.info(
+        "written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder)
+    )
     return beside
 
 
@@ -158,7 +187,11 @@ def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
         curves={name: curves(*rankings) for name, rankings in metrics.rankings.items()},
     )
     if drawn := callbacks.get(HeatmapWriter):
-        page = replace(page, heatmaps=drawn.files, sheets={name: drawn.sheet(name) for name in page.results.values})
+        page = replace(
+            page,
+            heatmaps=drawn.files,
+            sheets={name: drawn.sheet(name) for name in page.results.values},
+        )
     if filled := callbacks.get(RestorationWriter):
         page = replace(page, restored=filled.files)
     if scored := callbacks.get(ScoreWriter):
@@ -175,7 +208,9 @@ def _source(learned: Mapping[str, Any] | None) -> str:
     known = learned.get("trained_on")
     if not known:
         return published_numbers.NOT_STATED
-    return known["dataset"] if known["phase"] == "test" else f"{known['dataset']} ({known['phase']})"
+    return (
+        known["dataset"] if known["phase"] == "test" else f"{known['dataset']} ({known['phase']})"
+    )
 
 
 def shown(path: str | Path) -> str:
@@ -200,7 +235,9 @@ def _write_card(
         device=trainer.strategy.root_device,
         precision=str(trainer.precision),
         world_size=trainer.world_size,
-        stopwatch=next((callback for callback in trainer.callbacks if isinstance(callback, Stopwatch)), None),
+        stopwatch=next(
+            (callback for callback in trainer.callbacks if isinstance(callback, Stopwatch)), None
+        ),
         notes=notes,
     )
     write_run_card(card, folder)

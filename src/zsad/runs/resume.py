@@ -18,7 +18,16 @@ from zsad.atomic_write import remove_partial
 from zsad.config import compose
 from zsad.config.errors import is_circumstance, reason
 from zsad.distributed import is_first_process
-from zsad.reports.run_status import FAILED, FINISHED, STOPPED, Status, begun, now, read_status, write_status
+from zsad.reports.run_status import (
+    FAILED,
+    FINISHED,
+    STOPPED,
+    Status,
+    begun,
+    now,
+    read_status,
+    write_status,
+)
 
 log = logging.getLogger("zsad")
 
@@ -61,7 +70,9 @@ class Run:
             ValueError: If ``resume`` says something else, or to begin anew is asked for, too.
         """
         if self._asked not in (None, "auto"):
-            raise ValueError(f"resume={self._asked}: expected auto, or null. For a checkpoint: ckpt_path=…")
+            raise ValueError(
+                f"resume={self._asked}: expected auto, or null. For a checkpoint: ckpt_path=…"
+            )
         if self._asked and self._overwrites and not self.is_requeued:
             raise ValueError("overwrite=true begins anew, resume=auto goes on: choose one")
         return self._asked == "auto" or self.is_requeued
@@ -105,10 +116,14 @@ class Run:
             return f"{at} already holds a {self.kind}."
         if self.kind == "training":
             chosen = f"model={compose.chosen()['model']} backbone={compose.chosen()['backbone']}"
-            look = f"{at}/run_card.md. Test it: python test.py dataset=mvtec {chosen} ckpt_path={at}."
+            look = (
+                f"{at}/run_card.md. Test it: python test.py dataset=mvtec {chosen} ckpt_path={at}."
+            )
         else:
             look = f"{at}/report.html, {at}/results.md."
-        return f"{at} already holds a {self.kind}, finished {self.earlier.ended}. Look at it: {look}"
+        return (
+            f"{at} already holds a {self.kind}, finished {self.earlier.ended}. Look at it: {look}"
+        )
 
     def require_same(self) -> None:
         """Check that what decides about results is what it was when the run began.
@@ -160,17 +175,26 @@ class Run:
     def end(self) -> None:
         """Say that it is finished, if it has begun."""
         if self._written is not None and self._has_begun:
-            self._write(replace(self._written, progress=self._progress(), state=FINISHED, ended=now()))
+            self._write(
+                replace(self._written, progress=self._progress(), state=FINISHED, ended=now())
+            )
 
     def fail(self, error: BaseException) -> None:
         """Leave in the folder why the run ends; add to the error how to go on."""
         if self._written is None:
             return
-        is_stop, text = not isinstance(error, Exception), "interrupted" if _is_interrupt(error) else reason(error)
+        is_stop, text = (
+            not isinstance(error, Exception),
+            "interrupted" if _is_interrupt(error) else reason(error),
+        )
         way = self._way_on() if self._has_begun else ""
         state = STOPPED if is_stop else FAILED
         try:
-            self._write(replace(self._written, progress=self._progress(), state=state, ended=now(), error=text))
+            self._write(
+                replace(
+                    self._written, progress=self._progress(), state=state, ended=now(), error=text
+                )
+            )
         except OSError as failure:  # a full disk; the error itself must not be lost over it
             error.add_note(f"Nor could {failure.filename} be written.")
         _write_log(text, None if is_stop else error)
@@ -182,14 +206,20 @@ class Run:
     def _way_on(self) -> str:
         if self.kind == "test":
             done = sorted(file.parent.name for file in self.folder.glob("*/results.json"))
-            return f"Tested so far: {', '.join(done)}. The same command goes on with the others." if done else ""
+            return (
+                f"Tested so far: {', '.join(done)}. The same command goes on with the others."
+                if done
+                else ""
+            )
         from zsad.model_files.run_checkpoints import is_whole, newest_first
 
         last = next(filter(is_whole, newest_first(self.folder)), None)
         at = f"It ended in {self._progress()}. " if self._progress() else ""
         if last is None:
             return f"{at}There is no checkpoint yet: begin anew with the same command."
-        return f"{at}The last good state: {_shown(last)}. To go on from there: {self._status.command}"
+        return (
+            f"{at}The last good state: {_shown(last)}. To go on from there: {self._status.command}"
+        )
 
     def _progress(self) -> str:
         """Return how far it has come, which others write."""
@@ -224,8 +254,12 @@ def recorded(config: Any, kind: str) -> Iterator[Run]:
 def decisions(config: Any) -> dict[str, Any]:
     """Return what decides about the results of a run, flat; of a checkpoint its content, not its place."""
     every = compose.flat(config).items()
-    deciding = {key: value for key, value in every if key in _OF_A_TEST or not _MAY_CHANGE.match(key)}
-    return deciding | ({"checkpoint": _digest(Path(config.ckpt_path))} if config.get("ckpt_path") else {})
+    deciding = {
+        key: value for key, value in every if key in _OF_A_TEST or not _MAY_CHANGE.match(key)
+    }
+    return deciding | (
+        {"checkpoint": _digest(Path(config.ckpt_path))} if config.get("ckpt_path") else {}
+    )
 
 
 def command(kind: str, folder: Path) -> str:
@@ -238,7 +272,12 @@ def command(kind: str, folder: Path) -> str:
     launcher = [one for one in hydra if re.match(r"hydra[/.]launcher\b", one)]
     if compose.is_sweep() and launcher:
         place = {"hydra.sweep.dir": _shown(folder.parent), "hydra.sweep.subdir": folder.name}
-        words = ["-m", *launcher, *words, *(f"{key}={_quoted(value)}" for key, value in place.items())]
+        words = [
+            "-m",
+            *launcher,
+            *words,
+            *(f"{key}={_quoted(value)}" for key, value in place.items()),
+        ]
     elif compose.is_sweep() or any(one.startswith("hydra.run.dir=") for one in hydra):
         words.append(f"hydra.run.dir={_quoted(_shown(folder))}")
     return shlex.join(["python", _SCRIPTS[kind], *words])
@@ -253,7 +292,11 @@ def _as_typed(overrides: Sequence[str]) -> list[str]:
     ['dataset=visa', '~callbacks.scores']
     """
     several = [one.partition("=")[2] for one in overrides if one.startswith("test_on=")]
-    kept = [one for one in overrides if one.partition("=")[0] not in ("test_on", "sweep", "resume", "overwrite")]
+    kept = [
+        one
+        for one in overrides
+        if one.partition("=")[0] not in ("test_on", "sweep", "resume", "overwrite")
+    ]
     if not several or several[-1] == "null":
         return kept
     return [f"dataset={several[-1]}", *(one for one in kept if not one.startswith("dataset="))]
@@ -270,7 +313,11 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 def _digest(path: Path) -> str:
-    files = (file for file in (path, path / "checkpoints" / "last.ckpt", path / "last.ckpt") if file.is_file())
+    files = (
+        file
+        for file in (path, path / "checkpoints" / "last.ckpt", path / "last.ckpt")
+        if file.is_file()
+    )
     file = next(files, None)
     return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 

@@ -52,11 +52,17 @@ class Robustness:
         self.corruptions, self.severities, self.wordings = corruptions, severities, wordings or {}
         for name, corruption in corruptions.items():
             if not set(severities) <= set(range(1, len(corruption.levels) + 1)):
-                raise ValueError(f"robustness.severities={list(severities)}: {name} has 1 to {len(corruption.levels)}")
+                raise ValueError(
+                    f"robustness.severities={list(severities)}: {name} has 1 to {len(corruption.levels)}"
+                )
         if not set(self.wordings) <= {"normal", "anomalous"}:
-            raise ValueError(f"robustness.wordings of {list(self.wordings)}: expected normal, anomalous")
+            raise ValueError(
+                f"robustness.wordings of {list(self.wordings)}: expected normal, anomalous"
+            )
 
-    def run(self, method: nn.Module, data: JsonDataModule, trainer: Trainer, folder: Path) -> RobustnessTable:
+    def run(
+        self, method: nn.Module, data: JsonDataModule, trainer: Trainer, folder: Path
+    ) -> RobustnessTable:
         """Make all tests with the networks of a method, write the tables, and return that of the report.
 
         Args:
@@ -74,7 +80,9 @@ class Robustness:
     def measure(self, method: nn.Module, data: JsonDataModule, trainer: Trainer) -> Trials:
         """Make all tests."""
 
-        def values(corrupt: Corrupt | None = None, words: AbstractContextManager[Any] | None = None) -> Any:
+        def values(
+            corrupt: Corrupt | None = None, words: AbstractContextManager[Any] | None = None
+        ) -> Any:
             task = ZeroShotEvaluation(method, self.metrics)
             with words or nullcontext():
                 trainer.test(task, CorruptedImages(data, corrupt), verbose=False)
@@ -91,7 +99,9 @@ class Robustness:
             log.info("%s has no words to change", type(method).__name__)
             wordings = []
         for state, words in self._shown("with other words", wordings):
-            reworded.append(Trial(state, words, values(words=reworded_method(method, state, words))))
+            reworded.append(
+                Trial(state, words, values(words=reworded_method(method, state, words)))
+            )
         return Trials(clean, corrupted, reworded)
 
     def _shown(self, what: str, trials: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,11 @@ class Summary:
         self._published: list[published_numbers.Comparison] = []
 
     def add(
-        self, name: str, results: Results, notes: Sequence[str], beside: Sequence[published_numbers.Comparison]
+        self,
+        name: str,
+        results: Results,
+        notes: Sequence[str],
+        beside: Sequence[published_numbers.Comparison],
     ) -> None:
         """Add a dataset: its results, what a reader has to know, and what has been published."""
         self._results[name], self._notes[name] = results, notes
@@ -54,11 +58,17 @@ class Summary:
         if any(row.published for row in self._published):
             title = f"{model}: published and measured"
             published_numbers.write_comparison(self._published, folder, title)
-            Console().print(published_numbers.screen_table([row for row in self._published if row.published], title))
+            Console().print(
+                published_numbers.screen_table(
+                    [row for row in self._published if row.published], title
+                )
+            )
 
     def _write_table(self, folder: Path) -> None:
         """Show the table with a mean for each group of datasets; leave it as CSV and Markdown."""
-        groups = {name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in self._results}
+        groups = {
+            name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in self._results
+        }
         joined, rows, title = join(self._results), Rows("dataset", groups), "all datasets"
         said = [f"{name}: {note}" for name in self._results for note in self._notes[name]]
         write_tables(joined, folder, title, said, rows)

@@ -24,7 +24,9 @@ class ZeroShotEvaluation(LightningModule):
         metrics: Makes the metrics for the categories of the tested dataset.
     """
 
-    def __init__(self, method: nn.Module, metrics: Callable[[Sequence[str]], CategoryMetrics]) -> None:
+    def __init__(
+        self, method: nn.Module, metrics: Callable[[Sequence[str]], CategoryMetrics]
+    ) -> None:
         super().__init__()
         self.method = method
         self.results: Results | None = None
@@ -38,7 +40,9 @@ class ZeroShotEvaluation(LightningModule):
             ValueError: If the data come with references and the method has no use for them.
         """
         if self._references() and not hasattr(self.method, "remember"):
-            raise ValueError(f"{type(self.method).__name__} takes no reference images: leave k_shot out")
+            raise ValueError(
+                f"{type(self.method).__name__} takes no reference images: leave k_shot out"
+            )
         if stage == "test":
             self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
 
@@ -61,7 +65,9 @@ class ZeroShotEvaluation(LightningModule):
         """Compute the metrics; ``results`` holds them afterwards, the logger their means."""
         self.results = self.metrics.compute()
         # Already joined over the processes, so that the logger's mean over them changes nothing.
-        self.log_dict({f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=True)
+        self.log_dict(
+            {f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=True
+        )
 
     def predict_step(self, batch: Batch) -> Prediction:
         """Predict a batch, in halves where memory does not hold it."""

@@ -30,7 +30,9 @@ ABOUT = "about.json"
 GB = 1e9
 _FEATURE = "features."
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_ABANDONED_S = 3600.0  # a file that has been partial for so long belongs to a process that was killed
+_ABANDONED_S = (
+    3600.0  # a file that has been partial for so long belongs to a process that was killed
+)
 
 
 class FeatureCache:
@@ -50,7 +52,9 @@ class FeatureCache:
         ValueError: If ``dtype`` is neither, or the limit is not above 0.
     """
 
-    def __init__(self, folder: str | Path, dtype: str = "float32", limit_gb: int | float = 50.0) -> None:
+    def __init__(
+        self, folder: str | Path, dtype: str = "float32", limit_gb: int | float = 50.0
+    ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"feature_cache.dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
         if not isinstance(limit_gb, (int, float)) or limit_gb <= 0:
@@ -74,7 +78,9 @@ class FeatureCache:
             OSError: If the folder cannot be made.
         """
         if not hasattr(method, "sight"):
-            raise ValueError(f"{type(method).__name__} cannot learn from cached features: leave feature_cache out")
+            raise ValueError(
+                f"{type(method).__name__} cannot learn from cached features: leave feature_cache out"
+            )
         backbone: Any = method.backbone
         about = {
             "sight": method.sight,
@@ -108,7 +114,11 @@ class FeatureCache:
             return None
         height, width = int(facts["height"]), int(facts["width"])
         bits = np.unpackbits(tensors["mask"].numpy(), count=height * width).astype(bool)
-        features = {n.removeprefix(_FEATURE): t[None].float() for n, t in tensors.items() if n.startswith(_FEATURE)}
+        features = {
+            n.removeprefix(_FEATURE): t[None].float()
+            for n, t in tensors.items()
+            if n.startswith(_FEATURE)
+        }
         return Batch(
             image=torch.empty(0, 3, height, width),
             mask=torch.from_numpy(bits).view(1, height, width),
@@ -120,7 +130,9 @@ class FeatureCache:
             seen=Seen((key,), torch.tensor([True]), features),
         )
 
-    def features_of(self, batch: Batch, see: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def features_of(
+        self, batch: Batch, see: Callable[[Tensor], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         """Return a row of features for each image of a batch: what is known, and what ``see`` says of the others.
 
         What is seen is kept. Everything passes through ``dtype``, so that an image looks the same in every epoch.
@@ -128,11 +140,15 @@ class FeatureCache:
         seen = batch.seen
         if seen is not None and seen.known.all():
             return seen.features
-        fresh = {name: rows.to(DTYPES[self.dtype]).float() for name, rows in see(batch.image).items()}
+        fresh = {
+            name: rows.to(DTYPES[self.dtype]).float() for name, rows in see(batch.image).items()
+        }
         if seen is None:
             return fresh
         self._keep(batch, seen, fresh)
-        return {name: _joined(rows, seen.features.get(name), seen.known) for name, rows in fresh.items()}
+        return {
+            name: _joined(rows, seen.features.get(name), seen.known) for name, rows in fresh.items()
+        }
 
     def _keep(self, batch: Batch, seen: Seen, fresh: Mapping[str, Tensor]) -> None:
         if self._room < 0:
@@ -161,11 +177,18 @@ class FeatureCache:
 
     def _entry(self, batch: Batch, place: int, features: Mapping[str, Tensor]) -> bytes:
         mask = batch.mask[place].cpu()
-        tensors = {_FEATURE + name: tensor.to("cpu", DTYPES[self.dtype]) for name, tensor in features.items()}
+        tensors = {
+            _FEATURE + name: tensor.to("cpu", DTYPES[self.dtype])
+            for name, tensor in features.items()
+        }
         tensors["mask"] = torch.from_numpy(np.packbits(mask.numpy()))
         tensors["has_mask"] = batch.has_mask[place : place + 1].cpu()
         tensors["is_anomalous"] = batch.is_anomalous[place : place + 1].cpu()
-        facts = {"defect": batch.defect[place], "height": str(mask.shape[0]), "width": str(mask.shape[1])}
+        facts = {
+            "defect": batch.defect[place],
+            "height": str(mask.shape[0]),
+            "width": str(mask.shape[1]),
+        }
         return save({name: tensor.contiguous() for name, tensor in tensors.items()}, facts)
 
     def _path(self, key: str) -> Path:

@@ -37,5 +37,7 @@ class Shares:
         """Return what the mean over the images of a batch is multiplied with; 1 where all batches are of one size."""
         begin = batch // self.accumulated * self.accumulated
         step = range(begin, min(begin + self.accumulated, self.batches))
-        together = sum(self.images_of(one, other) for one in step for other in range(self.processes))
+        together = sum(
+            self.images_of(one, other) for one in step for other in range(self.processes)
+        )
         return self.images_of(batch, process) * self.accumulated * self.processes / together

@@ -34,7 +34,9 @@ class InHalves:
         while True:
             try:
                 starts = range(0, len(image), most)
-                return _joined([predict(image[i : i + most], category[i : i + most]) for i in starts])
+                return _joined(
+                    [predict(image[i : i + most], category[i : i + most]) for i in starts]
+                )
             except torch.OutOfMemoryError:
                 if most == 1:
                     raise

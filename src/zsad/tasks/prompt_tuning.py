@@ -50,7 +50,9 @@ class PromptTuning(ZeroShotEvaluation):
         feature_cache: FeatureCache | None = None,
     ) -> None:
         super().__init__(method, metrics)
-        self.strict_loading = False  # the frozen backbone is not in a checkpoint; on_load_checkpoint checks the rest
+        self.strict_loading = (
+            False  # the frozen backbone is not in a checkpoint; on_load_checkpoint checks the rest
+        )
         self.provenance: dict[str, Any] = {"method": type(method).__name__}
         self.feature_cache = feature_cache
         self._make_optimizer = optimizer
@@ -63,7 +65,9 @@ class PromptTuning(ZeroShotEvaluation):
         """
         super().setup(stage)
         if stage == "fit" and self.feature_cache is not None:
-            self.feature_cache.open(self.method, str(self.trainer.precision), self.trainer.world_size)
+            self.feature_cache.open(
+                self.method, str(self.trainer.precision), self.trainer.world_size
+            )
             self.trainer.datamodule.recall = self.feature_cache.recall  # type: ignore[attr-defined]
             if self.trainer.is_global_zero:
                 log.info("feature cache: %s", self.feature_cache)
@@ -74,7 +78,9 @@ class PromptTuning(ZeroShotEvaluation):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Give the optimizer the learned parameters alone."""
-        return self._make_optimizer([parameter for parameter in self.method.parameters() if parameter.requires_grad])
+        return self._make_optimizer(
+            [parameter for parameter in self.method.parameters() if parameter.requires_grad]
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; every term is logged under its name.
@@ -84,13 +90,19 @@ class PromptTuning(ZeroShotEvaluation):
         """
         shares, rank = self._shares(batch), self.trainer.global_rank
         images = shares.images_of(batch_idx, rank)
-        terms = self._terms(batch.first(max(images, 1)))  # of no image there would be no gradients to share
+        terms = self._terms(
+            batch.first(max(images, 1))
+        )  # of no image there would be no gradients to share
         loss = torch.stack(list(terms.values())).sum()
-        means = {f"train/{name}": term.detach() for name, term in terms.items()} | {"train/total": loss.detach()}
+        means = {f"train/{name}": term.detach() for name, term in terms.items()} | {
+            "train/total": loss.detach()
+        }
         # The mean of the processes' sizes is rounded down to a whole number, which must not change it.
         size = images * self.trainer.world_size
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))  # of this step, for the progress bar
+        self.log(
+            "loss", loss.detach(), prog_bar=True, batch_size=len(batch)
+        )  # of this step, for the progress bar
         return loss * shares.weight(batch_idx, rank)
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
@@ -127,7 +139,9 @@ class PromptTuning(ZeroShotEvaluation):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what was learned, and its provenance; drop the frozen weights."""
         learned = {f"method.{name}" for name in learned_tensors(self.method)}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in learned}
+        checkpoint["state_dict"] = {
+            k: v for k, v in checkpoint["state_dict"].items() if k in learned
+        }
         checkpoint[KEY] = self.provenance
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -30,14 +30,18 @@ def test_native_size_without_value_attention_equals_open_clips_own_output(tiny_c
 
 def test_text_cut_at_the_end_token_equals_open_clips_full_length(tiny_clip: CLIP) -> None:
     tokens = tokenize(["a photo of a scratched metal nut.", "object"])
-    torch.testing.assert_close(tiny_clip.encode_text(tokens), tiny_clip.model.encode_text(tokens), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        tiny_clip.encode_text(tokens), tiny_clip.model.encode_text(tokens), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_value_path_equals_a_plain_loop_over_heads(tiny_clip: CLIP) -> None:
     block = tiny_clip.model.visual.transformer.resblocks[0]
     x = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(1))
     _, ours = clip_module.dual_block(block, x, None, rows=None, with_value_path=True)
-    value = torch.nn.functional.linear(block.ln_1(x), block.attn.in_proj_weight[256:], block.attn.in_proj_bias[256:])
+    value = torch.nn.functional.linear(
+        block.ln_1(x), block.attn.in_proj_weight[256:], block.attn.in_proj_bias[256:]
+    )
     heads = [torch.softmax(head @ head.mT / 8, dim=-1) @ head for head in value.split(64, dim=-1)]
     expected = x + block.attn.out_proj(torch.cat(heads, dim=-1))
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
@@ -53,13 +57,19 @@ def test_taps_do_not_depend_on_which_other_blocks_are_tapped(tiny_clip: CLIP) ->
 
 def test_taps_come_in_the_order_they_were_asked_for(tiny_clip: CLIP) -> None:
     x = tiny_clip.normalize(image(56))
-    forwards, backwards = (tiny_clip.encode_image(x, blocks=blocks).tokens for blocks in ([1, 4], [4, 1]))
+    forwards, backwards = (
+        tiny_clip.encode_image(x, blocks=blocks).tokens for blocks in ([1, 4], [4, 1])
+    )
     torch.testing.assert_close(forwards[0], backwards[1])
 
 
-def test_global_feature_is_the_same_whether_or_not_the_last_block_keeps_all_rows(tiny_clip: CLIP) -> None:
+def test_global_feature_is_the_same_whether_or_not_the_last_block_keeps_all_rows(
+    tiny_clip: CLIP,
+) -> None:
     x = tiny_clip.normalize(image(56))
-    full = tiny_clip.encode_image(x, blocks=[tiny_clip.depth])  # a plain tap of the last block needs every row
+    full = tiny_clip.encode_image(
+        x, blocks=[tiny_clip.depth]
+    )  # a plain tap of the last block needs every row
     lean = tiny_clip.encode_image(x)
     torch.testing.assert_close(full.image, lean.image, atol=1e-5, rtol=1e-5)
 
@@ -69,12 +79,16 @@ def test_a_batch_gives_what_its_images_give_alone(tiny_clip: CLIP) -> None:
     together = tiny_clip.encode_image(x, blocks=[4], value_attention_from=2)
     for row in range(3):
         alone = tiny_clip.encode_image(x[row : row + 1], blocks=[4], value_attention_from=2)
-        torch.testing.assert_close(together.tokens[0][row], alone.tokens[0][0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            together.tokens[0][row], alone.tokens[0][0], atol=1e-5, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("size", [(28, 28), (70, 42), (112, 112)])
 def test_any_multiple_of_the_patch_is_a_valid_size(tiny_clip: CLIP, size: tuple[int, int]) -> None:
-    features = tiny_clip.encode_image(tiny_clip.normalize(image(size)), blocks=[4], value_attention_from=2)
+    features = tiny_clip.encode_image(
+        tiny_clip.normalize(image(size)), blocks=[4], value_attention_from=2
+    )
     assert features.grid == (size[0] // 14, size[1] // 14)
     assert features.tokens[0].shape == (2, 1 + features.grid[0] * features.grid[1], 64)
 
@@ -97,7 +111,9 @@ def test_positions_keep_the_class_row_and_interpolate_a_ramp_to_a_ramp() -> None
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.03), (torch.float16, 0.01)])
-def test_half_precisions_agree_with_float32(tiny_clip: CLIP, dtype: torch.dtype, bound: float) -> None:
+def test_half_precisions_agree_with_float32(
+    tiny_clip: CLIP, dtype: torch.dtype, bound: float
+) -> None:
     x = tiny_clip.normalize(image(56))
     reference = tiny_clip.encode_image(x, blocks=[4], value_attention_from=2)
     half = tiny_clip.to(dtype).encode_image(x.to(dtype), blocks=[4], value_attention_from=2)
@@ -109,7 +125,9 @@ def test_half_precisions_agree_with_float32(tiny_clip: CLIP, dtype: torch.dtype,
 
 def test_autocast_runs_the_tower_in_bfloat16(tiny_clip: CLIP) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = tiny_clip.encode_image(tiny_clip.normalize(image(56)), blocks=[4], value_attention_from=2)
+        features = tiny_clip.encode_image(
+            tiny_clip.normalize(image(56)), blocks=[4], value_attention_from=2
+        )
     assert features.tokens[0].dtype == torch.bfloat16
 
 
@@ -133,7 +151,10 @@ def test_deep_prompts_replace_rows_after_the_first(tiny_clip: CLIP) -> None:
     tokens = tokenize(["X X X object"])
     embedded, end = tiny_clip.embed_tokens(tokens), tokens.argmax(dim=-1)
     deep = torch.zeros(1, 1, 2, 64)
-    plain, replaced = tiny_clip.encode_prompts(embedded, end), tiny_clip.encode_prompts(embedded, end, tuple(deep))
+    plain, replaced = (
+        tiny_clip.encode_prompts(embedded, end),
+        tiny_clip.encode_prompts(embedded, end, tuple(deep)),
+    )
     assert (plain - replaced).abs().max() > 1e-4
 
 
@@ -145,7 +166,9 @@ def test_more_deep_prompts_than_blocks_is_an_error_with_both_numbers(tiny_clip: 
 
 
 def test_a_size_that_does_not_divide_names_one_that_does(tiny_clip: CLIP) -> None:
-    with pytest.raises(ValueError, match=r"60 × 60 px do not divide into patches of 14 px.*such as 56"):
+    with pytest.raises(
+        ValueError, match=r"60 × 60 px do not divide into patches of 14 px.*such as 56"
+    ):
         tiny_clip.encode_image(tiny_clip.normalize(image(60)))
 
 
@@ -160,7 +183,9 @@ def test_blocks_of_another_tower_keep_their_relative_depth(tiny_clip: CLIP) -> N
         tiny_clip.block_at(25, of=24)
 
 
-def test_random_weights_are_the_same_every_time_and_leave_the_random_stream_alone(tiny_clip: CLIP) -> None:
+def test_random_weights_are_the_same_every_time_and_leave_the_random_stream_alone(
+    tiny_clip: CLIP,
+) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -170,7 +195,9 @@ def test_random_weights_are_the_same_every_time_and_leave_the_random_stream_alon
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-16", "ViT-B-16-plus-240", "ViT-L-14", "ViT-L-14-336", "ViT-H-14"])
+@pytest.mark.parametrize(
+    "name", ["ViT-B-32", "ViT-B-16", "ViT-B-16-plus-240", "ViT-L-14", "ViT-L-14-336", "ViT-H-14"]
+)
 def test_every_openai_shaped_vit_of_open_clip_is_accepted(name: str) -> None:
     architecture = open_clip.get_model_config(name)
     for tower in ("vision_cfg", "text_cfg"):
@@ -230,18 +257,29 @@ def test_an_architecture_that_names_its_gelu_gets_it(monkeypatch: pytest.MonkeyP
     assert quick_gelu(backbone) == {False}
 
 
-def test_pixels_are_normalised_as_for_the_weights_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_normalised_as_for_the_weights_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tagged = build_as("ViT-B-16-SigLIP", "webli", monkeypatch)
     assert tagged.mean.flatten().tolist() == tagged.std.flatten().tolist() == [0.5, 0.5, 0.5]
     told = build_as("ViT-B-16-SigLIP", "webli", monkeypatch, mean=(0.0, 0.25, 1.0))
-    assert (told.mean.flatten().tolist(), told.std.flatten().tolist()) == ([0.0, 0.25, 1.0], [0.5, 0.5, 0.5])
-    torch.testing.assert_close(build_as(None, None, monkeypatch).mean.flatten(), torch.tensor(clip_module.OPENAI_MEAN))
+    assert (told.mean.flatten().tolist(), told.std.flatten().tolist()) == (
+        [0.0, 0.25, 1.0],
+        [0.5, 0.5, 0.5],
+    )
+    torch.testing.assert_close(
+        build_as(None, None, monkeypatch).mean.flatten(), torch.tensor(clip_module.OPENAI_MEAN)
+    )
 
 
-def test_a_hub_model_is_set_up_as_its_own_configuration_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_model_is_set_up_as_its_own_configuration_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     config = {"model_cfg": {"quick_gelu": True}, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3]}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(open_clip.pretrained, "download_pretrained_from_hf", lambda _, filename: tmp_path / filename)
+    monkeypatch.setattr(
+        open_clip.pretrained, "download_pretrained_from_hf", lambda _, filename: tmp_path / filename
+    )
     backbone = build_as("hf-hub:someone/clip", None, monkeypatch)
     assert quick_gelu(backbone) == {True}
     torch.testing.assert_close(backbone.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))

@@ -20,7 +20,13 @@ from zsad.methods.anomalyclip import AnomalyCLIP
 
 POCKET = Path(zsad.__file__).parent / "assets" / "pocket.safetensors"
 GOOD = ("flawless object.", "intact item.", "perfect surface.")
-DAMAGED = ("scratched object.", "hole on the object.", "stained item.", "cracked surface.", "item with dust.")
+DAMAGED = (
+    "scratched object.",
+    "hole on the object.",
+    "stained item.",
+    "cracked surface.",
+    "item with dust.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +60,21 @@ def auroc_inside_defects(clip: CLIP) -> float:
     text = torch.stack([sentence(clip, GOOD), sentence(clip, DAMAGED)])
     method, results = AnomalyCLIP(clip, sigma_px=0.0), []
     for category in WORLDS["a"]:
-        pairs = [render_pair(category, stream(5, category, k), 128, defect, "easy") for k, defect in _first(category)]
-        image = torch.from_numpy(np.stack([pair.defective for pair in pairs])).permute(0, 3, 1, 2).float() / 255
+        pairs = [
+            render_pair(category, stream(5, category, k), 128, defect, "easy")
+            for k, defect in _first(category)
+        ]
+        image = (
+            torch.from_numpy(np.stack([pair.defective for pair in pairs]))
+            .permute(0, 3, 1, 2)
+            .float()
+            / 255
+        )
         mask = torch.from_numpy(np.stack([pair.mask for pair in pairs]))
         maps = method.block_maps(method.encode_image(image), text, (128, 128))[0]
-        results += [roc_auc_score(m.flatten(), p.flatten()) for m, p in zip(mask, maps, strict=True)]
+        results += [
+            roc_auc_score(m.flatten(), p.flatten()) for m, p in zip(mask, maps, strict=True)
+        ]
     return float(np.mean(results))
 
 
@@ -76,7 +92,9 @@ def test_the_text_tower_is_deep_enough_for_anomalyclips_prompts(pocket: CLIP):
 
 @pytest.mark.parametrize("side", [128, 160])
 def test_it_encodes_pictures_of_any_size(pocket: CLIP, side: int):
-    features = pocket.encode_image(torch.rand(2, 3, side, side), blocks=[pocket.depth], value_attention_from=1)
+    features = pocket.encode_image(
+        torch.rand(2, 3, side, side), blocks=[pocket.depth], value_attention_from=1
+    )
     patches = side // pocket.patch_size
     assert features.grid == (patches, patches)
     assert features.tokens[0].shape == (2, 1 + patches**2, features.image.shape[-1])
@@ -89,7 +107,9 @@ def test_all_weights_are_finite(pocket: CLIP):
 def test_the_weights_are_the_ones_that_were_measured(pocket: CLIP):
     ramp = torch.linspace(-1, 1, 3 * 128 * 128).view(1, 3, 128, 128)
     image = pocket.encode_image(ramp, norm_image=False).image[0, :4]
-    torch.testing.assert_close(image, torch.tensor([22.56, 10.62, 19.73, 26.28]), rtol=0.01, atol=0.05)
+    torch.testing.assert_close(
+        image, torch.tensor([22.56, 10.62, 19.73, 26.28]), rtol=0.01, atol=0.05
+    )
 
 
 def test_patches_inside_a_defect_look_more_damaged_than_the_others(pocket: CLIP):

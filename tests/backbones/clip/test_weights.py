@@ -31,7 +31,13 @@ from zsad.backbones.clip.tokenizer import tokenize
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     arrays = golden_weights.tiny_clip_state_dict(
-        3, image_size=28, vision_width=64, vision_layers=2, embed_dim=32, text_width=64, text_layers=2
+        3,
+        image_size=28,
+        vision_width=64,
+        vision_layers=2,
+        embed_dim=32,
+        text_width=64,
+        text_layers=2,
     )
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
@@ -55,7 +61,9 @@ class _Holder(nn.Module):
 
 
 def save_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
-    path = folder / {"safetensors": "clip.safetensors", "torchscript": "clip.pt"}.get(form, "clip.bin")
+    path = folder / {"safetensors": "clip.safetensors", "torchscript": "clip.pt"}.get(
+        form, "clip.bin"
+    )
     if form == "safetensors":
         save_file(state, path)
     elif form == "torchscript":
@@ -66,7 +74,13 @@ def save_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
         }
         torch.jit.script(_Holder(state | numbers)).save(path)
     elif form == "nested":
-        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}, "epoch": 3}, path)
+        torch.save(
+            {
+                "state_dict": {f"module.{name}": tensor for name, tensor in state.items()},
+                "epoch": 3,
+            },
+            path,
+        )
     else:
         torch.save(state, path)
     return path
@@ -75,7 +89,9 @@ def save_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
 def publish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a file among those whose SHA-256 OpenAI publishes."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(weights, "_published_digests", lambda: {"other.pt": "0" * 64, path.name: digest})
+    monkeypatch.setattr(
+        weights, "_published_digests", lambda: {"other.pt": "0" * 64, path.name: digest}
+    )
 
 
 @pytest.mark.parametrize("form", ["safetensors", "plain", "nested", "torchscript"])
@@ -88,36 +104,61 @@ def test_every_form_gives_the_same_model(
     own = backbone.model.state_dict()
     assert own.keys() == state.keys()
     assert all(torch.equal(own[name], state[name]) for name in state)
-    assert (backbone.native_size, backbone.patch_size, backbone.depth, backbone.text_depth) == (28, 14, 2, 2)
+    assert (backbone.native_size, backbone.patch_size, backbone.depth, backbone.text_depth) == (
+        28,
+        14,
+        2,
+        2,
+    )
 
 
-def test_a_tower_read_from_a_file_can_change_its_device(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_tower_read_from_a_file_can_change_its_device(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     backbone = CLIP(pretrained=str(save_as("safetensors", state, tmp_path)))
-    assert [name for name, tensor in [*backbone.named_parameters(), *backbone.named_buffers()] if tensor.is_meta] == []
-    tokens = tokenize(["object"])  # open_clip's own text tower reads the mask that ours does without
-    torch.testing.assert_close(backbone.encode_text(tokens), backbone.model.encode_text(tokens), atol=1e-5, rtol=1e-5)
+    assert [
+        name
+        for name, tensor in [*backbone.named_parameters(), *backbone.named_buffers()]
+        if tensor.is_meta
+    ] == []
+    tokens = tokenize(
+        ["object"]
+    )  # open_clip's own text tower reads the mask that ours does without
+    torch.testing.assert_close(
+        backbone.encode_text(tokens), backbone.model.encode_text(tokens), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_half_precision_files_become_float32(state: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     save_file({name: tensor.half() for name, tensor in state.items()}, path)
-    assert {parameter.dtype for parameter in CLIP(pretrained=str(path)).model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in CLIP(pretrained=str(path)).model.parameters()} == {
+        torch.float32
+    }
 
 
-def test_the_file_equals_open_clips_own_reading_of_it(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_the_file_equals_open_clips_own_reading_of_it(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = save_as("plain", state, tmp_path)
     backbone = CLIP(pretrained=str(path))
-    reference = open_clip.model.build_model_from_openai_state_dict(dict(state), cast_dtype=torch.float32).float()
+    reference = open_clip.model.build_model_from_openai_state_dict(
+        dict(state), cast_dtype=torch.float32
+    ).float()
     reference.load_state_dict(state)  # undoes the rounding to half precision
     x = torch.rand(2, 3, 28, 28)
-    torch.testing.assert_close(backbone.encode_image(x).image, reference.encode_image(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        backbone.encode_image(x).image, reference.encode_image(x), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_weights_of_another_architecture_are_refused_with_the_difference(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = save_as("plain", state, tmp_path)
-    with pytest.raises(ValueError, match=r"does not fit the architecture: missing \['.*backbone.model_name=null"):
+    with pytest.raises(
+        ValueError, match=r"does not fit the architecture: missing \['.*backbone.model_name=null"
+    ):
         CLIP(model_name="ViT-B-32", pretrained=str(path))
 
 
@@ -182,16 +223,22 @@ def test_unknown_torchscript_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip.pt", "ViT-L-14-336px.pt"])
-def test_unknown_torchscript_is_refused_with_both_digests(name: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_unknown_torchscript_is_refused_with_both_digests(
+    name: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = save_as("torchscript", state, tmp_path).rename(tmp_path / name)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     published = "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"
     one_of = "one of .*" if name == "clip.pt" else ""
-    with pytest.raises(ValueError, match=rf"its SHA-256 is {digest}, expected {one_of}{published}.*Fetch it again"):
+    with pytest.raises(
+        ValueError, match=rf"its SHA-256 is {digest}, expected {one_of}{published}.*Fetch it again"
+    ):
         CLIP(pretrained=str(path))
 
 
-def test_the_command_that_converts_torchscript_gives_the_same_model(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_the_command_that_converts_torchscript_gives_the_same_model(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     path = save_as("torchscript", state, tmp_path)
     with pytest.raises(ValueError, match="convert it: python -c") as caught:
         weights.read_state_dict(path)
@@ -227,11 +274,22 @@ def test_whatever_torch_makes_of_a_damaged_file_it_is_refused(
             read(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), min_size=1, max_size=8), old=st.booleans())
-def test_changed_bytes_give_tensors_or_a_refusal(changes: list[tuple[int, int]], old: bool, tmp_path: Path) -> None:
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 255)), min_size=1, max_size=8),
+    old=st.booleans(),
+)
+def test_changed_bytes_give_tensors_or_a_refusal(
+    changes: list[tuple[int, int]], old: bool, tmp_path: Path
+) -> None:
     path = tmp_path / "changed.pt"
-    torch.save({"a": torch.zeros(3), "b": {"c": torch.ones(2)}}, path, _use_new_zipfile_serialization=not old)
+    torch.save(
+        {"a": torch.zeros(3), "b": {"c": torch.ones(2)}},
+        path,
+        _use_new_zipfile_serialization=not old,
+    )
     content = bytearray(path.read_bytes())
     for position, value in changes:
         content[position % len(content)] = value
@@ -258,13 +316,19 @@ def test_entries_that_are_no_tensors_are_named(state: dict[str, Tensor], tmp_pat
 
 
 @pytest.mark.parametrize("form", ["plain", "safetensors"])
-def test_an_image_tower_without_its_text_tower_is_refused(form: str, state: dict[str, Tensor], tmp_path: Path) -> None:
-    path = save_as(form, {name: state[name] for name in state if name.startswith("visual.")}, tmp_path)
+def test_an_image_tower_without_its_text_tower_is_refused(
+    form: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = save_as(
+        form, {name: state[name] for name in state if name.startswith("visual.")}, tmp_path
+    )
     with pytest.raises(ValueError, match=r"not the weights of a ViT CLIP .*'ln_final.weight'"):
         CLIP(pretrained=str(path))
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16-plus-240", "ViT-L-14-336", "ViT-H-14", "ViT-g-14", "ViT-bigG-14"])
+@pytest.mark.parametrize(
+    "name", ["ViT-B-16-plus-240", "ViT-L-14-336", "ViT-H-14", "ViT-g-14", "ViT-bigG-14"]
+)
 def test_the_architecture_read_from_shapes_is_the_one_they_come_from(name: str) -> None:
     described = open_clip.get_model_config(name)
     for tower in ("vision_cfg", "text_cfg"):
@@ -272,15 +336,21 @@ def test_the_architecture_read_from_shapes_is_the_one_they_come_from(name: str) 
     with torch.device("meta"):
         original = open_clip.CLIP(**described)
         again = open_clip.CLIP(**weights.infer_architecture(original.state_dict()))
-    shapes, of_again = ({k: v.shape for k, v in model.state_dict().items()} for model in (original, again))
+    shapes, of_again = (
+        {k: v.shape for k, v in model.state_dict().items()} for model in (original, again)
+    )
     assert shapes == of_again
     for tower in (lambda model: model.visual.transformer, lambda model: model.transformer):
-        assert tower(original).resblocks[0].attn.num_heads == tower(again).resblocks[0].attn.num_heads
+        assert (
+            tower(original).resblocks[0].attn.num_heads == tower(again).resblocks[0].attn.num_heads
+        )
 
 
 @pytest.mark.parametrize("name", ["cut.pt", "cut.safetensors"])
 def test_a_truncated_file_is_refused(name: str, state: dict[str, Tensor], tmp_path: Path) -> None:
-    whole = save_as("safetensors" if name.endswith("safetensors") else "plain", state, tmp_path).read_bytes()
+    whole = save_as(
+        "safetensors" if name.endswith("safetensors") else "plain", state, tmp_path
+    ).read_bytes()
     path = tmp_path / name
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"refused|not a readable safetensors"):
@@ -288,29 +358,41 @@ def test_a_truncated_file_is_refused(name: str, state: dict[str, Tensor], tmp_pa
 
 
 def test_a_missing_file_says_where_to_put_it_and_the_way_without() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no weight file /nowhere/clip.pt.*backbone=pocket"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no weight file /nowhere/clip.pt.*backbone=pocket"
+    ):
         CLIP(pretrained="/nowhere/clip.pt")
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"open_clip knows no architecture 'ViT-Q'. Known: .*ViT-L-14-336"):
+    with pytest.raises(
+        ValueError, match=r"open_clip knows no architecture 'ViT-Q'. Known: .*ViT-L-14-336"
+    ):
         CLIP(model_name="ViT-Q", pretrained=None)
-    with pytest.raises(ValueError, match=r"no weights 'opnai' for ViT-B-32: expected one of \['openai'"):
+    with pytest.raises(
+        ValueError, match=r"no weights 'opnai' for ViT-B-32: expected one of \['openai'"
+    ):
         CLIP(model_name="ViT-B-32", pretrained="opnai")
 
 
-def test_without_network_one_sentence_says_what_to_fetch_and_the_way_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_one_sentence_says_what_to_fetch_and_the_way_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def unreachable(*_: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(weights, "_is_cached", lambda _: False)
     monkeypatch.setattr(urllib.request, "getproxies", dict)
     monkeypatch.setattr(weights.socket, "getaddrinfo", unreachable)
-    with pytest.raises(FileNotFoundError, match=r"ViT-L-14-336 \(openai\) are not on this machine.*backbone=pocket"):
+    with pytest.raises(
+        FileNotFoundError, match=r"ViT-L-14-336 \(openai\) are not on this machine.*backbone=pocket"
+    ):
         CLIP(model_name="ViT-L-14-336", pretrained="openai")
 
 
-def test_fingerprints_tell_weights_apart_but_not_files(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_fingerprints_tell_weights_apart_but_not_files(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
     one = CLIP(pretrained=str(save_as("plain", state, tmp_path)))
     other = CLIP(pretrained=str(save_as("safetensors", state, tmp_path)))
     assert weights.fingerprint(one) == weights.fingerprint(other)

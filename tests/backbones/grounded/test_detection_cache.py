@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from zsad.backbones.grounded.detection_cache import DetectionCache
 
-TENSORS = {"boxes": torch.rand(5, 4), "token_ids": torch.arange(7), "mask": torch.tensor([True, False])}
+TENSORS = {
+    "boxes": torch.rand(5, 4),
+    "token_ids": torch.arange(7),
+    "mask": torch.tensor([True, False]),
+}
 
 
 @pytest.fixture
@@ -29,7 +33,8 @@ def same(found: dict[str, torch.Tensor] | None, expected: dict[str, torch.Tensor
         found is not None
         and found.keys() == expected.keys()
         and all(
-            found[name].dtype == tensor.dtype and torch.equal(found[name], tensor) for name, tensor in expected.items()
+            found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+            for name, tensor in expected.items()
         )
     )
 
@@ -54,7 +59,9 @@ def test_one_file_for_each_key_under_folders_of_two_letters(cache: DetectionCach
     for number in range(4):
         cache.put(str(number), tensors=TENSORS)
     assert len(files(cache)) == 4
-    assert all(len(path.parent.name) == 2 and path.suffix == ".safetensors" for path in files(cache))
+    assert all(
+        len(path.parent.name) == 2 and path.suffix == ".safetensors" for path in files(cache)
+    )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -68,7 +75,9 @@ def test_a_damaged_file_is_as_good_as_none(cache: DetectionCache, data: st.DataO
         path.write_bytes(whole[:position])
     else:
         path.write_bytes(
-            whole[:position] + bytes([whole[position] ^ data.draw(st.integers(1, 255))]) + whole[position + 1 :]
+            whole[:position]
+            + bytes([whole[position] ^ data.draw(st.integers(1, 255))])
+            + whole[position + 1 :]
         )
     found = cache.get("key")
     # A bit of the header may be one that means nothing (a blank); then the tensors are all there.

@@ -19,19 +19,25 @@ NETWORKS = ("detector", "segmenter", "saliency")
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Any]:
-    config: Any = OmegaConf.to_container(OmegaConf.load(compose.CONF / "backbone/grounded_sam_random.yaml"))
+    config: Any = OmegaConf.to_container(
+        OmegaConf.load(compose.CONF / "backbone/grounded_sam_random.yaml")
+    )
     return {name: instantiate.build(config[name]) for name in NETWORKS}
 
 
 @pytest.fixture
 def image() -> torch.Tensor:
-    return torch.randint(0, 256, (3, 60, 90), generator=torch.Generator().manual_seed(2)).float() / 255
+    return (
+        torch.randint(0, 256, (3, 60, 90), generator=torch.Generator().manual_seed(2)).float() / 255
+    )
 
 
 class Counted:
     """A backbone whose networks tell how often they ran."""
 
-    def __init__(self, networks: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    def __init__(
+        self, networks: dict[str, Any], monkeypatch: pytest.MonkeyPatch, **options: Any
+    ) -> None:
         self.backbone = GroundedSAM(**networks, **options)
         self.runs: list[str] = []
         self.asked: list[str] = []
@@ -39,18 +45,24 @@ class Counted:
             self._count(monkeypatch, networks[network], verb)
         ask = networks["detector"].ask
         monkeypatch.setattr(
-            networks["detector"], "ask", lambda seen, captions: (self.asked.extend(captions), ask(seen, captions))[1]
+            networks["detector"],
+            "ask",
+            lambda seen, captions: (self.asked.extend(captions), ask(seen, captions))[1],
         )
 
     def _count(self, monkeypatch: pytest.MonkeyPatch, network: Any, verb: str) -> None:
         original = getattr(network, verb)
-        monkeypatch.setattr(network, verb, lambda *args: (self.runs.append(verb), original(*args))[1])
+        monkeypatch.setattr(
+            network, verb, lambda *args: (self.runs.append(verb), original(*args))[1]
+        )
 
 
 def answers(backbone: GroundedSAM, image: torch.Tensor) -> list[torch.Tensor]:
     look = backbone.look(image)
     groundings = look.ground(CAPTIONS)
-    boxes = torch.cat([to_corners(one.boxes[one.token_scores.amax(1) > 0.1], *look.size) for one in groundings])
+    boxes = torch.cat(
+        [to_corners(one.boxes[one.token_scores.amax(1) > 0.1], *look.size) for one in groundings]
+    )
     masks = torch.cat(list(look.masks(boxes)))
     kept = [one.token_scores[one.token_scores.amax(1) > 0.1] for one in groundings]
     return [boxes, masks, *kept, *(one.token_ids for one in groundings)]
@@ -78,15 +90,23 @@ def test_every_network_sees_the_image_once_and_only_when_it_is_asked(
     assert counted.backbone.input_size is None
 
 
-def test_what_is_asked_twice_in_one_call_is_answered_twice(networks: dict[str, Any], image: torch.Tensor) -> None:
-    first, other, again = GroundedSAM(**networks).look(image).ground([CAPTIONS[0], CAPTIONS[1], CAPTIONS[0]])
+def test_what_is_asked_twice_in_one_call_is_answered_twice(
+    networks: dict[str, Any], image: torch.Tensor
+) -> None:
+    first, other, again = (
+        GroundedSAM(**networks).look(image).ground([CAPTIONS[0], CAPTIONS[1], CAPTIONS[0]])
+    )
     assert torch.equal(first.token_scores, again.token_scores)
     assert not torch.equal(first.token_scores, other.token_scores)
 
 
 @pytest.mark.parametrize("floor", [0.0, 0.1])
 def test_the_cache_changes_no_bit_and_runs_nothing_the_second_time(
-    floor: float, networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    floor: float,
+    networks: dict[str, Any],
+    image: torch.Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = answers(GroundedSAM(**networks), image)
     counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=floor)
@@ -127,7 +147,9 @@ def test_another_image_another_precision_and_other_weights_share_nothing(
     altered = image.clone()
     altered[0, 0, 0] = 1 - altered[0, 0, 0].round()
     backbone.look(altered).ground(CAPTIONS[:1])
-    backbone.look(image.reshape(3, 90, 60)).ground(CAPTIONS[:1])  # the same levels in the same order
+    backbone.look(image.reshape(3, 90, 60)).ground(
+        CAPTIONS[:1]
+    )  # the same levels in the same order
     assert counted.runs == ["see"] * 3
     backbone.look(image).ground(CAPTIONS[:1])
     assert counted.runs == ["see"] * 3
@@ -156,7 +178,9 @@ def test_masks_are_kept_as_far_as_a_method_looked(
     decoded: list[int] = []
     decode = networks["segmenter"]._decode
     monkeypatch.setattr(
-        networks["segmenter"], "_decode", lambda features, part: (decoded.append(len(part)), decode(features, part))[1]
+        networks["segmenter"],
+        "_decode",
+        lambda features, part: (decoded.append(len(part)), decode(features, part))[1],
     )
     again = torch.cat(list(backbone.look(image).masks(boxes)))
     assert decoded == [32, 16]
@@ -185,7 +209,11 @@ def test_a_lower_floor_asks_again_and_a_higher_one_does_not(
     assert (kept.token_scores.amax(1) > 0.5).all()
     GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.6).look(image).ground(CAPTIONS[:1])
     assert counted.runs == ["see"]
-    (lower,) = GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.0).look(image).ground(CAPTIONS[:1])
+    (lower,) = (
+        GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.0)
+        .look(image)
+        .ground(CAPTIONS[:1])
+    )
     assert counted.runs == ["see"] * 2
     assert len(lower.boxes) == 20
 
@@ -199,9 +227,14 @@ def test_small_results_are_made_once_where_there_is_a_cache(
         made.append(1)
         return torch.arange(6.0).view(2, 3)
 
-    for backbone, times in ((GroundedSAM(**networks), 2), (GroundedSAM(**networks, cache=str(tmp_path)), 3)):
+    for backbone, times in (
+        (GroundedSAM(**networks), 2),
+        (GroundedSAM(**networks, cache=str(tmp_path)), 3),
+    ):
         for _ in range(2):
-            assert torch.equal(backbone.look(image).keep("saliency 256", make), torch.arange(6.0).view(2, 3))
+            assert torch.equal(
+                backbone.look(image).keep("saliency 256", make), torch.arange(6.0).view(2, 3)
+            )
         assert len(made) == times
     GroundedSAM(**networks, cache=str(tmp_path)).look(image).keep("saliency 1024", make)
     assert len(made) == 4

@@ -8,18 +8,34 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, BertTokenizer, GroundingDinoProcessor
-from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+from transformers import (
+    AutoConfig,
+    AutoModelForZeroShotObjectDetection,
+    BertTokenizer,
+    GroundingDinoProcessor,
+)
+from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
+    GroundingDinoImageProcessorPil,
+)
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import as_picture
-from zsad.backbones.grounded.grounding_dino import Grounding, GroundingDINO, normalized, spelling_vocabulary
+from zsad.backbones.grounded.grounding_dino import (
+    Grounding,
+    GroundingDINO,
+    normalized,
+    spelling_vocabulary,
+)
 from zsad.config import compose
 from zsad.functional.regions import to_corners
 
 CAPTIONS = ["Defect on candle", "black hole. crack.", "flaw on metal_nut", "a scratch ."]
-_RANDOM: Any = OmegaConf.to_container(OmegaConf.load(compose.CONF / "backbone/grounded_sam_random.yaml"))
-SETTINGS: dict[str, Any] = {key: value for key, value in _RANDOM["detector"].items() if key != "_target_"}
+_RANDOM: Any = OmegaConf.to_container(
+    OmegaConf.load(compose.CONF / "backbone/grounded_sam_random.yaml")
+)
+SETTINGS: dict[str, Any] = {
+    key: value for key, value in _RANDOM["detector"].items() if key != "_target_"
+}
 
 
 @pytest.fixture(scope="module", params=["grounding-dino", "mm-grounding-dino"])
@@ -51,30 +67,44 @@ def test_boxes_scores_and_phrases_are_those_of_transformers(
     model = hub.random_model(lambda: AutoModelForZeroShotObjectDetection.from_config(config))
     size = {"shortest_edge": 96, "longest_edge": 160}
     processor = GroundingDinoProcessor(
-        GroundingDinoImageProcessorPil(size=size), BertTokenizer(vocab=spelling_vocabulary(settings["words"]))
+        GroundingDinoImageProcessorPil(size=size),
+        BertTokenizer(vocab=spelling_vocabulary(settings["words"])),
     )
     texts = [normalized(caption) for caption in CAPTIONS]
-    inputs = processor(images=[as_picture(image)] * len(texts), text=texts, padding=True, return_tensors="pt")
+    inputs = processor(
+        images=[as_picture(image)] * len(texts), text=texts, padding=True, return_tensors="pt"
+    )
     with torch.no_grad():
         outputs = model(**inputs)
     everything = detector.ground(image, CAPTIONS)
     threshold = float(torch.stack([found.token_scores.amax(dim=1) for found in everything]).mean())
     expected = processor.post_process_grounded_object_detection(
-        outputs, threshold=threshold, text_threshold=threshold, target_sizes=[(90, 120)] * len(texts)
+        outputs,
+        threshold=threshold,
+        text_threshold=threshold,
+        target_sizes=[(90, 120)] * len(texts),
     )
     seen = 0
     for found, other in zip(everything, expected, strict=True):
         rows = found.token_scores.amax(dim=1) > threshold
-        torch.testing.assert_close(found.token_scores.amax(dim=1)[rows], other["scores"], atol=1e-5, rtol=0)
-        torch.testing.assert_close(to_corners(found.boxes[rows], 90, 120), other["boxes"], atol=1e-3, rtol=0)
-        fits = found.token_scores[rows, 1 : len(found.token_ids)] > threshold  # theirs leave [CLS] out
+        torch.testing.assert_close(
+            found.token_scores.amax(dim=1)[rows], other["scores"], atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(
+            to_corners(found.boxes[rows], 90, 120), other["boxes"], atol=1e-3, rtol=0
+        )
+        fits = (
+            found.token_scores[rows, 1 : len(found.token_ids)] > threshold
+        )  # theirs leave [CLS] out
         phrases = [found.decode(found.token_ids[1:][row].tolist()) for row in fits]
         assert phrases == other["text_labels"][: len(phrases)]  # of no box they say one empty label
         seen += int(rows.sum())
     assert seen > 20
 
 
-def test_captions_together_say_what_each_says_alone(detector: GroundingDINO, image: torch.Tensor) -> None:
+def test_captions_together_say_what_each_says_alone(
+    detector: GroundingDINO, image: torch.Tensor
+) -> None:
     together = detector.ground(image, CAPTIONS)
     for caption, found in zip(CAPTIONS, together, strict=True):
         (alone,) = detector.ground(image, [caption])
@@ -82,7 +112,9 @@ def test_captions_together_say_what_each_says_alone(detector: GroundingDINO, ima
     assert not torch.allclose(together[0].token_scores, together[1].token_scores)
 
 
-def test_the_chunk_changes_nothing(settings: dict[str, Any], detector: GroundingDINO, image: torch.Tensor) -> None:
+def test_the_chunk_changes_nothing(
+    settings: dict[str, Any], detector: GroundingDINO, image: torch.Tensor
+) -> None:
     for found, expected in zip(
         GroundingDINO(**settings, captions_at_once=3).ground(image, CAPTIONS),
         detector.ground(image, CAPTIONS),
@@ -96,7 +128,10 @@ def test_the_image_tower_runs_once_and_the_text_tower_once_for_each_caption_ever
 ) -> None:
     detector = GroundingDINO(**settings)
     runs: list[str] = []
-    towers = {"image": detector.model.model.backbone.tower, "text": detector.model.model.text_backbone.tower}
+    towers = {
+        "image": detector.model.model.backbone.tower,
+        "text": detector.model.model.text_backbone.tower,
+    }
     for name, tower in towers.items():
         tower.register_forward_hook(lambda *_, name=name: runs.append(name))
     seen = detector.see(image)
@@ -108,7 +143,9 @@ def test_the_image_tower_runs_once_and_the_text_tower_once_for_each_caption_ever
     assert (runs.count("image"), runs.count("text")) == (2, len(CAPTIONS))
 
 
-def test_columns_without_a_token_score_nothing(detector: GroundingDINO, image: torch.Tensor) -> None:
+def test_columns_without_a_token_score_nothing(
+    detector: GroundingDINO, image: torch.Tensor
+) -> None:
     found = detector.ground(image, CAPTIONS)
     for grounding in found:
         length = len(grounding.token_ids)
@@ -119,7 +156,10 @@ def test_columns_without_a_token_score_nothing(detector: GroundingDINO, image: t
 
 
 def test_the_answer_hangs_on_the_image(detector: GroundingDINO, image: torch.Tensor) -> None:
-    (first,), (second,) = detector.ground(image, CAPTIONS[:1]), detector.ground(1 - image, CAPTIONS[:1])
+    (first,), (second,) = (
+        detector.ground(image, CAPTIONS[:1]),
+        detector.ground(1 - image, CAPTIONS[:1]),
+    )
     assert not torch.allclose(first.token_scores, second.token_scores)
 
 
@@ -127,21 +167,28 @@ def test_a_caption_that_is_too_long_is_refused_before_anything_runs(
     detector: GroundingDINO, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detector, "see", lambda image: pytest.fail("the image tower ran"))
-    with pytest.raises(ValueError, match=r"has 303 tokens, and the detector takes at most 256.*'defect defect"):
+    with pytest.raises(
+        ValueError, match=r"has 303 tokens, and the detector takes at most 256.*'defect defect"
+    ):
         detector.ground(image, ["crack", "defect " * 300])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_precisions_answer_in_float32(dtype: str, image: torch.Tensor) -> None:
     (exact,), (rounded,) = (
-        GroundingDINO(**SETTINGS, dtype=name).ground(image, CAPTIONS[:1]) for name in ("float32", dtype)
+        GroundingDINO(**SETTINGS, dtype=name).ground(image, CAPTIONS[:1])
+        for name in ("float32", dtype)
     )
     assert (rounded.boxes.dtype, rounded.token_scores.dtype) == (torch.float32, torch.float32)
     assert not torch.equal(rounded.token_scores, exact.token_scores)
-    assert (rounded.token_scores.sort(0).values - exact.token_scores.sort(0).values).abs().mean() < 0.02
+    assert (
+        rounded.token_scores.sort(0).values - exact.token_scores.sort(0).values
+    ).abs().mean() < 0.02
 
 
-def test_a_trainer_in_lower_precision_changes_no_score(detector: GroundingDINO, image: torch.Tensor) -> None:
+def test_a_trainer_in_lower_precision_changes_no_score(
+    detector: GroundingDINO, image: torch.Tensor
+) -> None:
     expected = detector.ground(image, CAPTIONS[:2])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for found, other in zip(detector.ground(image, CAPTIONS[:2]), expected, strict=True):
@@ -156,11 +203,17 @@ def test_the_detector_stays_frozen(detector: GroundingDINO) -> None:
 
 def test_weights_in_a_folder_make_the_same_detector(tmp_path: Any, image: torch.Tensor) -> None:
     config = AutoConfig.for_model(**SETTINGS["architecture"])
-    hub.random_model(lambda: AutoModelForZeroShotObjectDetection.from_config(config)).save_pretrained(tmp_path)
+    hub.random_model(
+        lambda: AutoModelForZeroShotObjectDetection.from_config(config)
+    ).save_pretrained(tmp_path)
     BertTokenizer(vocab=spelling_vocabulary(SETTINGS["words"])).save_pretrained(tmp_path)
-    GroundingDinoImageProcessorPil(size={"shortest_edge": 96, "longest_edge": 160}).save_pretrained(tmp_path)
+    GroundingDinoImageProcessorPil(size={"shortest_edge": 96, "longest_edge": 160}).save_pretrained(
+        tmp_path
+    )
     loaded = GroundingDINO(str(tmp_path)).ground(image, CAPTIONS)
-    for found, expected in zip(loaded, GroundingDINO(**SETTINGS).ground(image, CAPTIONS), strict=True):
+    for found, expected in zip(
+        loaded, GroundingDINO(**SETTINGS).ground(image, CAPTIONS), strict=True
+    ):
         same(found, expected)
 
 
@@ -170,7 +223,11 @@ def test_nothing_to_build_is_said() -> None:
 
 
 def test_captions_are_ended_with_one_full_stop() -> None:
-    assert [normalized(text) for text in (" Crack ", "hole.", "candle,")] == ["crack.", "hole.", "candle,."]
+    assert [normalized(text) for text in (" Crack ", "hole.", "candle,")] == [
+        "crack.",
+        "hole.",
+        "candle,.",
+    ]
 
 
 def test_the_spelling_vocabulary_keeps_berts_places_and_spells_any_word() -> None:

@@ -44,7 +44,10 @@ def detector() -> OWLv2:
 
 @pytest.fixture
 def image() -> torch.Tensor:
-    return torch.randint(0, 256, (3, 60, 100), generator=torch.Generator().manual_seed(1)).float() / 255
+    return (
+        torch.randint(0, 256, (3, 60, 100), generator=torch.Generator().manual_seed(1)).float()
+        / 255
+    )
 
 
 def test_boxes_and_scores_are_those_of_transformers(detector: OWLv2, image: torch.Tensor) -> None:
@@ -52,11 +55,19 @@ def test_boxes_and_scores_are_those_of_transformers(detector: OWLv2, image: torc
     processor = Owlv2ImageProcessorPil(size={"height": 64, "width": 64})
     pixels = processor(images=as_picture(image), return_tensors="pt")["pixel_values"].float()
     with torch.no_grad():
-        outputs = detector.model(input_ids=tokenize(phrases, context_length=16), pixel_values=pixels)
-    (expected,) = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[(60, 100)])
+        outputs = detector.model(
+            input_ids=tokenize(phrases, context_length=16), pixel_values=pixels
+        )
+    (expected,) = processor.post_process_object_detection(
+        outputs, threshold=0.0, target_sizes=[(60, 100)]
+    )
     (found,) = detector.ground(image, ["Black hole. crack, scratch."])
-    torch.testing.assert_close(to_corners(found.boxes, 60, 100), expected["boxes"], atol=1e-3, rtol=0)
-    torch.testing.assert_close(found.token_scores.amax(dim=1), expected["scores"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        to_corners(found.boxes, 60, 100), expected["boxes"], atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        found.token_scores.amax(dim=1), expected["scores"], atol=1e-5, rtol=0
+    )
     columns = torch.tensor([0, 0, 1, 2])  # "black hole" has two tokens, and both have its score
     every = outputs.logits[0].sigmoid()[:, columns]
     torch.testing.assert_close(found.token_scores, every, atol=1e-5, rtol=0)
@@ -88,7 +99,9 @@ def test_a_phrase_that_is_too_long_is_refused_before_anything_runs(
     detector: OWLv2, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detector, "see", lambda image: pytest.fail("the image tower ran"))
-    with pytest.raises(ValueError, match=r"a phrase has 22 tokens, and the detector takes at most 16"):
+    with pytest.raises(
+        ValueError, match=r"a phrase has 22 tokens, and the detector takes at most 16"
+    ):
         detector.ground(image, ["crack. " + "hole " * 20])
 
 

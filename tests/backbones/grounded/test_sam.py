@@ -11,8 +11,20 @@ import pytest
 import segment_anything
 import torch
 from PIL import Image
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-from transformers import AutoConfig, AutoModelForMaskGeneration, Sam2ImageProcessor, SamHQProcessor, SamProcessor
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskGeneration,
+    Sam2ImageProcessor,
+    SamHQProcessor,
+    SamProcessor,
+)
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from zsad.backbones import hub
@@ -43,10 +55,19 @@ SAM1: dict[str, Any] = {
         "num_pos_feats": 8,
         "initializer_range": 0.2,
     },
-    "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
+    "prompt_encoder_config": {
+        "hidden_size": 16,
+        "image_size": 64,
+        "patch_size": 8,
+        "mask_input_channels": 4,
+    },
     "mask_decoder_config": _DECODER,
 }
-HQ: dict[str, Any] = {**SAM1, "model_type": "sam_hq", "mask_decoder_config": {**_DECODER, "vit_dim": 16}}
+HQ: dict[str, Any] = {
+    **SAM1,
+    "model_type": "sam_hq",
+    "mask_decoder_config": {**_DECODER, "vit_dim": 16},
+}
 SAM2: dict[str, Any] = {
     "model_type": "sam2",
     "vision_config": {
@@ -68,7 +89,12 @@ SAM2: dict[str, Any] = {
         "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
         "fpn_hidden_size": 16,
     },
-    "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
+    "prompt_encoder_config": {
+        "hidden_size": 16,
+        "image_size": 64,
+        "patch_size": 16,
+        "mask_input_channels": 4,
+    },
     "mask_decoder_config": _DECODER,
 }
 
@@ -104,22 +130,34 @@ def original(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def image() -> torch.Tensor:
-    return torch.randint(0, 256, (3, *SIZE), generator=torch.Generator().manual_seed(5)).float() / 255
+    return (
+        torch.randint(0, 256, (3, *SIZE), generator=torch.Generator().manual_seed(5)).float() / 255
+    )
 
 
 @pytest.fixture
 def boxes() -> torch.Tensor:
-    corners = torch.rand(7, 4, generator=torch.Generator().manual_seed(6)) * torch.tensor([90.0, 60.0, 90.0, 60.0])
+    corners = torch.rand(7, 4, generator=torch.Generator().manual_seed(6)) * torch.tensor(
+        [90.0, 60.0, 90.0, 60.0]
+    )
     low, high = corners[:, :2], corners[:, 2:]
     inside = torch.cat([torch.minimum(low, high), torch.maximum(low, high)], dim=1)
-    return torch.cat([inside, torch.tensor([[-4.0, -3.0, 95.0, 40.0]])])  # detectors reach beyond the image
+    return torch.cat(
+        [inside, torch.tensor([[-4.0, -3.0, 95.0, 40.0]])]
+    )  # detectors reach beyond the image
 
 
 def segmenters() -> list[sam.BoxSegmenter]:
-    return [sam.SAM(None, architecture=SAM1), sam.SAM(None, architecture=HQ), sam.SAM2(None, architecture=SAM2)]
+    return [
+        sam.SAM(None, architecture=SAM1),
+        sam.SAM(None, architecture=HQ),
+        sam.SAM2(None, architecture=SAM2),
+    ]
 
 
-def all_masks(segmenter: sam.BoxSegmenter, image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+def all_masks(
+    segmenter: sam.BoxSegmenter, image: torch.Tensor, boxes: torch.Tensor
+) -> torch.Tensor:
     return torch.cat(list(segmenter.masks(segmenter.encode(image), boxes)))
 
 
@@ -128,7 +166,9 @@ def network(architecture: dict[str, Any]) -> Any:
     return hub.random_model(lambda: AutoModelForMaskGeneration.from_config(config))
 
 
-@pytest.mark.parametrize(("architecture", "processor_class"), [(SAM1, SamProcessor), (HQ, SamHQProcessor)])
+@pytest.mark.parametrize(
+    ("architecture", "processor_class"), [(SAM1, SamProcessor), (HQ, SamHQProcessor)]
+)
 def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
     architecture: dict[str, Any], processor_class: Any, image: torch.Tensor, boxes: torch.Tensor
 ) -> None:
@@ -143,7 +183,9 @@ def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
     )
     with torch.no_grad():
         outputs = network(architecture)(
-            pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"].float(), multimask_output=False
+            pixel_values=inputs["pixel_values"],
+            input_boxes=inputs["input_boxes"].float(),
+            multimask_output=False,
         )
     (expected,) = pictures.post_process_masks(
         outputs.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
@@ -155,15 +197,21 @@ def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
 
 
 def test_masks_of_sam_2_are_those_of_transformers(image: torch.Tensor, boxes: torch.Tensor) -> None:
-    pictures = Sam2ImageProcessor(size={"height": 64, "width": 64}, mask_size={"height": 16, "width": 16})
+    pictures = Sam2ImageProcessor(
+        size={"height": 64, "width": 64}, mask_size={"height": 16, "width": 16}
+    )
     inputs = pictures(as_picture(image), return_tensors="pt")
     scaled = boxes * torch.tensor([64 / 90, 64 / 60, 64 / 90, 64 / 60])
     with torch.no_grad():
-        outputs = network(SAM2)(inputs["pixel_values"], input_boxes=scaled[None], multimask_output=False)
+        outputs = network(SAM2)(
+            inputs["pixel_values"], input_boxes=scaled[None], multimask_output=False
+        )
     (expected,) = pictures.post_process_masks(outputs.pred_masks, [SIZE])
     found = all_masks(sam.SAM2(None, architecture=SAM2), image, boxes)
     assert 0.05 < found.float().mean() < 0.95
-    assert (found != expected[:, 0]).float().mean() < 1e-2  # theirs resizes with torchvision, to other grey levels
+    assert (
+        found != expected[:, 0]
+    ).float().mean() < 1e-2  # theirs resizes with torchvision, to other grey levels
 
 
 @pytest.mark.usefixtures("original")
@@ -199,7 +247,9 @@ def test_one_encoding_serves_all_boxes_in_any_chunks_and_keeps_their_order(
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_masks_hang_on_the_image_and_the_box(index: int, image: torch.Tensor, boxes: torch.Tensor) -> None:
+def test_masks_hang_on_the_image_and_the_box(
+    index: int, image: torch.Tensor, boxes: torch.Tensor
+) -> None:
     segmenter = segmenters()[index]
     masks = all_masks(segmenter, image, boxes)
     assert (masks != all_masks(segmenter, 1 - image, boxes)).any()
@@ -213,7 +263,9 @@ def test_no_boxes_no_masks(index: int, image: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_half_precision_towers_give_nearly_the_same_masks(index: int, image: torch.Tensor, boxes: torch.Tensor) -> None:
+def test_half_precision_towers_give_nearly_the_same_masks(
+    index: int, image: torch.Tensor, boxes: torch.Tensor
+) -> None:
     segmenter = segmenters()[index]
     rounded = type(segmenter)(None, architecture=[SAM1, HQ, SAM2][index], dtype="bfloat16")
     found = all_masks(rounded, image, boxes)
@@ -226,7 +278,9 @@ def test_half_precision_towers_give_nearly_the_same_masks(index: int, image: tor
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_a_trainer_in_lower_precision_changes_no_mask(index: int, image: torch.Tensor, boxes: torch.Tensor) -> None:
+def test_a_trainer_in_lower_precision_changes_no_mask(
+    index: int, image: torch.Tensor, boxes: torch.Tensor
+) -> None:
     segmenter = segmenters()[index]
     expected = all_masks(segmenter, image, boxes)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -236,11 +290,15 @@ def test_a_trainer_in_lower_precision_changes_no_mask(index: int, image: torch.T
 def test_an_upright_and_a_wide_image_get_masks_of_their_size() -> None:
     segmenter = sam.SAM(None, architecture=SAM1)
     for height, width in ((100, 40), (33, 129), (64, 64)):
-        masks = all_masks(segmenter, torch.rand(3, height, width), torch.tensor([[1.0, 2.0, 30.0, 20.0]]))
+        masks = all_masks(
+            segmenter, torch.rand(3, height, width), torch.tensor([[1.0, 2.0, 30.0, 20.0]])
+        )
         assert masks.shape == (1, height, width)
 
 
-def test_a_saved_model_of_any_kind_comes_back(image: torch.Tensor, boxes: torch.Tensor, tmp_path: Path) -> None:
+def test_a_saved_model_of_any_kind_comes_back(
+    image: torch.Tensor, boxes: torch.Tensor, tmp_path: Path
+) -> None:
     for number, architecture in enumerate((SAM1, HQ, SAM2)):
         folder = tmp_path / str(number)
         network(architecture).save_pretrained(folder)
@@ -249,12 +307,16 @@ def test_a_saved_model_of_any_kind_comes_back(image: torch.Tensor, boxes: torch.
         assert torch.equal(all_masks(kind(str(folder)), image, boxes), expected)
 
 
-def test_sam_2_is_found_in_a_file_for_videos(image: torch.Tensor, boxes: torch.Tensor, tmp_path: Path) -> None:
+def test_sam_2_is_found_in_a_file_for_videos(
+    image: torch.Tensor, boxes: torch.Tensor, tmp_path: Path
+) -> None:
     network(SAM2).save_pretrained(tmp_path)
     config = tmp_path / "config.json"
     text = config.read_text()
     assert '"model_type": "sam2"' in text
-    config.write_text(text.replace('"model_type": "sam2"', '"model_type": "sam2_video"'))  # as Meta publishes them
+    config.write_text(
+        text.replace('"model_type": "sam2"', '"model_type": "sam2_video"')
+    )  # as Meta publishes them
     expected = all_masks(sam.SAM2(None, architecture=SAM2), image, boxes)
     assert torch.equal(all_masks(sam.SAM2(str(tmp_path)), image, boxes), expected)
 
@@ -285,12 +347,16 @@ def test_a_damaged_a_dangerous_a_wrong_and_a_missing_file_are_refused(tmp_path: 
 def test_the_frame_of_boxes_has_the_published_rounding() -> None:
     assert sam.letterbox((70, 96), 1024) == (747, 1024)
     moved = sam.to_frame(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (70, 96), (747, 1024))
-    torch.testing.assert_close(moved, torch.tensor([[10 * 1024 / 96, 20 * 747 / 70, 30 * 1024 / 96, 40 * 747 / 70]]))
+    torch.testing.assert_close(
+        moved, torch.tensor([[10 * 1024 / 96, 20 * 747 / 70, 30 * 1024 / 96, 40 * 747 / 70]])
+    )
 
 
 def test_an_image_much_longer_than_high_keeps_a_row() -> None:
     segmenter = sam.SAM(None, architecture=SAM1)
-    (mask,) = segmenter.masks(segmenter.encode(torch.rand(3, 2, 300)), torch.tensor([[10.0, 0.0, 90.0, 2.0]]))
+    (mask,) = segmenter.masks(
+        segmenter.encode(torch.rand(3, 2, 300)), torch.tensor([[10.0, 0.0, 90.0, 2.0]])
+    )
     assert mask.shape == (1, 2, 300)
 
 

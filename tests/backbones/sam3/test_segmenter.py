@@ -45,17 +45,31 @@ def images() -> torch.Tensor:
 def test_prompts_in_one_pass_give_what_transformers_gives_for_each(
     segmenter: SAM3Segmenter, whole: Any, images: torch.Tensor
 ) -> None:
-    found = segmenter.segment(segmenter.encode_image(images).of(1), segmenter.encode_text(PROMPTS), top_queries=4)
+    found = segmenter.segment(
+        segmenter.encode_image(images).of(1), segmenter.encode_text(PROMPTS), top_queries=4
+    )
     for index, prompt in enumerate(PROMPTS):
         ids = segmenter._tokenized(prompt)
         is_word = torch.arange(32) <= (ids == 49407).int().argmax()
-        expected = whole(pixel_values=images[1:] * 2 - 1, input_ids=ids, attention_mask=is_word[None].long())
+        expected = whole(
+            pixel_values=images[1:] * 2 - 1, input_ids=ids, attention_mask=is_word[None].long()
+        )
         best = expected.pred_logits[0].argsort(descending=True)[:4]
-        torch.testing.assert_close(found.semantic[index], expected.semantic_seg[0, 0], rtol=0, atol=3e-6)
-        torch.testing.assert_close(found.presence[index], expected.presence_logits[0, 0], rtol=0, atol=3e-6)
-        torch.testing.assert_close(found.queries[index], expected.pred_logits[0, best], rtol=0, atol=3e-6)
-        torch.testing.assert_close(found.boxes[index], expected.pred_boxes[0, best], rtol=0, atol=3e-6)
-        torch.testing.assert_close(found.masks[index], expected.pred_masks[0, best], rtol=0, atol=3e-6)
+        torch.testing.assert_close(
+            found.semantic[index], expected.semantic_seg[0, 0], rtol=0, atol=3e-6
+        )
+        torch.testing.assert_close(
+            found.presence[index], expected.presence_logits[0, 0], rtol=0, atol=3e-6
+        )
+        torch.testing.assert_close(
+            found.queries[index], expected.pred_logits[0, best], rtol=0, atol=3e-6
+        )
+        torch.testing.assert_close(
+            found.boxes[index], expected.pred_boxes[0, best], rtol=0, atol=3e-6
+        )
+        torch.testing.assert_close(
+            found.masks[index], expected.pred_masks[0, best], rtol=0, atol=3e-6
+        )
 
 
 @torch.no_grad()
@@ -73,7 +87,9 @@ def test_how_many_prompts_share_a_pass_changes_nothing(images: torch.Tensor) -> 
 def test_each_prompt_goes_through_the_text_tower_once(monkeypatch: pytest.MonkeyPatch) -> None:
     one, read = segmenter_of(), []
     tower = one.towers["text"].forward
-    monkeypatch.setattr(one.towers["text"], "forward", lambda **given: read.append(given) or tower(**given))
+    monkeypatch.setattr(
+        one.towers["text"], "forward", lambda **given: read.append(given) or tower(**given)
+    )
     first = one.encode_text(["crack", "stain", "crack"])
     again = one.encode_text(["stain", "crack", "hole"])
     assert [len(given["input_ids"]) for given in read] == [2, 1]
@@ -87,7 +103,9 @@ def test_each_prompt_goes_through_the_text_tower_once(monkeypatch: pytest.Monkey
 def test_images_are_resized_as_transformers_does_to_a_level(segmenter: SAM3Segmenter) -> None:
     from transformers import Sam3ImageProcessor
 
-    levels = torch.randint(0, 256, (1, 3, 70, 190), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    levels = torch.randint(
+        0, 256, (1, 3, 70, 190), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     processor = Sam3ImageProcessor(size={"height": 112, "width": 112})
     expected = processor(images=levels[0], return_tensors="pt")["pixel_values"]
     ours = segmenter.resize(levels / 255) * 2 - 1
@@ -104,7 +122,9 @@ def test_the_same_weights_serve_other_image_sizes(
     other = SAM3Segmenter(str(tmp_path), input_size=input_size)
     for name, tensor in segmenter.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
-    found = other.segment(other.encode_image(torch.rand(1, 3, 40, 90)).of(0), other.encode_text(PROMPTS))
+    found = other.segment(
+        other.encode_image(torch.rand(1, 3, 40, 90)).of(0), other.encode_text(PROMPTS)
+    )
     assert found.semantic.shape == (3, input_size // 14 * 4, input_size // 14 * 4)
 
 
@@ -114,10 +134,16 @@ def test_a_published_file_with_a_tracker_beside_the_detector_is_read(
 ) -> None:
     whole.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam3_video", "detector_config": config}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "sam3_video", "detector_config": config})
+    )
     state = load_file(tmp_path / "model.safetensors")
     state = {f"detector_model.{name}": tensor for name, tensor in state.items()}
-    save_file({**state, "tracker_model.memory": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    save_file(
+        {**state, "tracker_model.memory": torch.zeros(3)},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
     read = SAM3Segmenter(str(tmp_path), input_size=112)
     text = read.encode_text(PROMPTS)
     expected = segmenter.segment(segmenter.encode_image(images).of(0), text)
@@ -131,7 +157,9 @@ def test_half_precision_is_near_and_leaves_positions_and_light_parts_exact(
 ) -> None:
     half = segmenter_of(dtype=dtype)
     found = half.segment(half.encode_image(images).of(0), half.encode_text(PROMPTS))
-    expected = segmenter.segment(segmenter.encode_image(images).of(0), segmenter.encode_text(PROMPTS))
+    expected = segmenter.segment(
+        segmenter.encode_image(images).of(0), segmenter.encode_text(PROMPTS)
+    )
     assert {parameter.dtype for parameter in half.towers.parameters()} == {getattr(torch, dtype)}
     assert {parameter.dtype for parameter in half.light.parameters()} == {torch.float32}
     exact = dict(segmenter.towers.named_buffers())
@@ -146,7 +174,9 @@ def test_it_is_frozen_and_stays_in_eval_mode(segmenter: SAM3Segmenter) -> None:
     assert not any(module.training for module in segmenter.modules())
 
 
-def test_a_prompt_longer_than_the_text_tower_is_refused_with_both_lengths(segmenter: SAM3Segmenter) -> None:
+def test_a_prompt_longer_than_the_text_tower_is_refused_with_both_lengths(
+    segmenter: SAM3Segmenter,
+) -> None:
     with pytest.raises(ValueError, match=r"'crack crack.*longer than the 32 tokens"):
         segmenter.encode_text(["hole", "crack " * 40])
 
@@ -172,7 +202,9 @@ def test_gated_weights_without_a_token_tell_where_to_ask(monkeypatch: pytest.Mon
 
     def refused(name: str, **options: Any) -> None:
         answer = Response(403, request=Request("GET", "https://huggingface.co"))
-        raise OSError(f"You are trying to access a gated repo {name}") from GatedRepoError("gated", response=answer)
+        raise OSError(f"You are trying to access a gated repo {name}") from GatedRepoError(
+            "gated", response=answer
+        )
 
     monkeypatch.setattr(Sam3Config, "from_pretrained", refused)
     monkeypatch.setattr(hub, "can_resolve", lambda page: True)

@@ -69,7 +69,11 @@ def test_every_kind_of_archive_is_unpacked_whole_and_left_as_it_was(tmp_path, na
 def test_several_archives_fill_one_folder(tmp_path):
     one = zipped(tmp_path / "1.zip", {"a/0.png": b"0", "licence.txt": b"same"})
     two = zipped(tmp_path / "2.zip", {"b/0.png": b"1", "licence.txt": b"same"})
-    assert set(contents(unpack([one, two], tmp_path / "out"))) == {"a/0.png", "b/0.png", "licence.txt"}
+    assert set(contents(unpack([one, two], tmp_path / "out"))) == {
+        "a/0.png",
+        "b/0.png",
+        "licence.txt",
+    }
 
 
 def test_archives_that_disagree_about_a_file_are_refused(tmp_path):
@@ -79,11 +83,14 @@ def test_archives_that_disagree_about_a_file_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.png", "/evil.png", "a/../../evil.png", "C:\\evil.png", "..\\evil.png", "\\evil"]
+    "name",
+    ["../evil.png", "/evil.png", "a/../../evil.png", "C:\\evil.png", "..\\evil.png", "\\evil"],
 )
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_no_name_leaves_the_folder(tmp_path, name, pack):
-    archive = pack(tmp_path / ("a.zip" if pack is zipped else "a.tar"), {"good.png": b"", name: b"evil"})
+    archive = pack(
+        tmp_path / ("a.zip" if pack is zipped else "a.tar"), {"good.png": b"", name: b"evil"}
+    )
     with pytest.raises(UnsafeArchiveError, match="outside of the folder"):
         unpack([archive], tmp_path / "in" / "out")
     assert [path.name for path in tmp_path.rglob("*evil*")] == []
@@ -100,7 +107,9 @@ def test_no_link_leads_out(tmp_path, target, kind):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("kind", "target"), [(tarfile.SYMTYPE, "../good/0.png"), (tarfile.LNKTYPE, "set/good/0.png")])
+@pytest.mark.parametrize(
+    ("kind", "target"), [(tarfile.SYMTYPE, "../good/0.png"), (tarfile.LNKTYPE, "set/good/0.png")]
+)
 def test_a_link_inside_becomes_a_copy(tmp_path, kind, target):
     archive = tarred(tmp_path / "a.tar.gz", FILES, link("set/more/1.png", target, kind))
     copy = unpack([archive], tmp_path / "out") / "set/more/1.png"
@@ -110,7 +119,10 @@ def test_a_link_inside_becomes_a_copy(tmp_path, kind, target):
 
 def test_devices_are_refused(tmp_path):
     with pytest.raises(UnsafeArchiveError, match="device"):
-        unpack([tarred(tmp_path / "a.tar", FILES, link("pipe", "", tarfile.FIFOTYPE))], tmp_path / "out")
+        unpack(
+            [tarred(tmp_path / "a.tar", FILES, link("pipe", "", tarfile.FIFOTYPE))],
+            tmp_path / "out",
+        )
 
 
 def test_a_link_in_a_zip_is_refused(tmp_path):
@@ -142,7 +154,9 @@ def test_what_the_disk_has_no_room_for_is_refused(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_download_cut_short_leaves_nothing_and_is_told(tmp_path, name):
-    archive = packed(tmp_path / name, {f"{i}.bin": hashlib.sha512(bytes([i])).digest() * 64 for i in range(20)})
+    archive = packed(
+        tmp_path / name, {f"{i}.bin": hashlib.sha512(bytes([i])).digest() * 64 for i in range(20)}
+    )
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
         unpack([archive], tmp_path / "out")
@@ -169,7 +183,12 @@ def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, pack):
 
 
 @pytest.mark.parametrize(
-    "files", [{"good/" + "x" * 300: b"x"}, {"good": b"x", "good/0.png": b"y"}, {"good/0.png": b"y", "good": b"x"}]
+    "files",
+    [
+        {"good/" + "x" * 300: b"x"},
+        {"good": b"x", "good/0.png": b"y"},
+        {"good/0.png": b"y", "good": b"x"},
+    ],
 )
 def test_names_that_no_disk_can_hold_are_told(tmp_path, files):
     with pytest.raises(ValueError, match=r"a\.tar cannot be unpacked here .*unpack it by hand"):
@@ -196,7 +215,9 @@ def test_an_interrupted_call_leaves_no_folder_and_is_taken_up_again(tmp_path):
     (partial / "8.png").write_bytes(b"half")
     folder = unpack([archive], tmp_path / "out")
     assert contents(folder) == {f"{i}.png": bytes([i]) * 100 for i in range(9)}
-    assert {name: (folder / name).stat().st_mtime_ns for name in done} == done, "written a second time"
+    assert {name: (folder / name).stat().st_mtime_ns for name in done} == done, (
+        "written a second time"
+    )
     assert not partial.exists()
 
 

@@ -36,7 +36,12 @@ def test_a_group_can_be_chosen(tmp_path):
 
 def test_the_facts_are_those_of_the_table(tmp_path):
     (visa,) = (row for row in rows(tmp_path) if row.name == "visa")
-    assert (visa.images, visa.size, visa.licence, visa.here) == ("10,821", "1.9 GB", "CC BY 4.0", "")
+    assert (visa.images, visa.size, visa.licence, visa.here) == (
+        "10,821",
+        "1.9 GB",
+        "CC BY 4.0",
+        "",
+    )
 
 
 def test_what_is_here_is_said(tmp_path, visa_tree, save):
@@ -46,7 +51,12 @@ def test_what_is_here_is_said(tmp_path, visa_tree, save):
     prepare("mine", tmp_path / "own", "folder", data_json=data_json, conf=tmp_path / "conf")
     (tmp_path / "datasets/mtd").mkdir(parents=True)
     here = {row.name: row.here for row in rows(data_json)}
-    assert (here["visa"], here["mine"], here["mtd"], here["mvtec"]) == ("4 images", "1 images", "folder, no index", "")
+    assert (here["visa"], here["mine"], here["mtd"], here["mvtec"]) == (
+        "4 images",
+        "1 images",
+        "folder, no index",
+        "",
+    )
     assert [row.name for row in rows(data_json, "own")] == ["mine"]
     visa_tree.rename(tmp_path / "moved")
     assert {row.name: row.here for row in rows(data_json)}["visa"] == "index only"
@@ -54,7 +64,13 @@ def test_what_is_here_is_said(tmp_path, visa_tree, save):
 
 def test_the_details_say_where_to_get_it_and_what_is_here(tmp_path):
     text = details("visa", tmp_path)
-    for fact in (LAYOUTS["visa"].page, LAYOUTS["visa"].how, LAYOUTS["visa"].sha256, "10,821", "split_csv/1cls.csv"):
+    for fact in (
+        LAYOUTS["visa"].page,
+        LAYOUTS["visa"].how,
+        LAYOUTS["visa"].sha256,
+        "10,821",
+        "split_csv/1cls.csv",
+    ):
         assert fact in text
     assert "zsad prepare folder ROOT --name NAME" in details("folder", tmp_path)
     with pytest.raises(ValueError, match="Did you mean visa"):

@@ -39,7 +39,13 @@ def test_who_has_no_data_is_told_where_to_get_it_and_what_must_lie_where(tmp_pat
     with pytest.raises(FileNotFoundError) as caught:
         find_download(name, layout, None, data_json=tmp_path / "dj")
     text = str(caught.value)
-    for fact in (f"{tmp_path}/shared/{name}", layout.page, layout.licence, layout.how, f"zsad prepare {name} "):
+    for fact in (
+        f"{tmp_path}/shared/{name}",
+        layout.page,
+        layout.licence,
+        layout.how,
+        f"zsad prepare {name} ",
+    ):
         assert fact in text
 
 
@@ -53,7 +59,9 @@ def test_every_dataset_says_how_to_get_it(name):
 def test_data_that_lies_where_a_run_looks_needs_no_root(tmp_path, visa_tree):
     (tmp_path / "shared").mkdir()
     visa_tree.rename(tmp_path / "shared/visa")
-    assert prepare("visa", data_json=tmp_path / "dj", conf=tmp_path / "conf").counts[0][1] == "candle"
+    assert (
+        prepare("visa", data_json=tmp_path / "dj", conf=tmp_path / "conf").counts[0][1] == "candle"
+    )
 
 
 @pytest.mark.parametrize("top", ["", "VisA_20220922/"])
@@ -70,9 +78,14 @@ def test_an_archive_is_unpacked_where_a_run_looks(tmp_path, visa_tree, top):
 def test_a_folder_of_archives_is_unpacked_into_one(tmp_path, mvtec_tree):
     for category in ("tile", "metal_nut"):
         zipped(tmp_path / "down" / f"{category}.zip", mvtec_tree / category, f"{category}/")
-    made = prepare("parts", tmp_path / "down", "mvtec", data_json=tmp_path / "dj", conf=tmp_path / "conf")
+    made = prepare(
+        "parts", tmp_path / "down", "mvtec", data_json=tmp_path / "dj", conf=tmp_path / "conf"
+    )
     assert {category for _, category, *_ in made.counts} == {"tile", "metal_nut"}
-    assert sorted(path.name for path in (tmp_path / "down").iterdir()) == ["metal_nut.zip", "tile.zip"]
+    assert sorted(path.name for path in (tmp_path / "down").iterdir()) == [
+        "metal_nut.zip",
+        "tile.zip",
+    ]
 
 
 def test_archives_beside_their_unpacked_images_are_left_alone(tmp_path, mvtec_tree):
@@ -107,7 +120,10 @@ def test_md5_is_compared_where_that_is_what_is_published(tmp_path, visa_tree):
 
 def test_an_archive_of_another_name_is_not_compared_and_said_so(tmp_path, visa_tree):
     _, remarks = find_download("visa", VISA, zipped(tmp_path / "mine.zip", visa_tree))
-    assert remarks[0] == "mine.zip was not compared: the published checksum is that of VisA_20220922.tar"
+    assert (
+        remarks[0]
+        == "mine.zip was not compared: the published checksum is that of VisA_20220922.tar"
+    )
 
 
 def test_a_file_that_is_no_archive_is_told(tmp_path):

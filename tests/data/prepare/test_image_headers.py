@@ -62,7 +62,9 @@ def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path):
 @given(share=st.floats(0, 1, exclude_max=True))
 @example(share=0.9999)
 @example(share=0.998)
-def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(tmp_path_factory, suffix, share):
+def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(
+    tmp_path_factory, suffix, share
+):
     """Without decoding the files that are whole. A PNG ends in checksums that no pixel needs."""
     data = io.BytesIO()
     NOISE.save(data, {"jpg": "JPEG"}.get(suffix, suffix))
@@ -70,7 +72,9 @@ def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(tmp_
     (folder / f"whole.{suffix}").write_bytes(whole)
     path = folder / f"cut.{suffix}"
     path.write_bytes(whole[: int(share * len(whole))])
-    if len(whole) - path.stat().st_size > 12 + 4 + 4 + 1:  # end chunk, checksums of the last chunk and of the pixels
+    if (
+        len(whole) - path.stat().st_size > 12 + 4 + 4 + 1
+    ):  # end chunk, checksums of the last chunk and of the pixels
         with pytest.raises(UnreadableImageError, match="cannot read"):
             checked_size(path)
         return
@@ -79,7 +83,9 @@ def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(tmp_
         assert np.array_equal(load_image(path), load_image(folder / f"whole.{suffix}"))
 
 
-@pytest.mark.parametrize("content", [b"", b"words", b"\x89PNG\r\n\x1a\n" + bytes(60), b"\xff\xd8\xff" + bytes(60)])
+@pytest.mark.parametrize(
+    "content", [b"", b"words", b"\x89PNG\r\n\x1a\n" + bytes(60), b"\xff\xd8\xff" + bytes(60)]
+)
 def test_what_is_no_image_is_told(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableImageError):

@@ -34,7 +34,9 @@ def test_a_folder_without_masks_is_one_problem_and_a_single_image_another(tmp_pa
     ]
 
 
-@pytest.mark.parametrize("case", ["kvasir_seg", "isic2016", "tn3k", "visa_1cls", "mvtec_ad", "mvtec_loco"])
+@pytest.mark.parametrize(
+    "case", ["kvasir_seg", "isic2016", "tn3k", "visa_1cls", "mvtec_ad", "mvtec_loco"]
+)
 def test_a_download_that_lost_all_its_masks_is_not_one_without_masks(tmp_path, case):
     it = download(case)
     root = it.write(tmp_path / "raw")
@@ -77,7 +79,9 @@ def test_long_lists_of_lost_masks_are_counted(tmp_path, save, save_mask):
     for i in range(8):
         save_mask(tmp_path / f"tile/ground_truth/crack/{i}_mask.png")
     row, tree, records = looked_at("mvtec", tmp_path)
-    assert gaps(row, tree, records)[0].endswith("without an image: 0_mask, 1_mask, 2_mask, 3_mask, 4_mask and 3 more")
+    assert gaps(row, tree, records)[0].endswith(
+        "without an image: 0_mask, 1_mask, 2_mask, 3_mask, 4_mask and 3 more"
+    )
 
 
 def test_a_whole_download_lacks_nothing(tmp_path, save, save_mask):
@@ -90,4 +94,6 @@ def test_a_whole_download_lacks_nothing(tmp_path, save, save_mask):
 
 def test_unlabelled_images_are_counted(tmp_path):
     row, tree, records = looked_at("mvtec_ad2", download("mvtec_ad_2").write(tmp_path / "raw"))
-    assert gaps(row, tree, records) == ["32 images have no published label: they can be predicted, not tested"]
+    assert gaps(row, tree, records) == [
+        "32 images have no published label: they can be predicted, not tested"
+    ]

@@ -6,7 +6,12 @@ import pytest
 
 from zsad.data.path_check import Disk
 from zsad.data.prepare import record_checks
-from zsad.data.prepare.record_checks import check_files, file_problems, inconsistencies, threshold_remarks
+from zsad.data.prepare.record_checks import (
+    check_files,
+    file_problems,
+    inconsistencies,
+    threshold_remarks,
+)
 from zsad.data.sources import Record
 
 
@@ -14,7 +19,9 @@ def record(image: str, *masks: str, category: str = "nut") -> Record:
     return Record("test", category, image, masks, "hole" if masks else "good", bool(masks))
 
 
-def test_many_threads_find_what_one_loop_finds_in_the_same_order(tmp_path, save, save_mask, monkeypatch):
+def test_many_threads_find_what_one_loop_finds_in_the_same_order(
+    tmp_path, save, save_mask, monkeypatch
+):
     monkeypatch.setattr(record_checks, "CHUNK", 3)
     records = []
     for i in range(20):
@@ -33,7 +40,9 @@ def test_many_threads_find_what_one_loop_finds_in_the_same_order(tmp_path, save,
 
 def test_an_image_that_is_also_a_mask_is_told():
     problems = list(
-        inconsistencies([record("a.png", "b.png"), record("b.png"), record("c.png", "b.png"), record("c.png")])
+        inconsistencies(
+            [record("a.png", "b.png"), record("b.png"), record("c.png", "b.png"), record("c.png")]
+        )
     )
     assert {(problem.kind, problem.path) for problem in problems} == {
         ("listed twice", "c.png"),
@@ -43,7 +52,8 @@ def test_an_image_that_is_also_a_mask_is_told():
 
 
 @pytest.mark.parametrize(
-    ("value", "threshold", "is_said"), [(1, 127, True), (1, 0, False), (255, 127, False), (0, 127, False)]
+    ("value", "threshold", "is_said"),
+    [(1, 127, True), (1, 0, False), (255, 127, False), (0, 127, False)],
 )
 def test_a_threshold_above_all_values_is_said(tmp_path: Path, save_mask, value, threshold, is_said):
     save_mask(tmp_path / "m.png", value=value)

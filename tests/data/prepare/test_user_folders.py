@@ -15,10 +15,21 @@ def run(tmp_path):
     """Prepare ``tmp_path/raw`` as images of one's own and return (phase, category, image) → (label, defect, mask)."""
 
     def call(**options):
-        made = prepare("mine", tmp_path / "raw", "folder", data_json=tmp_path / "dj", conf=tmp_path / "conf", **options)
+        made = prepare(
+            "mine",
+            tmp_path / "raw",
+            "folder",
+            data_json=tmp_path / "dj",
+            conf=tmp_path / "conf",
+            **options,
+        )
         index = json.loads(made.index.read_text())
         return {
-            (phase, category, entry["img_path"]): (entry["anomaly"], entry["specie_name"], entry["mask_path"])
+            (phase, category, entry["img_path"]): (
+                entry["anomaly"],
+                entry["specie_name"],
+                entry["mask_path"],
+            )
             for phase, part in index.items()
             for category, entries in part.items()
             for entry in entries
@@ -42,7 +53,10 @@ def tree(tmp_path, save, save_mask):
 
 def test_good_and_bad_are_enough(run, tree):
     tree("good/a.png", "bad/b.jpg")
-    assert run() == {("test", "mine", "good/a.png"): (0, "good", ""), ("test", "mine", "bad/b.jpg"): (1, "bad", "")}
+    assert run() == {
+        ("test", "mine", "good/a.png"): (0, "good", ""),
+        ("test", "mine", "bad/b.jpg"): (1, "bad", ""),
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,12 @@ def test_kinds_of_defect_may_lie_beside_good(run, tree):
 
 
 def test_folders_above_the_label_are_categories_and_phases(run, tree):
-    tree("nut/test/good/a.png", "nut/test/bad/b.png", "bolt/validation/ok/c.png", "bolt/training/ok/d.png")
+    tree(
+        "nut/test/good/a.png",
+        "nut/test/bad/b.png",
+        "bolt/validation/ok/c.png",
+        "bolt/training/ok/d.png",
+    )
     assert {key[:2] for key in run()} == {("test", "nut"), ("val", "bolt"), ("train", "bolt")}
 
 
@@ -105,7 +124,11 @@ def test_masks_are_found_beside_or_apart(run, tree, mask):
 
 
 def test_a_mask_stays_with_its_category_and_phase(run, tree):
-    names = [f"{category}/{phase}/bad/1.png" for category in ("nut", "bolt") for phase in ("train", "test")]
+    names = [
+        f"{category}/{phase}/bad/1.png"
+        for category in ("nut", "bolt")
+        for phase in ("train", "test")
+    ]
     masks = {name: f"masks/{name}" for name in names}
     tree(*names, *masks.values())
     assert {image: mask for (_, _, image), (_, _, mask) in run().items()} == masks
@@ -133,9 +156,14 @@ def test_two_masks_of_one_image_are_told(run, tree):
 
 def test_masks_none_of_which_fits_are_told(run, tree):
     tree("good/0.png", "bad/1.png", "masks/1_segmentation.png")
-    with pytest.raises(ValueError, match=r"1 masks such as masks/1_segmentation\.png.*--mask-suffix"):
+    with pytest.raises(
+        ValueError, match=r"1 masks such as masks/1_segmentation\.png.*--mask-suffix"
+    ):
         run()
-    assert run(mask_suffix="_segmentation")["test", "mine", "bad/1.png"][2] == "masks/1_segmentation.png"
+    assert (
+        run(mask_suffix="_segmentation")["test", "mine", "bad/1.png"][2]
+        == "masks/1_segmentation.png"
+    )
 
 
 def test_a_mask_that_is_missing_is_told_and_can_be_accepted(run, tree):
@@ -147,12 +175,16 @@ def test_a_mask_that_is_missing_is_told_and_can_be_accepted(run, tree):
 
 def test_a_folder_around_everything_says_nothing(run, tree):
     tree("defects/nut/good/1.png", "defects/nut/bad/2.png")
-    assert [label for label, *_ in run().values()] == [1, 0] or [label for label, *_ in run().values()] == [0, 1]
+    assert [label for label, *_ in run().values()] == [1, 0] or [
+        label for label, *_ in run().values()
+    ] == [0, 1]
     assert {category for _, category, _ in run()} == {"defects_nut"}
 
 
 def test_the_folder_that_an_archive_brings_along_is_no_category(run, tree):
-    (tree("pictures/good/1.png", "pictures/bad/2.png", "pictures/masks/2.png") / STAMP).write_text("{}")
+    (tree("pictures/good/1.png", "pictures/bad/2.png", "pictures/masks/2.png") / STAMP).write_text(
+        "{}"
+    )
     assert run() == {
         ("test", "mine", "pictures/good/1.png"): (0, "good", ""),
         ("test", "mine", "pictures/bad/2.png"): (1, "bad", "pictures/masks/2.png"),
@@ -161,13 +193,17 @@ def test_the_folder_that_an_archive_brings_along_is_no_category(run, tree):
 
 def test_images_that_no_folder_labels_are_told(run, tree, tmp_path):
     tree("good/1.png", "bad/2.png", "godo/3.png")
-    made = prepare("x", tmp_path / "raw", "folder", data_json=tmp_path / "dj", conf=tmp_path / "conf")
+    made = prepare(
+        "x", tmp_path / "raw", "folder", data_json=tmp_path / "dj", conf=tmp_path / "conf"
+    )
     assert made.notes == ["not in the index: 1 of 3 files, such as godo/3.png"]
 
 
 def test_a_folder_without_labels_is_answered_with_what_to_do(run, tree):
     tree("1.png", "2.png")
-    with pytest.raises(ValueError, match=r"holds 2 images, none in a folder good/ or bad/.*--table; zsad predict"):
+    with pytest.raises(
+        ValueError, match=r"holds 2 images, none in a folder good/ or bad/.*--table; zsad predict"
+    ):
         run()
 
 
@@ -225,17 +261,23 @@ def test_tables_of_spreadsheets_are_read_or_told(run, tree):
     table.write_bytes(text.encode("utf-16"))
     assert set(run(table=table)) == {("test", "mine", "good ü.png"), ("test", "mine", "b.png")}
     table.write_bytes(text.encode("cp1252"))
-    with pytest.raises(ValueError, match=r"labels\.csv is not in UTF-8 \(byte 17\): save it again as CSV in UTF-8"):
+    with pytest.raises(
+        ValueError, match=r"labels\.csv is not in UTF-8 \(byte 17\): save it again as CSV in UTF-8"
+    ):
         run(table=table)
 
 
 def test_a_table_without_the_columns_or_with_strange_labels_is_told(run, tree, tmp_path):
     tree("a.png")
     (tmp_path / "t.csv").write_text("name,label\na.png,0\n")
-    with pytest.raises(ValueError, match=r"has no column image, got name, label; expected image,label"):
+    with pytest.raises(
+        ValueError, match=r"has no column image, got name, label; expected image,label"
+    ):
         run(table=tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("image,label\na.png,scratch\nb.png,perhaps\n")
-    with pytest.raises(ValueError, match=r"2 unknown labels \('scratch', 'perhaps'\).*a column named defect"):
+    with pytest.raises(
+        ValueError, match=r"2 unknown labels \('scratch', 'perhaps'\).*a column named defect"
+    ):
         run(table=tmp_path / "t.csv")
     with pytest.raises(FileNotFoundError, match=r"no table gone\.csv"):
         run(table=Path("gone.csv"))

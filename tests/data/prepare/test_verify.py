@@ -36,7 +36,11 @@ def test_everything_that_changed_since_is_reported_at_once(tiles, mvtec_tree, sa
     save(mvtec_tree / "metal_nut/test/good/new.png")
     report = tiles()
     assert [problem.kind for problem in report.problems].count("missing file") == 2
-    assert {problem.kind for problem in report.problems} == {"missing file", "unreadable", "sizes differ"}
+    assert {problem.kind for problem in report.problems} == {
+        "missing file",
+        "unreadable",
+        "sizes differ",
+    }
     assert {note.kind: note.path.removeprefix(f"{mvtec_tree}/") for note in report.notes} == {
         "empty mask of an anomalous image": "metal_nut/ground_truth/crack/000_mask.png",
         "mask without a value above the threshold": "metal_nut/ground_truth/crack/001_mask.png",

@@ -21,7 +21,9 @@ from zsad.data.prepare.write_index import prepare
 @pytest.fixture
 def run(tmp_path):
     def call(name, root, layout=None, **options):
-        return prepare(name, root, layout, data_json=tmp_path / "dj", conf=tmp_path / "conf", **options)
+        return prepare(
+            name, root, layout, data_json=tmp_path / "dj", conf=tmp_path / "conf", **options
+        )
 
     return call
 
@@ -45,7 +47,10 @@ def test_the_index_is_in_the_fields_format(run, mvtec_tree):
 
 
 def test_counts_are_per_phase_and_category(run, visa_tree, mvtec_tree):
-    assert run("visa", visa_tree).counts == [("test", "candle", 1, 2, 2), ("train", "candle", 1, 0, 0)]
+    assert run("visa", visa_tree).counts == [
+        ("test", "candle", 1, 2, 2),
+        ("train", "candle", 1, 0, 0),
+    ]
     assert run("tiles", mvtec_tree, "mvtec").counts == [
         (phase, category, 2, 2 * (phase == "test"), 2 * (phase == "test"))
         for phase in ("test", "train")
@@ -132,15 +137,23 @@ def unsuffixed_tree(tmp_path, save, save_mask):
 
 
 def test_masks_of_another_name_are_not_taken_for_none(run, unsuffixed_tree, tmp_path):
-    with pytest.raises(ValueError, match=r"none named <stem>_mask after its image; try --mask-suffix ''") as caught:
+    with pytest.raises(
+        ValueError, match=r"none named <stem>_mask after its image; try --mask-suffix ''"
+    ) as caught:
         run("tiles", unsuffixed_tree, "mvtec")
-    assert "ground_truth/<defect> holds 2 files such as tile/ground_truth/bad/000.png" in str(caught.value)
+    assert "ground_truth/<defect> holds 2 files such as tile/ground_truth/bad/000.png" in str(
+        caught.value
+    )
     assert not (tmp_path / "dj").exists()
-    assert run("tiles", unsuffixed_tree, "mvtec", mask_suffix="").counts == [("test", "tile", 1, 2, 2)]
+    assert run("tiles", unsuffixed_tree, "mvtec", mask_suffix="").counts == [
+        ("test", "tile", 1, 2, 2)
+    ]
 
 
 def test_masks_with_a_suffix_are_not_taken_for_none_where_none_is_expected(run, mvtec_tree):
-    with pytest.raises(ValueError, match=r"none named <stem> after its image; try --mask-suffix _mask"):
+    with pytest.raises(
+        ValueError, match=r"none named <stem> after its image; try --mask-suffix _mask"
+    ):
         run("tiles", mvtec_tree, "mvtec", mask_suffix="")
 
 
@@ -149,10 +162,14 @@ def test_masks_of_another_name_can_be_left_out(run, unsuffixed_tree):
     assert made.counts == [("test", "tile", 1, 2, 0)]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names outside of Unicode")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems have no file names outside of Unicode"
+)
 def test_a_file_whose_name_is_not_unicode_is_told(run, mvtec_tree, save):
     save(mvtec_tree / os.fsdecode(b"tile/test/good/\xff.png"))
-    with pytest.raises(ValueError, match=r"broken Unicode in the name: tile/test/good/\\udcff\.png"):
+    with pytest.raises(
+        ValueError, match=r"broken Unicode in the name: tile/test/good/\\udcff\.png"
+    ):
         run("tiles", mvtec_tree, "mvtec")
 
 
@@ -191,7 +208,9 @@ def test_a_link_that_leaves_the_root_is_refused(run, mvtec_tree, save):
 
 
 def test_a_missing_root_and_an_empty_one_are_told_apart(run, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*gone: unpack the download and run zsad prepare visa"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no folder .*gone: unpack the download and run zsad prepare visa"
+    ):
         run("visa", tmp_path / "gone")
     (tmp_path / "empty/tile/test/good").mkdir(parents=True)
     with pytest.raises(ValueError, match="no image in them; is the download complete"):
@@ -212,7 +231,11 @@ STEMS = st.text(string.ascii_letters + string.digits + " ()_-.é", min_size=1, m
 @settings(max_examples=30, deadline=None)
 @given(
     images=st.lists(
-        st.tuples(st.sampled_from(["good", "crack", "hole"]), STEMS, st.sampled_from([".png", ".PNG", ".bmp"])),
+        st.tuples(
+            st.sampled_from(["good", "crack", "hole"]),
+            STEMS,
+            st.sampled_from([".png", ".PNG", ".bmp"]),
+        ),
         unique_by=lambda image: (image[0], image[1]),
         min_size=1,
         max_size=8,
@@ -229,10 +252,14 @@ def test_an_index_never_leaves_its_root_repeats_an_image_or_swaps_a_mask(images,
         masked = {(defect, stem) for defect, stem, _ in images if defect != "good"} | set(strays)
         for defect, stem in masked:
             _tiny(root / "tile/ground_truth" / defect / f"{stem}_mask.png")
-        made = prepare("tiles", root, "mvtec", data_json=Path(folder, "dj"), conf=Path(folder, "conf"))
+        made = prepare(
+            "tiles", root, "mvtec", data_json=Path(folder, "dj"), conf=Path(folder, "conf")
+        )
         entries = json.loads(made.index.read_text())["test"]["tile"]
     expected = {
-        f"tile/test/{defect}/{stem}{suffix}": "" if defect == "good" else f"tile/ground_truth/{defect}/{stem}_mask.png"
+        f"tile/test/{defect}/{stem}{suffix}": ""
+        if defect == "good"
+        else f"tile/ground_truth/{defect}/{stem}_mask.png"
         for defect, stem, suffix in images
     }
     assert len(entries) == len(expected)
@@ -264,21 +291,34 @@ def test_bad_images_can_be_skipped_and_are_written_down(run, half_broken_tree, t
     ]
     assert f"3 of the images skipped; which and why: {tmp_path}/dj/tiles.skipped.txt" in made.notes
     index = json.loads(made.index.read_text())
-    images = {entry["img_path"] for part in index.values() for entries in part.values() for entry in entries}
+    images = {
+        entry["img_path"]
+        for part in index.values()
+        for entries in part.values()
+        for entry in entries
+    }
     assert len(images) == 12 - 3
-    assert not images & {"metal_nut/test/crack/001.png", "tile/test/good/000.png", "tile/train/good/001.png"}
+    assert not images & {
+        "metal_nut/test/crack/001.png",
+        "tile/test/good/000.png",
+        "tile/train/good/001.png",
+    }
 
 
 def test_what_is_skipped_needs_no_mask(run, half_broken_tree):
     image = half_broken_tree / "metal_nut/test/crack/000.png"
     image.write_bytes(b"")
     (half_broken_tree / "metal_nut/ground_truth/crack/000_mask.png").unlink()
-    assert ("test", "metal_nut", 2, 0, 0) in run("tiles", half_broken_tree, "mvtec", skip_bad_images=True).counts
+    assert ("test", "metal_nut", 2, 0, 0) in run(
+        "tiles", half_broken_tree, "mvtec", skip_bad_images=True
+    ).counts
     with pytest.raises(ValueError, match="1 x no mask"):
         run("tiles", half_broken_tree, "mvtec")
 
 
-def test_images_whose_label_cannot_be_told_are_named_with_all_others_and_can_be_skipped(run, save, save_mask, tmp_path):
+def test_images_whose_label_cannot_be_told_are_named_with_all_others_and_can_be_skipped(
+    run, save, save_mask, tmp_path
+):
     """KolektorSDD2 says by the pixels of a mask whether an image is defective."""
     root = tmp_path / "raw"
     for number in range(5):
@@ -287,13 +327,18 @@ def test_images_whose_label_cannot_be_told_are_named_with_all_others_and_can_be_
     (root / "test/20001_GT.png").write_bytes(b"no image")
     (root / "test/20002_GT.png").unlink()
     (root / "test/20003.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"2 x label unknown, 1 x unreadable(.|\n)*20002\.png \(its mask is missing\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"2 x label unknown, 1 x unreadable(.|\n)*20002\.png \(its mask is missing\)",
+    ):
         run("ksdd2", root)
     made = run("ksdd2", root, skip_bad_images=True)
     assert made.counts == [("test", "surface", 2, 0, 0)]
 
 
-def test_the_list_of_an_earlier_call_does_not_stay(run, half_broken_tree, mvtec_tree, save, save_mask, tmp_path):
+def test_the_list_of_an_earlier_call_does_not_stay(
+    run, half_broken_tree, mvtec_tree, save, save_mask, tmp_path
+):
     run("tiles", half_broken_tree, "mvtec", skip_bad_images=True)
     for name in ("test/good/000.png", "train/good/001.png"):
         save(mvtec_tree / "tile" / name)
@@ -315,7 +360,8 @@ def test_every_unreadable_image_is_reported_however_many(run, mvtec_tree, tmp_pa
     for name in names:
         (mvtec_tree / name).write_bytes(b"no image")
     with pytest.raises(
-        ValueError, match=rf"16 x unreadable(.|\n)*… and 6 more, all in {tmp_path}/dj/tiles\.problems\.txt"
+        ValueError,
+        match=rf"16 x unreadable(.|\n)*… and 6 more, all in {tmp_path}/dj/tiles\.problems\.txt",
     ):
         run("tiles", mvtec_tree, "mvtec")
     listed = (tmp_path / "dj/tiles.problems.txt").read_text().splitlines()

@@ -70,11 +70,15 @@ def test_what_is_drawn_depends_on_seed_epoch_and_image_alone(normal):
         assert not all(same(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(tmp_path, save, save_mask):
+def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(
+    tmp_path, save, save_mask
+):
     defective = save(tmp_path / "a.png")
     for mask in (save_mask(tmp_path / "m.png"), None):
         sample = Sample(defective, mask, "tile", "crack", True)
-        with_drawing, without = (dataset([sample], drawn_defects=d) for d in (DrawnDefects(share=1), None))
+        with_drawing, without = (
+            dataset([sample], drawn_defects=d) for d in (DrawnDefects(share=1), None)
+        )
         assert same(with_drawing[0], without[0])
 
 
@@ -112,7 +116,9 @@ def test_only_the_training_loader_draws(module):
     untouched.setup("test")
     for batch, expected in zip(data.test_dataloader(), untouched.test_dataloader(), strict=True):
         assert same(batch, expected)
-    for (_, shown), (_, expected) in zip(data.reference_images(), untouched.reference_images(), strict=True):
+    for (_, shown), (_, expected) in zip(
+        data.reference_images(), untouched.reference_images(), strict=True
+    ):
         assert all(torch.equal(a, b) for a, b in zip(shown, expected, strict=True))
 
 
@@ -134,7 +140,8 @@ def test_workers_draw_what_one_process_draws(module):
 
 def test_normal_images_alone_are_refused_with_both_ways_out(module):
     with pytest.raises(
-        ValueError, match=r"(?s)'train' of tiles.*augmentation=drawn_defects.*dataset\.train_phase=test"
+        ValueError,
+        match=r"(?s)'train' of tiles.*augmentation=drawn_defects.*dataset\.train_phase=test",
     ):
         module().setup("fit")
     module(train_phase="test").setup("fit")
@@ -143,8 +150,15 @@ def test_normal_images_alone_are_refused_with_both_ways_out(module):
 
 @pytest.mark.parametrize(("choice", "steps"), [("drawn_defects", 0), ("drawn_defects_standard", 5)])
 def test_the_command_line_chooses_them(choice, steps):
-    overrides = ["backbone=pocket", "dataset.train_phase=train", f"augmentation={choice}", "paths.output_dir=/nowhere"]
-    data = instantiate.build(compose.compose("train", [*overrides, "dataset.drawn_defects.share=0.25"]).dataset)
+    overrides = [
+        "backbone=pocket",
+        "dataset.train_phase=train",
+        f"augmentation={choice}",
+        "paths.output_dir=/nowhere",
+    ]
+    data = instantiate.build(
+        compose.compose("train", [*overrides, "dataset.drawn_defects.share=0.25"]).dataset
+    )
     assert isinstance(data.drawn_defects, DrawnDefects)
     assert data.drawn_defects.share == 0.25
     assert np.size(data.augmentation.transforms if steps else []) == steps

@@ -16,7 +16,11 @@ def photograph(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Ima
     """Smooth light with sensor noise, in every channel of its own."""
     rng = np.random.default_rng(seed)
     channels = len(Image.new(mode, (1, 1)).getbands())
-    light = np.linspace(70, 170, width)[None, :, None] + np.zeros((height, 1, channels)) + 10 * np.arange(channels)
+    light = (
+        np.linspace(70, 170, width)[None, :, None]
+        + np.zeros((height, 1, channels))
+        + 10 * np.arange(channels)
+    )
     pixels = np.clip(light + rng.normal(0, 6, light.shape), 0, 255).astype(np.uint8)
     return Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode)
 
@@ -45,7 +49,9 @@ def test_a_photograph_of_any_size_and_mode_changes_inside_its_mask_only(width, h
     if drawn is None:  # too small a picture for anything to be seen
         assert min(width, height) < 16
         return
-    assert (drawn.image.size, drawn.image.mode) == (drawn.mask.size, mode) == (image.size, image.mode)
+    assert (
+        (drawn.image.size, drawn.image.mode) == (drawn.mask.size, mode) == (image.size, image.mode)
+    )
     before, after, mask = (np.asarray(picture) for picture in (image, drawn.image, drawn.mask))
     assert set(np.unique(mask)) <= {0, 255}
     assert np.array_equal(before[mask == 0], after[mask == 0])
@@ -65,7 +71,9 @@ def test_every_kind_is_named_and_visible_in_its_mask(kind, seed):
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_a_picture_of_one_value_gets_visible_defects_too(value):
-    after, mask, _ = certainly(Image.new("RGB", (64, 64), (value,) * 3), kinds=["scratch", "stain", "hole"])
+    after, mask, _ = certainly(
+        Image.new("RGB", (64, 64), (value,) * 3), kinds=["scratch", "stain", "hole"]
+    )
     assert np.median(np.abs(after[mask].astype(int) - value).max(-1)) >= 6
 
 

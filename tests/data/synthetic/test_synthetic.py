@@ -25,7 +25,9 @@ from zsad.data.synthetic.scene import Camera, Look
 from zsad.data.synthetic.world import RIM
 
 SIZE = 96
-ON_CATEGORIES = [(name, defect) for name, category in CATEGORIES.items() for defect in category.defects]
+ON_CATEGORIES = [
+    (name, defect) for name, category in CATEGORIES.items() for defect in category.defects
+]
 SMALL = {"size": 48, "train_good": 1, "good": 2, "defective": 3}
 
 
@@ -34,7 +36,9 @@ def difference(pair):
 
 
 def grown(mask, radius):
-    return cv2.dilate(mask.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0
+    return (
+        cv2.dilate(mask.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0
+    )
 
 
 def scene_of(name, seed=0):
@@ -60,7 +64,10 @@ def test_a_world_has_enough_textures_and_objects(world, least):
 
 def test_every_kind_of_defect_occurs_in_pre_training_and_most_of_them_on_the_target():
     assert len(DEFECTS) >= 10
-    kinds = {world: {kind for category in WORLDS[world].values() for kind in category.defects} for world in WORLDS}
+    kinds = {
+        world: {kind for category in WORLDS[world].values() for kind in category.defects}
+        for world in WORLDS
+    }
     assert kinds["wild"] == set(DEFECTS)
     assert len(kinds["a"]) >= 10
     assert len(kinds["b"]) >= 10
@@ -80,7 +87,9 @@ def test_every_defect_of_a_category_has_words(name, defect):
 @pytest.mark.parametrize("name", CATEGORIES)
 def test_a_scene_is_single_precision_and_its_picture_is_its_part_where_there_is_no_backdrop(name):
     scene = scene_of(name)
-    assert {plane.dtype for plane in (scene.image, scene.part, scene.body, scene.blank)} == {np.dtype(np.float32)}
+    assert {plane.dtype for plane in (scene.image, scene.part, scene.body, scene.blank)} == {
+        np.dtype(np.float32)
+    }
     assert 0 <= scene.part.min() <= scene.part.max() <= 1
     inside = scene.part == 1
     np.testing.assert_allclose(scene.image[:, inside], scene.body[:, inside], atol=1e-6)
@@ -130,7 +139,11 @@ def test_a_clean_picture_has_an_empty_mask():
 def test_the_wild_stream_is_repeatable_and_reaches_every_category_and_defect():
     draws = [wild_pair(5, i, 32) for i in range(400)]
     again = wild_pair(5, 7, 32)
-    assert (again.category, again.defect, again.grade) == (draws[7].category, draws[7].defect, draws[7].grade)
+    assert (again.category, again.defect, again.grade) == (
+        draws[7].category,
+        draws[7].defect,
+        draws[7].grade,
+    )
     np.testing.assert_array_equal(again.pair.defective, draws[7].pair.defective)
     assert {draw.category for draw in draws} == set(WORLDS["wild"])
     assert {draw.defect for draw in draws} == set(DEFECTS)
@@ -173,11 +186,15 @@ def test_an_easier_grade_changes_more(defect):
     for name, category in CATEGORIES.items():
         if defect in category.defects:
             for grade in GRADES:
-                total[grade] += difference(render_pair(name, stream(2, name), SIZE, defect, grade)).mean()
+                total[grade] += difference(
+                    render_pair(name, stream(2, name), SIZE, defect, grade)
+                ).mean()
     assert total["easy"] > total["medium"] > total["hard"]
 
 
-@pytest.mark.parametrize(("name", "defect"), [("granite", "crack"), ("label", "hole"), ("screw", "missing_part")])
+@pytest.mark.parametrize(
+    ("name", "defect"), [("granite", "crack"), ("label", "hole"), ("screw", "missing_part")]
+)
 def test_a_defect_can_be_held_to_a_thousandth_of_the_picture(name, defect):
     for i in range(3):
         mask = render(name, stream(4, i), 512, defect, max_area=0.001)[1]
@@ -188,7 +205,9 @@ def test_the_camera_shows_two_scenes_with_the_same_noise():
     camera = Camera(Look(), SIZE, np.random.default_rng(0))
     scene = scene_of("knit")
     np.testing.assert_array_equal(camera(scene.image), camera(scene.image.copy()))
-    assert (camera(scene.image) != Camera(Look(), SIZE, np.random.default_rng(1))(scene.image)).any()
+    assert (
+        camera(scene.image) != Camera(Look(), SIZE, np.random.default_rng(1))(scene.image)
+    ).any()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +244,10 @@ def test_the_folders_are_those_of_mvtec_ad(dataset):
         files = {str(path.relative_to(dataset / name)) for path in (dataset / name).rglob("*.png")}
         expected = {"train/good/000.png", "test/good/000.png", "test/good/001.png"}
         for grade in GRADES:
-            expected |= {f"test/{first}_{grade}/000.png", f"ground_truth/{first}_{grade}/000_mask.png"}
+            expected |= {
+                f"test/{first}_{grade}/000.png",
+                f"ground_truth/{first}_{grade}/000_mask.png",
+            }
         assert files == expected
 
 
@@ -233,7 +255,9 @@ def test_a_file_is_the_picture_of_its_own_stream(dataset):
     # The third defective picture of a category has the third grade.
     defect = WORLDS["b"]["screw"].defects[0]
     image, mask = render("screw", stream(0, "screw", "test/defective", 2), 48, defect, "hard")
-    np.testing.assert_array_equal(np.asarray(Image.open(dataset / f"screw/test/{defect}_hard/000.png")), image)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(dataset / f"screw/test/{defect}_hard/000.png")), image
+    )
     stored = np.asarray(Image.open(dataset / f"screw/ground_truth/{defect}_hard/000_mask.png"))
     np.testing.assert_array_equal(stored, mask * 255)
 
@@ -271,7 +295,11 @@ def test_only_the_grades_asked_for_are_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"world": "c"}, "wild, a, b"), ({"grades": ("tough",)}, "easy, medium, hard"), ({"size": 8}, "at least 32")],
+    [
+        ({"world": "c"}, "wild, a, b"),
+        ({"grades": ("tough",)}, "easy, medium, hard"),
+        ({"size": 8}, "at least 32"),
+    ],
 )
 def test_a_wrong_recipe_is_refused_before_anything_is_written(tmp_path, wrong, message):
     with pytest.raises(ValueError, match=message):

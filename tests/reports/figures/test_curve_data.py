@@ -10,7 +10,15 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from zsad.metrics.curves import aupro, auroc, average_precision
 from zsad.metrics.ranking import rank, rank_labelled, rank_pixels
 from zsad.metrics.score_histogram import BinnedRanking, add, empty
-from zsad.reports.figures.curve_data import FPR_LIMIT, Curves, curves, mean_curves, overlap, precision, roc
+from zsad.reports.figures.curve_data import (
+    FPR_LIMIT,
+    Curves,
+    curves,
+    mean_curves,
+    overlap,
+    precision,
+    roc,
+)
 
 GRID = np.linspace(0, 1, 201)
 scores = st.lists(st.integers(0, 30), min_size=1, max_size=30)
@@ -30,8 +38,12 @@ def test_the_roc_line_is_scikit_learns_where_nothing_is_tied(values, data):
     values, is_bad = labelled(ordered[:count], ordered[count:])
     fpr, tpr, _ = roc_curve(is_bad, values, drop_intermediate=False)
     highest = [tpr[fpr <= x].max() for x in GRID]
-    between = ~np.isin(GRID, fpr)  # at a step itself rounding decides on which side of it a position is
-    np.testing.assert_allclose(np.array(roc(rank_labelled(values, is_bad).points))[between], np.array(highest)[between])
+    between = ~np.isin(
+        GRID, fpr
+    )  # at a step itself rounding decides on which side of it a position is
+    np.testing.assert_allclose(
+        np.array(roc(rank_labelled(values, is_bad).points))[between], np.array(highest)[between]
+    )
 
 
 @settings(deadline=None, max_examples=50)
@@ -43,7 +55,9 @@ def test_the_precision_line_is_scikit_learns(bad, good):
     line = precision(rank_labelled(values, is_bad).points)
     near = np.abs(GRID[:, None] - recall).min(axis=1) < 1e-9
     np.testing.assert_allclose(np.array(line)[~near], np.array(expected)[~near])
-    assert np.trapezoid(line, GRID) == pytest.approx(average_precision(rank_labelled(values, is_bad)), abs=1 / 200)
+    assert np.trapezoid(line, GRID) == pytest.approx(
+        average_precision(rank_labelled(values, is_bad)), abs=1 / 200
+    )
 
 
 @settings(deadline=None, max_examples=50)
@@ -70,7 +84,9 @@ def test_the_area_below_the_overlap_line_is_the_aupro(seed):
 def test_counted_scores_give_the_lines_of_sorted_ones():
     generator = torch.Generator().manual_seed(0)
     bad, good = torch.rand(50, generator=generator) + 0.3, torch.rand(200, generator=generator)
-    counted = BinnedRanking(add(empty(), bad, good, torch.ones(50, dtype=torch.float64), bins=2**12))
+    counted = BinnedRanking(
+        add(empty(), bad, good, torch.ones(50, dtype=torch.float64), bins=2**12)
+    )
     assert curves(counted, counted) == curves(rank(bad, good), rank(bad, good))
 
 
@@ -79,8 +95,14 @@ def test_what_is_undefined_has_no_line_and_no_part_in_the_mean():
     images_only, pixels_only = curves(ranking, NOTHING), curves(NOTHING, ranking)
     assert images_only.pixel_roc == images_only.pixel_overlap == pixels_only.image_roc == ()
     mean = mean_curves({"a": images_only, "b": pixels_only, "c": Curves()})
-    assert (mean.image_roc, mean.image_precision) == (images_only.image_roc, images_only.image_precision)
-    assert (mean.pixel_roc, mean.pixel_overlap) == (pixels_only.pixel_roc, pixels_only.pixel_overlap)
+    assert (mean.image_roc, mean.image_precision) == (
+        images_only.image_roc,
+        images_only.image_precision,
+    )
+    assert (mean.pixel_roc, mean.pixel_overlap) == (
+        pixels_only.pixel_roc,
+        pixels_only.pixel_overlap,
+    )
     assert mean_curves({}) == Curves()
 
 

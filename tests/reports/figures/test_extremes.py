@@ -39,7 +39,11 @@ def test_the_rows_are_those_of_sorting_all_images(images, length):
     good = [path for _, path, bad in high if not bad][:length]
     misses = [path for _, path, bad in low if bad][:length]
     hits = [path for _, path, bad in high if bad][:length]
-    assert captions(filled(images, length)[0]) == [good, misses, [path for path in hits if path not in misses]]
+    assert captions(filled(images, length)[0]) == [
+        good,
+        misses,
+        [path for path in hits if path not in misses],
+    ]
 
 
 @given(images=IMAGES, length=st.integers(1, 5), split=st.integers(0, 30))

@@ -55,8 +55,12 @@ def test_masks_are_outlined_in_the_colour_of_their_box():
     without = found(GREY, detections([[40, 30, 60, 80]]), SEEN)
     rows, columns = (with_mask != without).any(axis=2).nonzero()
     edges = np.array([rows.min(), rows.max(), columns.min(), columns.max()])
-    assert abs(edges - (80, 119, 90, 109)).max() <= 3  # a line of one pixel, its rim, and what smooths it
-    coloured = [(one[:, :300, 2] > one[:, :300, 0] + 40.0).sum() for one in (with_mask, without)]  # the first is blue
+    assert (
+        abs(edges - (80, 119, 90, 109)).max() <= 3
+    )  # a line of one pixel, its rim, and what smooths it
+    coloured = [
+        (one[:, :300, 2] > one[:, :300, 0] + 40.0).sum() for one in (with_mask, without)
+    ]  # the first is blue
     assert coloured[0] > coloured[1] + 80
 
 
@@ -74,7 +78,9 @@ def test_the_numbers_of_duplicates_stand_side_by_side():
 
 
 def test_numbers_stay_inside_the_picture():
-    corners = overlays._free_corners([(299, 199, 299, 199), (300, 0, 300, 5), (0, 0, 5, 5)], (300, 200))
+    corners = overlays._free_corners(
+        [(299, 199, 299, 199), (300, 0, 300, 5), (0, 0, 5, 5)], (300, 200)
+    )
     assert corners == [(300 - TAG_PX, 200 - TAG_PX), (300 - TAG_PX, 0), (0, 0)]
 
 
@@ -91,7 +97,9 @@ def test_a_panel_shows_that_nothing_was_found_and_methods_without_a_detector_hav
     assert nothing.shape[1] >= none.shape[1] + 150
 
 
-@pytest.mark.parametrize(("number", "title"), [(0, "found: nothing"), (3, "found: 3"), (12, "found: 12, the best 10")])
+@pytest.mark.parametrize(
+    ("number", "title"), [(0, "found: nothing"), (3, "found: 3"), (12, "found: 12, the best 10")]
+)
 def test_the_title_says_how_many(number, title):
     assert overlays._count(number) == title
 
@@ -101,7 +109,9 @@ def test_heat_maps_have_a_panel_of_what_was_found_and_large_photographs_become_s
     for name, one in (("without", ()), ("with", (detections([[4, 3, 9, 9]]),))):
         batch, writer = batch_of([f"{name}.png"], has_mask=False), HeatmapWriter(tmp_path)
         writer.on_predict_epoch_start(TRAINER, None)
-        writer.on_predict_batch_end(TRAINER, None, Prediction(batch.mask.float(), torch.zeros(1), one), batch, 0)
+        writer.on_predict_batch_end(
+            TRAINER, None, Prediction(batch.mask.float(), torch.zeros(1), one), batch, 0
+        )
         widths[name] = Image.open(tmp_path / "tile" / f"{name}.png").width
     assert widths["with"] > widths["without"] + 256
     batch, writer = batch_of([Path("large.png")], has_mask=False), HeatmapWriter(tmp_path)

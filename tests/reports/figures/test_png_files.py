@@ -18,7 +18,15 @@ def test_own_pictures_go_with_the_folders_they_leave_empty_and_all_else_stays(tm
     (tmp_path / "folder.png").mkdir()
     remove_pictures(tmp_path)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
-    assert left == ["broken.png", "empty", "folder.png", "mine.png", "tile", "tile/good", "tile/good/mine.png"]
+    assert left == [
+        "broken.png",
+        "empty",
+        "folder.png",
+        "mine.png",
+        "tile",
+        "tile/good",
+        "tile/good/mine.png",
+    ]
 
 
 def test_a_folder_that_is_not_there_has_nothing_to_remove(tmp_path):

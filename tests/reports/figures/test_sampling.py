@@ -14,7 +14,9 @@ from zsad.types import Sample
 def samples_of(kinds, category="tile"):
     """Samples in the order of an index, which groups them by kind."""
     return [
-        Sample(Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=kind != "good")
+        Sample(
+            Path(f"{category}/{kind}/{i}.png"), None, category, kind, is_anomalous=kind != "good"
+        )
         for kind, count in kinds.items()
         for i in range(count)
     ]
@@ -33,17 +35,16 @@ def counted(samples):
     ],
 )
 def test_kinds_of_defect_take_turns(per_label, expected):
-    samples = samples_of({"good": 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103})
+    samples = samples_of(
+        {"good": 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
+    )
     assert counted(representative(samples, per_label)) == expected
 
 
 def test_what_a_rare_kind_lacks_the_others_give():
-    assert counted(representative(samples_of({"good": 2, "rare": 1, "often": 50, "common": 50}), 9)) == {
-        "good": 2,
-        "rare": 1,
-        "often": 4,
-        "common": 4,
-    }
+    assert counted(
+        representative(samples_of({"good": 2, "rare": 1, "often": 50, "common": 50}), 9)
+    ) == {"good": 2, "rare": 1, "often": 4, "common": 4}
 
 
 def test_within_a_kind_the_samples_are_evenly_spaced():
@@ -53,14 +54,23 @@ def test_within_a_kind_the_samples_are_evenly_spaced():
 
 @given(
     counts=st.dictionaries(
-        st.tuples(st.sampled_from("ab"), st.sampled_from(["good", "x", "y", "z"])), st.integers(0, 30)
+        st.tuples(st.sampled_from("ab"), st.sampled_from(["good", "x", "y", "z"])),
+        st.integers(0, 30),
     ),
     per_label=st.integers(0, 40),
 )
-def test_each_label_of_each_category_gives_all_it_has_up_to_the_limit_and_none_twice(counts, per_label):
-    samples = [sample for (category, kind), n in counts.items() for sample in samples_of({kind: n}, category)]
+def test_each_label_of_each_category_gives_all_it_has_up_to_the_limit_and_none_twice(
+    counts, per_label
+):
+    samples = [
+        sample
+        for (category, kind), n in counts.items()
+        for sample in samples_of({kind: n}, category)
+    ]
     chosen = representative(samples, per_label)
-    there, taken = (Counter((s.category, s.is_anomalous) for s in some) for some in (samples, chosen))
+    there, taken = (
+        Counter((s.category, s.is_anomalous) for s in some) for some in (samples, chosen)
+    )
     assert taken == {key: min(count, per_label) for key, count in there.items() if per_label}
     assert len(set(chosen)) == len(chosen)
     assert set(chosen) <= set(samples)

@@ -110,11 +110,15 @@ def assert_stands_alone(text: str) -> Outline:
     for tag, attributes in outline.tags:
         assert not {"srcset", "action", "background", "data"} & set(attributes)
         assert (attributes.get("src") or "data:image/").startswith("data:image/")
-        assert not re.match(r"\w+:|//", attributes.get("href") or ""), f"{tag} leads away: {attributes['href']}"
+        assert not re.match(r"\w+:|//", attributes.get("href") or ""), (
+            f"{tag} leads away: {attributes['href']}"
+        )
     style = "".join(outline.words["style"])
     assert "url(" not in style
     assert "@import" not in style
-    assert not re.search(r"fetch\(|XMLHttpRequest|import\(|https?:", "".join(outline.words["script"]))
+    assert not re.search(
+        r"fetch\(|XMLHttpRequest|import\(|https?:", "".join(outline.words["script"])
+    )
     return outline
 
 
@@ -126,8 +130,13 @@ def browser() -> str | None:
 def look_at(text: str, folder: Path, widths: tuple[int, ...]) -> Mapping[int, Any]:
     """Open a page in headless Chromium, in frames of given widths, and return what there is to see in each."""
     page = text.replace("<head>", f"<head><script>{LISTEN}</script>", 1)
-    (folder / "page.html").write_text(page.replace("</body>", f"<script>{LOOK}</script></body>", 1), encoding="utf-8")
-    frames = "".join(f'<iframe src="page.html" width="{w}" height="2000" frameborder="0"></iframe>' for w in widths)
+    (folder / "page.html").write_text(
+        page.replace("</body>", f"<script>{LOOK}</script></body>", 1), encoding="utf-8"
+    )
+    frames = "".join(
+        f'<iframe src="page.html" width="{w}" height="2000" frameborder="0"></iframe>'
+        for w in widths
+    )
     hear = """
       const heard = {};
       addEventListener("message", (event) => {
@@ -135,9 +144,22 @@ def look_at(text: str, folder: Path, widths: tuple[int, ...]) -> Mapping[int, An
         document.getElementById("heard").textContent = encodeURIComponent(JSON.stringify(heard));
       });
     """
-    (folder / "frames.html").write_text(f"<!DOCTYPE html><script>{hear}</script><pre id=heard></pre>{frames}")
-    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--window-size=1800,2400", "--virtual-time-budget=20000"]
+    (folder / "frames.html").write_text(
+        f"<!DOCTYPE html><script>{hear}</script><pre id=heard></pre>{frames}"
+    )
+    command = [
+        browser(),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--hide-scrollbars",
+    ]
+    command += [
+        f"--user-data-dir={folder / 'profile'}",
+        "--window-size=1800,2400",
+        "--virtual-time-budget=20000",
+    ]
     command += ["--enable-logging=stderr", "--dump-dom", (folder / "frames.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'<pre id="heard">([^<]+)</pre>', done.stdout)

@@ -22,7 +22,15 @@ from zsad.types import Results
 
 NASTY = "<script>alert('1')</script> & \"co\""
 VALUES = {"pcb10": 0.5, "pcb2": 0.91234, NASTY: 0.75}
-METRICS = ("image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro")
+METRICS = (
+    "image_auroc",
+    "image_ap",
+    "image_f1max",
+    "pixel_auroc",
+    "pixel_ap",
+    "pixel_f1max",
+    "pixel_aupro",
+)
 RISING = tuple(i / 200 for i in range(201))
 ALL = Curves(RISING, RISING, RISING, RISING, RISING)
 
@@ -31,13 +39,22 @@ def measured():
     """Three categories; one cannot be measured everywhere."""
     rows = {name: dict.fromkeys(METRICS, value) for name, value in VALUES.items()}
     rows["pcb2"]["pixel_aupro"] = math.nan
-    reasons = {name: {"pixel_aupro": "no defective pixel"} if name == "pcb2" else {} for name in VALUES}
+    reasons = {
+        name: {"pixel_aupro": "no defective pixel"} if name == "pcb2" else {} for name in VALUES
+    }
     return Results(rows, reasons, {"pcb10": (3, 4), "pcb2": (20, 7), NASTY: (1_000, 2)})
 
 
 def scores_of(category, count=10):
     return [
-        ImageScore(f"{category}/{i}.png", category, "good" if i % 2 else "scratch", i % 2 == 0, i - 4.5, 0.5)
+        ImageScore(
+            f"{category}/{i}.png",
+            category,
+            "good" if i % 2 else "scratch",
+            i % 2 == 0,
+            i - 4.5,
+            0.5,
+        )
         for i in range(count)
     ]
 
@@ -54,7 +71,9 @@ def picture(tmp_path):
 def known(picture):
     """A run that knows everything."""
     scores = [score for category in VALUES for score in scores_of(category)]
-    there = Published("x", "b", "", "visa", "", 3, 0, 0, "image_auroc", 91.5, "a <paper>", "recalled")
+    there = Published(
+        "x", "b", "", "visa", "", 3, 0, 0, "image_auroc", 91.5, "a <paper>", "recalled"
+    )
     return RunPage(
         title="AnomalyCLIP on a & b",
         results=measured(),
@@ -65,14 +84,23 @@ def known(picture):
         scores=scores,
         heatmaps={score.path: picture for score in scores[:12]},
         sheets={"pcb2": picture},
-        robustness=RobustnessTable(("corruption", "image_auroc"), [("blur & noise", 51.25), ("rotation", math.nan)]),
+        robustness=RobustnessTable(
+            ("corruption", "image_auroc"), [("blur & noise", 51.25), ("rotation", math.nan)]
+        ),
         published=[Comparison("visa", "mean", "image_auroc", 72.1, there)],
-        card={"command": "test.py name=<x>", "seed": 111, "config": {"a": ["<b>"]}, "packages": {"torch": "2"}},
+        card={
+            "command": "test.py name=<x>",
+            "seed": 111,
+            "config": {"a": ["<b>"]},
+            "packages": {"torch": "2"},
+        },
     )
 
 
 def words_of(outline):
-    return " ".join(text for tag_name, texts in outline.words.items() if tag_name != "script" for text in texts)
+    return " ".join(
+        text for tag_name, texts in outline.words.items() if tag_name != "script" for text in texts
+    )
 
 
 def test_the_page_stands_alone_and_shows_all_that_is_known(known):
@@ -105,12 +133,18 @@ def test_rows_stand_in_the_order_of_the_tables_and_undefined_values_are_not_zero
     outline = assert_stands_alone(page(known))
     first = [text for text in outline.words["th"] if text in {*VALUES, "mean"}]
     assert first == [NASTY, "pcb2", "pcb10", "mean"]
-    cells = [attributes for attributes in outline.all_of("td") if attributes.get("title") == "no defective pixel"]
+    cells = [
+        attributes
+        for attributes in outline.all_of("td")
+        if attributes.get("title") == "no defective pixel"
+    ]
     assert [cell["data-value"] for cell in cells] == [""]
 
 
 def test_pictures_are_small_and_inside_the_page(known, picture):
-    noise = np.random.default_rng(0).integers(0, 256, (300, 1500, 3), dtype=np.uint8)  # does not compress
+    noise = np.random.default_rng(0).integers(
+        0, 256, (300, 1500, 3), dtype=np.uint8
+    )  # does not compress
     Image.fromarray(noise).save(picture)
     images = assert_stands_alone(page(known)).all_of("img")
     assert len(images) == 13  # the heat maps, none twice, and one sheet
@@ -124,14 +158,29 @@ def test_pictures_are_small_and_inside_the_page(known, picture):
 
 def test_sheets_of_many_categories_are_shown_smaller(known):
     names = [f"c{i}" for i in range(64)]
-    results = Results({n: {"image_auroc": 1.0} for n in names}, {n: {} for n in names}, dict.fromkeys(names, (1, 1)))
+    results = Results(
+        {n: {"image_auroc": 1.0} for n in names},
+        {n: {} for n in names},
+        dict.fromkeys(names, (1, 1)),
+    )
     many = RunPage("t", results, sheets=dict.fromkeys(names, known.sheets["pcb2"]))
     images = assert_stands_alone(page(many)).all_of("img")
     assert {image["width"] for image in images} == {"568"}  # half the width, a quarter of the bytes
 
 
 @pytest.mark.parametrize(
-    "missing", ["notes", "intervals", "mean_intervals", "curves", "scores", "heatmaps", "sheets", "published", "card"]
+    "missing",
+    [
+        "notes",
+        "intervals",
+        "mean_intervals",
+        "curves",
+        "scores",
+        "heatmaps",
+        "sheets",
+        "published",
+        "card",
+    ],
 )
 def test_what_is_not_known_is_left_out(known, missing):
     empty = type(getattr(known, missing))()
@@ -139,11 +188,18 @@ def test_what_is_not_known_is_left_out(known, missing):
 
 
 def test_a_run_that_knows_only_its_results_has_two_parts():
-    assert assert_stands_alone(page(RunPage("t", measured()))).words["h2"] == ["Summary", "Per category"]
+    assert assert_stands_alone(page(RunPage("t", measured()))).words["h2"] == [
+        "Summary",
+        "Per category",
+    ]
 
 
 def test_a_heat_map_that_is_gone_is_left_out(known, tmp_path):
-    gone = replace(known, heatmaps={known.scores[0].path: tmp_path / "gone.png"}, sheets={"pcb2": tmp_path / "gone"})
+    gone = replace(
+        known,
+        heatmaps={known.scores[0].path: tmp_path / "gone.png"},
+        sheets={"pcb2": tmp_path / "gone"},
+    )
     assert assert_stands_alone(page(gone)).all_of("img") == []
 
 
@@ -152,15 +208,23 @@ def test_one_category_is_shown_at_once_with_its_heat_maps(known):
     results = Results(*({"pcb2": part["pcb2"]} for part in (one.values, one.reasons, one.images)))
     outline = assert_stands_alone(page(replace(known, results=results)))
     assert outline.all_of("select") == []
-    assert [part.get("data-panel") for part in outline.all_of("div") if "data-panel" in part] == ["pcb2"]
+    assert [part.get("data-panel") for part in outline.all_of("div") if "data-panel" in part] == [
+        "pcb2"
+    ]
     assert "1 category" in words_of(outline)
     assert len(outline.all_of("img")) > 1
 
 
 def test_images_of_one_kind_have_a_histogram_and_no_curves():
-    results = Results({"nut": {"image_auroc": math.nan}}, {"nut": {"image_auroc": "no normal image"}}, {"nut": (0, 5)})
+    results = Results(
+        {"nut": {"image_auroc": math.nan}},
+        {"nut": {"image_auroc": "no normal image"}},
+        {"nut": (0, 5)},
+    )
     defective = [one for one in scores_of("nut") if one.is_anomalous]
-    outline = assert_stands_alone(page(RunPage("t", results, curves={"nut": Curves()}, scores=defective)))
+    outline = assert_stands_alone(
+        page(RunPage("t", results, curves={"nut": Curves()}, scores=defective))
+    )
     assert len(outline.all_of("svg")) == 1
     assert "good: none" in outline.words["span"]
     assert "nut: no normal image" in outline.words["li"]
@@ -203,7 +267,9 @@ def test_no_image_is_among_the_extremes_twice():
 
 def test_markup_is_escaped_once():
     inner = tag("i", "a & b")
-    assert tag("p", inner, " < c", title='"') == Markup('<p title="&quot;"><i>a &amp; b</i> &lt; c</p>')
+    assert tag("p", inner, " < c", title='"') == Markup(
+        '<p title="&quot;"><i>a &amp; b</i> &lt; c</p>'
+    )
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +321,9 @@ def test_headings_sort_the_table_and_undefined_stays_last(seen):
     assert sorted_by["first pixel AUPRO"] == [NASTY, "pcb10", "pcb2"]
     assert sorted_by["second pixel AUPRO"] == ["pcb10", NASTY, "pcb2"]
     at = heads.index("pixel AUPRO")
-    assert states["second pixel AUPRO"] == [None] * at + ["ascending"] + [None] * (len(heads) - at - 1)
+    assert states["second pixel AUPRO"] == [None] * at + ["ascending"] + [None] * (
+        len(heads) - at - 1
+    )
 
 
 def test_the_choice_shows_one_category_or_all(seen):

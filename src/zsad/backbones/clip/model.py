@@ -59,7 +59,9 @@ class CLIP(nn.Module):
         FileNotFoundError: If the weights cannot be had; the message says what to fetch and where to put it.
     """
 
-    model: Any  # open_clip.CLIP; torch types every submodule as "Tensor | Module", which says nothing
+    model: (
+        Any  # open_clip.CLIP; torch types every submodule as "Tensor | Module", which says nothing
+    )
     mean: Tensor
     std: Tensor
 
@@ -135,7 +137,9 @@ class CLIP(nn.Module):
             ValueError: If the block is not one of ``of``.
         """
         if not 1 <= block <= of:
-            raise ValueError(f"block {block} is not one of the {of} that it is counted in (see tower_depth)")
+            raise ValueError(
+                f"block {block} is not one of the {of} that it is counted in (see tower_depth)"
+            )
         return max(1, round(block * self.depth / of))
 
     def normalize(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
@@ -216,7 +220,10 @@ class CLIP(nn.Module):
         return self.encode_prompts(self.embed_tokens(tokens), tokens.argmax(dim=-1))
 
     def encode_prompts(
-        self, embedded: Float[Tensor, "n t d"], end: Int[Tensor, " n"], deep: Sequence[Float[Tensor, "n k d"]] = ()
+        self,
+        embedded: Float[Tensor, "n t d"],
+        end: Int[Tensor, " n"],
+        deep: Sequence[Float[Tensor, "n k d"]] = (),
     ) -> Float[Tensor, "n e"]:
         """Encode sentences given as embeddings, so that some of them can be learned.
 
@@ -231,22 +238,30 @@ class CLIP(nn.Module):
             ValueError: If there are more deep prompts than blocks to take them.
         """
         if len(deep) >= self.text_depth:
-            raise ValueError(f"{len(deep)} deep prompts need more than the {self.text_depth} blocks of this text tower")
+            raise ValueError(
+                f"{len(deep)} deep prompts need more than the {self.text_depth} blocks of this text tower"
+            )
         length = int(end.max()) + 1
         x = embedded[:, :length] + self.model.positional_embedding[:length]
-        mask = torch.full((length, length), float("-inf"), device=x.device, dtype=x.dtype).triu(1)  # causal
+        mask = torch.full((length, length), float("-inf"), device=x.device, dtype=x.dtype).triu(
+            1
+        )  # causal
         for index, block in enumerate(self.model.transformer.resblocks):
             if 1 <= index <= len(deep):
                 prompt = deep[index - 1].to(x.dtype)
                 x = torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)
             x = block(x, attn_mask=mask)
-        x = self.model.ln_final(x[torch.arange(len(x), device=x.device), end])  # (n, T, D) -> (n, D)
+        x = self.model.ln_final(
+            x[torch.arange(len(x), device=x.device), end]
+        )  # (n, T, D) -> (n, D)
         projection = self.model.text_projection
         return projection(x) if isinstance(projection, nn.Linear) else x @ projection
 
     def _check_blocks(self, blocks: Sequence[int]) -> None:
         if not all(1 <= index <= self.depth for index in blocks):
-            raise ValueError(f"tapped blocks {list(blocks)} do not all exist: this tower has blocks 1 to {self.depth}")
+            raise ValueError(
+                f"tapped blocks {list(blocks)} do not all exist: this tower has blocks 1 to {self.depth}"
+            )
 
     def _embed_image(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         visual, patch = self.model.visual, self.patch_size
@@ -288,13 +303,21 @@ def _architecture(model_name: str | None, state: weights.StateDict | None) -> di
     if model_name is not None:
         return weights.architecture_of(model_name)
     if state is None:
-        raise ValueError("neither backbone.model_name nor backbone.pretrained is given: nothing says what to build")
+        raise ValueError(
+            "neither backbone.model_name nor backbone.pretrained is given: nothing says what to build"
+        )
     return weights.infer_architecture(state)
 
 
-def _training(architecture: dict[str, Any], known: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def _training(
+    architecture: dict[str, Any], known: dict[str, Any], given: dict[str, Any]
+) -> dict[str, Any]:
     """Settle how the weights were trained: the caller's word, else what is known of them, else OpenAI's values."""
-    openai = {"quick_gelu": architecture.get("quick_gelu", True), "mean": OPENAI_MEAN, "std": OPENAI_STD}
+    openai = {
+        "quick_gelu": architecture.get("quick_gelu", True),
+        "mean": OPENAI_MEAN,
+        "std": OPENAI_STD,
+    }
     return openai | known | {name: value for name, value in given.items() if value is not None}
 
 
@@ -303,7 +326,9 @@ def _build(architecture: dict[str, Any], device: str) -> Any:
     from open_clip.transformer import VisionTransformer
 
     if set(architecture) - {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}:
-        raise ValueError(f"not a plain two-tower CLIP: {sorted(architecture)}. Choose a ViT with OpenAI's structure.")
+        raise ValueError(
+            f"not a plain two-tower CLIP: {sorted(architecture)}. Choose a ViT with OpenAI's structure."
+        )
     with (
         torch.random.fork_rng(devices=[]),
         torch.device(device),
@@ -322,14 +347,23 @@ def _build(architecture: dict[str, Any], device: str) -> Any:
 def _is_openai_shaped(model: Any, visual: Any) -> bool:
     blocks = [*visual.transformer.resblocks, *model.transformer.resblocks]
     fused = all(isinstance(block.attn, nn.MultiheadAttention) for block in blocks)
-    return fused and visual.attn_pool is None and visual.pool_type == "tok" and model.text_pool_type == "argmax"
+    return (
+        fused
+        and visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and model.text_pool_type == "argmax"
+    )
 
 
 def _load(model: nn.Module, state: weights.StateDict, source: str) -> None:
     own = model.state_dict()
     missing, unexpected = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     common = own.keys() & state.keys()
-    shapes = [f"{k} {tuple(state[k].shape)} ≠ {tuple(own[k].shape)}" for k in common if state[k].shape != own[k].shape]
+    shapes = [
+        f"{k} {tuple(state[k].shape)} ≠ {tuple(own[k].shape)}"
+        for k in common
+        if state[k].shape != own[k].shape
+    ]
     if missing or unexpected or shapes:
         raise ValueError(
             f"{source} does not fit the architecture: missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes "

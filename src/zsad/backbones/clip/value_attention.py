@@ -27,7 +27,11 @@ def _merge_heads(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t v"]:
 
 
 def dual_attention(
-    attention: nn.MultiheadAttention, x: Float[Tensor, "b t v"], *, rows: int | None, with_value_path: bool
+    attention: nn.MultiheadAttention,
+    x: Float[Tensor, "b t v"],
+    *,
+    rows: int | None,
+    with_value_path: bool,
 ) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
     """Return ordinary attention and, if asked, value–value attention of the same layer.
 
@@ -42,14 +46,21 @@ def dual_attention(
     width, heads = attention.embed_dim, attention.num_heads
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     if rows is None:
-        query, key, value = (_split_heads(part, heads) for part in F.linear(x, weight, bias).chunk(3, dim=-1))
+        query, key, value = (
+            _split_heads(part, heads) for part in F.linear(x, weight, bias).chunk(3, dim=-1)
+        )
     else:  # queries of the rows nobody reads are left out
         query = _split_heads(F.linear(x[:, :rows], weight[:width], bias[:width]), heads)
-        key, value = (_split_heads(part, heads) for part in F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1))
+        key, value = (
+            _split_heads(part, heads)
+            for part in F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+        )
     ordinary = attention.out_proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
     if not with_value_path:
         return ordinary, None
-    return ordinary, attention.out_proj(_merge_heads(F.scaled_dot_product_attention(value, value, value)))
+    return ordinary, attention.out_proj(
+        _merge_heads(F.scaled_dot_product_attention(value, value, value))
+    )
 
 
 def dual_block(
@@ -71,7 +82,9 @@ def dual_block(
         rows: How many rows of the ordinary output are needed; ``None`` for all.
         with_value_path: Whether this block has the side path.
     """
-    attended, value = dual_attention(block.attn, block.ln_1(ordinary), rows=rows, with_value_path=with_value_path)
+    attended, value = dual_attention(
+        block.attn, block.ln_1(ordinary), rows=rows, with_value_path=with_value_path
+    )
     if value is not None:
         side = (ordinary if side is None else side) + block.ls_1(value)
     ordinary = ordinary[:, :rows] + block.ls_1(attended)

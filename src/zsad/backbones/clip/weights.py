@@ -81,7 +81,9 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
                 "need no download: backbone=pocket"
             )
         return path
-    embedded = Path(__file__).parents[2] / "assets" / f"{pretrained}.safetensors"  # ships inside the package
+    embedded = (
+        Path(__file__).parents[2] / "assets" / f"{pretrained}.safetensors"
+    )  # ships inside the package
     if model_name is None and embedded.is_file():
         return embedded
     return _from_tag(model_name, pretrained)
@@ -105,7 +107,11 @@ def trained_with(model_name: str | None, pretrained: str | None) -> dict[str, An
     if model_name.startswith(_HUB):
         return _trained_with_on_hub(model_name.removeprefix(_HUB))
     if entry := catalogue.get_pretrained_cfg(model_name, pretrained or ""):
-        return {"quick_gelu": entry.get("quick_gelu", False), "mean": entry["mean"], "std": entry["std"]}
+        return {
+            "quick_gelu": entry.get("quick_gelu", False),
+            "mean": entry["mean"],
+            "std": entry["std"],
+        }
     named_so = (open_clip.get_model_config(model_name) or {}).get("quick_gelu", False)
     return {"quick_gelu": named_so or catalogue.is_pretrained_cfg(model_name, "openai")}
 
@@ -124,7 +130,9 @@ def read_state_dict(path: Path) -> StateDict:
         try:
             content = load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path} is not a readable safetensors file: {error}. Fetch it again.") from error
+            raise ValueError(
+                f"{path} is not a readable safetensors file: {error}. Fetch it again."
+            ) from error
     elif _is_torchscript(path):
         _check_is_openais(path)
         content = torch.jit.load(path, map_location="cpu").state_dict()
@@ -159,7 +167,11 @@ def architecture_of(model_name: str) -> dict[str, Any]:
 
     architecture = open_clip.get_model_config(model_name)
     if architecture is None:
-        known = ", ".join(name for name in open_clip.list_models() if name.startswith("ViT-") and "SigLIP" not in name)
+        known = ", ".join(
+            name
+            for name in open_clip.list_models()
+            if name.startswith("ViT-") and "SigLIP" not in name
+        )
         raise ValueError(f"open_clip knows no architecture {model_name!r}. Known: {known}")
     return architecture
 
@@ -175,7 +187,9 @@ def infer_architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """
     odd = [name for name, axes in _TELLING.items() if name not in state or state[name].ndim != axes]
     if odd:
-        raise ValueError(f"not the weights of a ViT CLIP of OpenAI's structure: {odd} are missing or not as there")
+        raise ValueError(
+            f"not the weights of a ViT CLIP of OpenAI's structure: {odd} are missing or not as there"
+        )
     width, _, patch, _ = state["visual.conv1.weight"].shape
     grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
     text_width = len(state["ln_final.weight"])
@@ -225,7 +239,10 @@ def _published_digests() -> dict[str, str]:
     """Return the SHA-256 of each of OpenAI's files, by file name, as their addresses publish them."""
     from open_clip import pretrained as catalogue
 
-    urls = (catalogue.get_pretrained_url(name, "openai") for name in catalogue.list_pretrained_models_by_tag("openai"))
+    urls = (
+        catalogue.get_pretrained_url(name, "openai")
+        for name in catalogue.list_pretrained_models_by_tag("openai")
+    )
     return {PurePosixPath(url).name: PurePosixPath(url).parent.name for url in urls if url}
 
 
@@ -236,7 +253,9 @@ def _check_is_openais(path: Path) -> None:
     if digest in published.values():
         return
     expected = published.get(path.name) or f"one of {', '.join(sorted(published.values()))}"
-    command = shlex.join(["python", "-c", _CONVERT, str(path), str(path.with_suffix(".safetensors"))])
+    command = shlex.join(
+        ["python", "-c", _CONVERT, str(path), str(path.with_suffix(".safetensors"))]
+    )
     raise ValueError(
         f"{path} is TorchScript that is not one of OpenAI's published files, and such a file can run code when loaded: "
         f"its SHA-256 is {digest}, expected {expected}. Fetch it again; or, if you trust who made it, convert it: "
@@ -253,7 +272,9 @@ def _tower_of(content: Any, path: Path) -> StateDict:
             f"{path} holds no CLIP image tower (no 'visual.conv1.weight'). Expected an OpenAI or open_clip file."
         )
     if others := [name for name, value in named.items() if not isinstance(value, Tensor)]:
-        raise ValueError(f"{path} holds entries that are no tensors: {others[:3]}. Expected weights alone.")
+        raise ValueError(
+            f"{path} holds entries that are no tensors: {others[:3]}. Expected weights alone."
+        )
     return {name: tensor for name, tensor in named.items() if name not in _NOT_WEIGHTS}
 
 
@@ -290,7 +311,9 @@ def _from_tag(model_name: str | None, tag: str) -> Path:
 
 
 def _from_hub(repository: str) -> Path:
-    return _download(repository, {"hf_hub": f"{repository}/"}, cached=_is_cached({"hf_hub": f"{repository}/"}))
+    return _download(
+        repository, {"hf_hub": f"{repository}/"}, cached=_is_cached({"hf_hub": f"{repository}/"})
+    )
 
 
 def _download(what: str, entry: dict[str, Any], *, cached: bool) -> Path:
@@ -322,7 +345,9 @@ def _is_cached(entry: dict[str, Any]) -> bool:
 
     repository = entry.get("hf_hub", "").rstrip("/")
     names = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
-    return bool(repository) and any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+    return bool(repository) and any(
+        isinstance(try_to_load_from_cache(repository, name), str) for name in names
+    )
 
 
 def can_resolve(url: str) -> bool:

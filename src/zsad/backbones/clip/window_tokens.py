@@ -22,7 +22,10 @@ from zsad.backbones.clip.value_attention import dual_block
 
 
 def class_tokens_of_windows(
-    visual: Any, tokens: Float[Tensor, "b one_plus_n v"], indices: list[Int[Tensor, "_ _"]], tokens_at_once: int
+    visual: Any,
+    tokens: Float[Tensor, "b one_plus_n v"],
+    indices: list[Int[Tensor, "_ _"]],
+    tokens_at_once: int,
 ) -> list[Float[Tensor, "b _ v"]]:
     """Return the class token of each window's own pass, before the final layer norm, for each list of windows.
 
@@ -35,7 +38,9 @@ def class_tokens_of_windows(
     attention = visual.transformer.resblocks[0].attn
     # The first block's norm and projection see single tokens: once for each token, not once for each window it is in.
     normed = visual.transformer.resblocks[0].ln_1(tokens)
-    projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)  # (B, 1 + N, 3 V)
+    projected = F.linear(
+        normed, attention.in_proj_weight, attention.in_proj_bias
+    )  # (B, 1 + N, 3 V)
     scales = []
     for index in indices:
         rows = F.pad(index.to(tokens.device) + 1, (1, 0))  # the class token is row 0
@@ -45,15 +50,23 @@ def class_tokens_of_windows(
     return scales
 
 
-def _run(visual: Any, tokens: Tensor, projected: Tensor, rows: Int[Tensor, "w t"]) -> Float[Tensor, "b w v"]:
+def _run(
+    visual: Any, tokens: Tensor, projected: Tensor, rows: Int[Tensor, "w t"]
+) -> Float[Tensor, "b w v"]:
     first, *others = visual.transformer.resblocks
-    x, qkv = (part[:, rows].flatten(0, 1) for part in (tokens, projected))  # (B, W, T, …) -> (B·W, T, …)
+    x, qkv = (
+        part[:, rows].flatten(0, 1) for part in (tokens, projected)
+    )  # (B, W, T, …) -> (B·W, T, …)
     heads = first.attn.num_heads
-    query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
+    query, key, value = (
+        part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1)
+    )
     attended = F.scaled_dot_product_attention(query, key, value)  # (B·W, h, T, V/h)
     x = x + first.ls_1(first.attn.out_proj(attended.transpose(1, 2).flatten(2)))
     x = x + first.ls_2(first.mlp(first.ln_2(x)))
     for block in others:
         # After the last block only the class token is read.
-        x, _ = dual_block(block, x, None, rows=1 if block is others[-1] else None, with_value_path=False)
+        x, _ = dual_block(
+            block, x, None, rows=1 if block is others[-1] else None, with_value_path=False
+        )
     return x[:, 0].unflatten(0, (len(tokens), len(rows)))

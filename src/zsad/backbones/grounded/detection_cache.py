@@ -41,7 +41,9 @@ class DetectionCache:
         except (FileNotFoundError, SafetensorError):
             return None
         checksum = tensors.pop(_CHECKSUM, None)
-        return tensors if checksum is not None and torch.equal(checksum, _checksum(tensors)) else None
+        return (
+            tensors if checksum is not None and torch.equal(checksum, _checksum(tensors)) else None
+        )
 
     def put(self, *key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors under a key, in place of what was there."""

@@ -57,7 +57,9 @@ class GroundedSAM(nn.Module):
         self.detector: Any = detector
         self.segmenter: Any = segmenter
         self.saliency: Any = saliency
-        self.cache = None if cache is None else DetectionCache(Path(cache).expanduser(), cache_max_gb)
+        self.cache = (
+            None if cache is None else DetectionCache(Path(cache).expanduser(), cache_max_gb)
+        )
         self.floor = 0.0 if cache is None else cache_floor
 
     def look(self, image: Float[Tensor, "3 h w"]) -> "Look":
@@ -67,7 +69,10 @@ class GroundedSAM(nn.Module):
     @cached_property
     def identities(self) -> dict[str, str]:
         """For each network what its answers depend on: its weights, its precision, its preprocessing."""
-        return {name: f"{fingerprint(network)} {network.settings}" for name, network in self.named_children()}
+        return {
+            name: f"{fingerprint(network)} {network.settings}"
+            for name, network in self.named_children()
+        }
 
 
 class Look:
@@ -125,7 +130,9 @@ class Look:
             ValueError: If the backbone has no saliency network.
         """
         if self._backbone.saliency is None:
-            raise ValueError("this backbone has no saliency network: expected one in backbone.saliency (grounded_sam)")
+            raise ValueError(
+                "this backbone has no saliency network: expected one in backbone.saliency (grounded_sam)"
+            )
         return self._backbone.saliency.stages(self._image, size_px)
 
     def keep(self, what: str, make: Callable[[], Tensor]) -> Tensor:
@@ -165,7 +172,11 @@ class Look:
         if self._cache is None:
             return {}
         found = {caption: self._cache.get(*self._key("detector"), caption) for caption in captions}
-        return {caption: self._grounding(kept) for caption, kept in found.items() if kept and self._reaches(kept)}
+        return {
+            caption: self._grounding(kept)
+            for caption, kept in found.items()
+            if kept and self._reaches(kept)
+        }
 
     def _reaches(self, kept: dict[str, Tensor]) -> bool:
         return float(kept["floor"]) <= self._backbone.floor
@@ -189,7 +200,10 @@ class Look:
         device, scores = self._image.device, kept["scores"]
         scores = F.pad(scores, (0, int(kept["columns"]) - scores.shape[1])).to(device)
         grounding = Grounding(
-            kept["boxes"].to(device), scores, kept["token_ids"].to(device), self._backbone.detector.decode
+            kept["boxes"].to(device),
+            scores,
+            kept["token_ids"].to(device),
+            self._backbone.detector.decode,
         )
         return replace(grounding, floor=float(kept["floor"]))
 
@@ -202,7 +216,9 @@ class Look:
     def _outlined(self, boxes: Float[Tensor, "m 4"]) -> Bool[Tensor, "m h w"]:
         keys = [box.numpy().tobytes() for box in boxes.cpu()]
         unknown = [row for row, key in enumerate(keys) if key not in self._outlines]
-        for masks in self._backbone.segmenter.masks(self._encoded, boxes[unknown]) if unknown else ():
+        for masks in (
+            self._backbone.segmenter.masks(self._encoded, boxes[unknown]) if unknown else ()
+        ):
             for row, mask in zip(unknown, masks, strict=True):  # all of a chunk are decoded at once
                 self._outlines[keys[row]] = rle.encode(mask.reshape(-1, 1))
         masks = [rle.decode(self._outlines[key]) for key in keys]
@@ -212,10 +228,17 @@ class Look:
 def _pack(outlines: dict[bytes, RunLengths]) -> dict[str, Tensor]:
     counts = [runs.counts.int() for runs in outlines.values()]
     boxes = torch.frombuffer(bytearray(b"".join(outlines)), dtype=torch.float32).view(-1, 4)
-    return {"boxes": boxes, "runs": torch.tensor([len(part) for part in counts]), "counts": torch.cat(counts)}
+    return {
+        "boxes": boxes,
+        "runs": torch.tensor([len(part) for part in counts]),
+        "counts": torch.cat(counts),
+    }
 
 
 def _unpack(kept: dict[str, Tensor]) -> dict[bytes, RunLengths]:
     parts = kept["counts"].long().split(kept["runs"].tolist())
     boxes = [box.numpy().tobytes() for box in kept["boxes"]]
-    return {box: RunLengths((int(counts.sum()), 1), counts) for box, counts in zip(boxes, parts, strict=True)}
+    return {
+        box: RunLengths((int(counts.sum()), 1), counts)
+        for box, counts in zip(boxes, parts, strict=True)
+    }

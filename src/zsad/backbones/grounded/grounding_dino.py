@@ -22,7 +22,15 @@ from zsad.backbones.eight_bit_images import as_picture
 
 _WHAT = "the detector"
 # Where BERT's own vocabulary has what the detector's code knows by number.
-_BERT_PLACES = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
+_BERT_PLACES = {
+    "[PAD]": 0,
+    "[UNK]": 100,
+    "[CLS]": 101,
+    "[SEP]": 102,
+    "[MASK]": 103,
+    ".": 1012,
+    "?": 1029,
+}
 _REMEMBERED_CAPTIONS = 4096
 
 
@@ -166,7 +174,9 @@ class GroundingDINO(nn.Module):
 
     def _ask(self, seen: SeenImage, captions: list[list[int]]) -> Iterator[Grounding]:
         lengths = [len(ids) for ids in captions]
-        tokens = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in captions], batch_first=True)
+        tokens = nn.utils.rnn.pad_sequence(
+            [torch.tensor(ids) for ids in captions], batch_first=True
+        )
         tokens = tokens.to(seen.pixels.device)
         real = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
         pixels = seen.pixels.expand(len(captions), -1, -1, -1)
@@ -180,7 +190,9 @@ class GroundingDINO(nn.Module):
         return self.tokenizer(normalized(caption))["input_ids"]
 
     def _precision(self, pixels: Tensor) -> torch.autocast:
-        return torch.autocast(pixels.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+        return torch.autocast(
+            pixels.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        )
 
 
 class _ImageTower(nn.Module):
@@ -205,11 +217,17 @@ class _ImageTower(nn.Module):
         finally:
             self._shown = None
 
-    def forward(self, pixels: Tensor, mask: Tensor) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:  # noqa: ARG002
+    def forward(
+        self,
+        pixels: Tensor,
+        mask: Tensor,  # noqa: ARG002
+    ) -> tuple[list[tuple[Tensor, Tensor]], list[Tensor]]:
         """Return the shown features, for each row of ``pixels`` the same."""
         levels, positions = self._shown
         n = len(pixels)
-        return [(_rows(map_, n), _rows(real, n)) for map_, real in levels], [_rows(place, n) for place in positions]
+        return [(_rows(map_, n), _rows(real, n)) for map_, real in levels], [
+            _rows(place, n) for place in positions
+        ]
 
 
 class _TextTower(nn.Module):
@@ -229,8 +247,14 @@ class _TextTower(nn.Module):
         padded = [nn.functional.pad(row, (0, 0, 0, ids.shape[1] - len(row))) for row in rows]
         return BaseModelOutput(last_hidden_state=torch.stack(padded))
 
-    def _row(self, row: int, n: int, ids: Tensor, mask: Tensor, kinds: Tensor, places: Tensor) -> Tensor:
-        precision = torch.get_autocast_dtype(ids.device.type) if torch.is_autocast_enabled(ids.device.type) else None
+    def _row(
+        self, row: int, n: int, ids: Tensor, mask: Tensor, kinds: Tensor, places: Tensor
+    ) -> Tensor:
+        precision = (
+            torch.get_autocast_dtype(ids.device.type)
+            if torch.is_autocast_enabled(ids.device.type)
+            else None
+        )
         key = (*ids[row, :n].tolist(), ids.device, precision)
         if key not in self._known:
             if len(self._known) >= _REMEMBERED_CAPTIONS:
@@ -266,7 +290,9 @@ def _random(architecture: dict[str, Any] | None) -> Any:
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection
 
     if architecture is None:
-        raise ValueError("neither detector.pretrained nor detector.architecture is given: nothing says what to build")
+        raise ValueError(
+            "neither detector.pretrained nor detector.architecture is given: nothing says what to build"
+        )
     config = AutoConfig.for_model(**architecture)
     return hub.random_model(lambda: AutoModelForZeroShotObjectDetection.from_config(config))
 
@@ -292,7 +318,9 @@ def spelling_vocabulary(words: Sequence[str]) -> dict[str, int]:
 
 
 def _processor(pretrained: str | None, image_size: Sequence[int] | None) -> Any:
-    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import (
+        GroundingDinoImageProcessorPil,
+    )
 
     options: dict[str, Any] = {}
     if image_size is not None:

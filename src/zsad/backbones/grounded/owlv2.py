@@ -101,14 +101,18 @@ class OWLv2(nn.Module):
     @torch.no_grad()
     def see(self, image: Float[Tensor, "3 h w"]) -> SeenImage:
         """Run the image tower and place its boxes, which know nothing of captions."""
-        pixels = self.processor(images=as_picture(image), return_tensors="pt")["pixel_values"].to(image.device)
+        pixels = self.processor(images=as_picture(image), return_tensors="pt")["pixel_values"].to(
+            image.device
+        )
         with self._precision(image.device):
             tokens, _ = self.model.image_embedder(pixels.float())
             flat = tokens.flatten(1, 2)  # (1, rows, columns, V) -> (1, q, V)
             boxes = self.model.box_predictor(flat, tokens)[0].float()
         # The network saw the image in the upper left of a square.
         height, width = image.shape[1:]
-        relative = max(height, width) / torch.tensor([width, height, width, height], device=boxes.device)
+        relative = max(height, width) / torch.tensor(
+            [width, height, width, height], device=boxes.device
+        )
         return SeenImage(flat, boxes * relative)
 
     @torch.no_grad()
@@ -134,7 +138,9 @@ class OWLv2(nn.Module):
             ids = [config.bos_token_id, *self.encode(phrase), config.eos_token_id]
             tokens = torch.tensor([ids], device=device)
             pooled = self.model.owlv2.text_model(input_ids=tokens).pooler_output
-            self._known[phrase, device] = nn.functional.normalize(self.model.owlv2.text_projection(pooled)[0], dim=0)
+            self._known[phrase, device] = nn.functional.normalize(
+                self.model.owlv2.text_projection(pooled)[0], dim=0
+            )
         return self._known[phrase, device]
 
     def _precision(self, device: torch.device) -> torch.autocast:
@@ -156,7 +162,9 @@ def _pretrained(name: str) -> Any:
 
     model = hub.load_pretrained(AutoModelForZeroShotObjectDetection, name, what=_WHAT)
     if not hasattr(model, "owlv2"):
-        raise ValueError(f"{name} is a {type(model).__name__}, expected OWLv2 (others: backbone=grounded_sam)")
+        raise ValueError(
+            f"{name} is a {type(model).__name__}, expected OWLv2 (others: backbone=grounded_sam)"
+        )
     return model
 
 
@@ -164,7 +172,9 @@ def _random(architecture: dict[str, Any] | None) -> Any:
     from transformers import AutoConfig, AutoModelForZeroShotObjectDetection
 
     if architecture is None:
-        raise ValueError("neither detector.pretrained nor detector.architecture is given: nothing says what to build")
+        raise ValueError(
+            "neither detector.pretrained nor detector.architecture is given: nothing says what to build"
+        )
     config = AutoConfig.for_model("owlv2", **architecture)
     return hub.random_model(lambda: AutoModelForZeroShotObjectDetection.from_config(config))
 

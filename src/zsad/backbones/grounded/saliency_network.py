@@ -70,16 +70,22 @@ class SaliencyNetwork(nn.Module):
             size_px: Side of the square that the image is resized to.
         """
         square = saliency_input(image, size_px)[None]
-        with torch.autocast(square.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+        with torch.autocast(
+            square.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        ):
             return [stage[0].float() for stage in self.model(square)]
 
 
-def saliency_input(image: Float[Tensor, "3 h w"], size_px: int) -> Float[Tensor, "3 size_px size_px"]:
+def saliency_input(
+    image: Float[Tensor, "3 h w"], size_px: int
+) -> Float[Tensor, "3 size_px size_px"]:
     """Resize an image to a square and normalise it: linear between the four nearest pixels, to whole grey levels.
 
     As OpenCV resizes 8-bit images: a smaller image skips pixels instead of averaging them.
     """
-    levels = F.interpolate(as_bytes(image)[None].float(), (size_px, size_px), mode="bilinear", align_corners=False)
+    levels = F.interpolate(
+        as_bytes(image)[None].float(), (size_px, size_px), mode="bilinear", align_corners=False
+    )
     return normalized(levels[0].round() / 255)
 
 
@@ -90,7 +96,11 @@ def _network(model_name: str, pretrained: bool | str, architecture: dict[str, An
     network = hub.random_model(lambda: timm.create_model(model_name, pretrained=False, **options))
     if pretrained is not False:
         path = _weight_file(model_name, pretrained)
-        _load(network, load_file(path) if path.suffix == ".safetensors" else weights.load_tensors(path), path)
+        _load(
+            network,
+            load_file(path) if path.suffix == ".safetensors" else weights.load_tensors(path),
+            path,
+        )
     return network
 
 
@@ -108,6 +118,12 @@ def _weight_file(model_name: str, pretrained: bool | str) -> Path:
 
 def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     own = network.state_dict()  # the fourth stage and the classifier are left out
-    if lacking := [name for name, tensor in own.items() if name not in state or state[name].shape != tensor.shape]:
-        raise ValueError(f"{path} does not hold the weights of this network: it lacks {lacking[:3]}")
+    if lacking := [
+        name
+        for name, tensor in own.items()
+        if name not in state or state[name].shape != tensor.shape
+    ]:
+        raise ValueError(
+            f"{path} does not hold the weights of this network: it lacks {lacking[:3]}"
+        )
     network.load_state_dict({name: state[name] for name in own})

@@ -43,7 +43,9 @@ def letterbox(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
-def to_frame(boxes: Float[Tensor, "n 4"], size: tuple[int, int], frame: tuple[int, int]) -> Float[Tensor, "n 4"]:
+def to_frame(
+    boxes: Float[Tensor, "n 4"], size: tuple[int, int], frame: tuple[int, int]
+) -> Float[Tensor, "n 4"]:
     """Move boxes from the pixels of an image (height, width) to those of a resized one."""
     x, y = frame[1] / size[1], frame[0] / size[0]
     return boxes * torch.tensor([x, y, x, y], dtype=boxes.dtype, device=boxes.device)
@@ -82,11 +84,15 @@ class BoxSegmenter(nn.Module, ABC):
         size = (image.shape[1], image.shape[2])
         seen = eight_bit_images.normalized(eight_bit_images.resized(image, *self._frame(size)))
         square = F.pad(seen, (0, self.side - seen.shape[2], 0, self.side - seen.shape[1]))
-        with torch.autocast(image.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+        with torch.autocast(
+            image.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        ):
             return EncodedImage(size, self._encode(square[None]))
 
     @torch.no_grad()
-    def masks(self, embedding: EncodedImage, boxes: Float[Tensor, "n 4"]) -> Iterator[Bool[Tensor, "m h w"]]:
+    def masks(
+        self, embedding: EncodedImage, boxes: Float[Tensor, "n 4"]
+    ) -> Iterator[Bool[Tensor, "m h w"]]:
         """Decode boxes into masks, a chunk at a time, in the order of the boxes.
 
         Args:
@@ -103,7 +109,9 @@ class BoxSegmenter(nn.Module, ABC):
     def _frame(self, size: tuple[int, int]) -> tuple[int, int]:
         return letterbox(size, self.side)
 
-    def _upsampled(self, logits: Tensor, size: tuple[int, int], frame: tuple[int, int]) -> Bool[Tensor, "m h w"]:
+    def _upsampled(
+        self, logits: Tensor, size: tuple[int, int], frame: tuple[int, int]
+    ) -> Bool[Tensor, "m h w"]:
         square = F.interpolate(logits[:, None].float(), (self.side, self.side), mode="bilinear")
         inner = square[..., : frame[0], : frame[1]]
         # One by one: floats of the size of the image for all m would be the most memory that this method takes.
@@ -156,10 +164,15 @@ class SAM(BoxSegmenter):
         if isinstance(out, Tensor):
             return {"image_embeddings": out.float()}
         embeddings, intermediate = out  # SAM-HQ: the mask decoder looks at the early blocks, too
-        return {"image_embeddings": embeddings.float(), "intermediate_embeddings": [x.float() for x in intermediate]}
+        return {
+            "image_embeddings": embeddings.float(),
+            "intermediate_embeddings": [x.float() for x in intermediate],
+        }
 
     def _decode(self, features: dict[str, Any], boxes: Tensor) -> Tensor:
-        return self.model(**features, input_boxes=boxes[None], multimask_output=False).pred_masks[0, :, 0]
+        return self.model(**features, input_boxes=boxes[None], multimask_output=False).pred_masks[
+            0, :, 0
+        ]
 
 
 class SAM2(BoxSegmenter):
@@ -206,7 +219,10 @@ class SAM2(BoxSegmenter):
         return out.pred_masks[0, :, 0]
 
     def _upsampled(self, logits: Tensor, size: tuple[int, int], frame: tuple[int, int]) -> Tensor:  # noqa: ARG002
-        full = (F.interpolate(one[None, None].float(), size, mode="bilinear")[0, 0] > 0 for one in logits)
+        full = (
+            F.interpolate(one[None, None].float(), size, mode="bilinear")[0, 0] > 0
+            for one in logits
+        )
         return torch.stack(list(full))
 
 
@@ -227,7 +243,12 @@ class OriginalSAM(BoxSegmenter):
     model: Any
 
     def __init__(
-        self, checkpoint: str | None, model_name: str = "vit_h", *, dtype: str = "float32", chunk: int = 32
+        self,
+        checkpoint: str | None,
+        model_name: str = "vit_h",
+        *,
+        dtype: str = "float32",
+        chunk: int = 32,
     ) -> None:
         super().__init__(dtype=dtype, chunk=chunk)
         self.model = _meta_model(model_name)
@@ -256,18 +277,24 @@ class OriginalSAM(BoxSegmenter):
         return logits[:, 0]
 
 
-def _network(pretrained: str | None, architecture: dict[str, Any] | None, kinds: tuple[str, ...]) -> Any:
+def _network(
+    pretrained: str | None, architecture: dict[str, Any] | None, kinds: tuple[str, ...]
+) -> Any:
     from transformers import AutoConfig, AutoModelForMaskGeneration
 
     if pretrained is None and architecture is None:
-        raise ValueError("neither segmenter.pretrained nor segmenter.architecture is given: nothing says what to build")
+        raise ValueError(
+            "neither segmenter.pretrained nor segmenter.architecture is given: nothing says what to build"
+        )
     if pretrained is None:
         config = AutoConfig.for_model(**(architecture or {}))
         model = hub.random_model(lambda: AutoModelForMaskGeneration.from_config(config))
     else:
         model = hub.load_pretrained(AutoModelForMaskGeneration, pretrained, what=_WHAT)
     if model.config.model_type not in kinds:
-        raise ValueError(f"{pretrained or architecture} is a {model.config.model_type}, expected {' or '.join(kinds)}")
+        raise ValueError(
+            f"{pretrained or architecture} is a {model.config.model_type}, expected {' or '.join(kinds)}"
+        )
     return model
 
 
@@ -275,7 +302,9 @@ def _meta_model(name: str) -> Any:
     from segment_anything import sam_model_registry
 
     if name not in sam_model_registry:
-        raise ValueError(f"segmenter.model_name {name!r}: expected one of {', '.join(sam_model_registry)}")
+        raise ValueError(
+            f"segmenter.model_name {name!r}: expected one of {', '.join(sam_model_registry)}"
+        )
     return hub.random_model(sam_model_registry[name])
 
 
@@ -289,4 +318,6 @@ def _load_meta_file(model: nn.Module, path: Path, name: str) -> None:
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not hold the weights of a SAM {name}: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} does not hold the weights of a SAM {name}: {str(error).splitlines()[0]}"
+        ) from error

@@ -153,14 +153,20 @@ class LightParts(nn.Module):
         if vectors is None:
             return words, is_word
         count = len(words)
-        heard = torch.ones(len(vectors), dtype=torch.bool, device=words.device) if heard is None else heard
+        heard = (
+            torch.ones(len(vectors), dtype=torch.bool, device=words.device)
+            if heard is None
+            else heard
+        )
         words = torch.cat([words, vectors.to(words.dtype).expand(count, -1, -1)], dim=1)
         return words, torch.cat([is_word, heard.expand(count, -1)], dim=1)
 
     def _boxes(self, states: Tensor, reference: Tensor) -> Tensor:
         from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
 
-        return box_cxcywh_to_xyxy((inverse_sigmoid(reference) + self.decoder.box_head(states)).sigmoid())
+        return box_cxcywh_to_xyxy(
+            (inverse_sigmoid(reference) + self.decoder.box_head(states)).sigmoid()
+        )
 
 
 def _take(values: Tensor, indices: Tensor) -> Tensor:

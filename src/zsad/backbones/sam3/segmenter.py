@@ -57,13 +57,19 @@ class SAM3Segmenter(nn.Module):
     ) -> None:
         super().__init__()
         self.dtype = hub.as_dtype(dtype)
-        model = _random(architecture, input_size) if pretrained is None else _pretrained(pretrained, input_size)
+        model = (
+            _random(architecture, input_size)
+            if pretrained is None
+            else _pretrained(pretrained, input_size)
+        )
         self.input_size = input_size
         self.prompt_chunk = prompt_chunk
         self.text_length: int = model.config.text_config.max_position_embeddings
         self.towers = nn.ModuleDict({"vision": model.vision_encoder, "text": model.text_encoder})
         self.light = LightParts(model)
-        for parameter in self.towers.parameters():  # not the buffers: positions would lose their last digits
+        for (
+            parameter
+        ) in self.towers.parameters():  # not the buffers: positions would lose their last digits
             parameter.data = parameter.data.to(self.dtype)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         self._known_for: tuple[object, ...] | None = None
@@ -131,13 +137,24 @@ class SAM3Segmenter(nn.Module):
         for tokens, is_word in zip(
             text.tokens.split(self.prompt_chunk), text.is_word.split(self.prompt_chunk), strict=True
         ):
-            arguments = (features.repeated(len(tokens)), tokens, is_word, top_queries, vectors, heard)
-            if torch.is_grad_enabled():  # the backward pass runs each chunk again, instead of keeping all of them
+            arguments = (
+                features.repeated(len(tokens)),
+                tokens,
+                is_word,
+                top_queries,
+                vectors,
+                heard,
+            )
+            if (
+                torch.is_grad_enabled()
+            ):  # the backward pass runs each chunk again, instead of keeping all of them
                 found.append(checkpoint(self.light, *arguments, use_reentrant=False))
             else:
                 with self._precision(tokens.device.type):
                     found.append(self.light(*arguments))
-        return Concepts(*(torch.cat([getattr(one, part.name) for one in found]) for part in fields(Concepts)))
+        return Concepts(
+            *(torch.cat([getattr(one, part.name) for one in found]) for part in fields(Concepts))
+        )
 
     @property
     def _tower_dtype(self) -> torch.dtype:
@@ -150,9 +167,13 @@ class SAM3Segmenter(nn.Module):
     def _learn_words(self, prompts: Sequence[str], device: torch.device) -> None:
         ids = torch.cat([self._tokenized(prompt) for prompt in prompts]).to(device)
         # The end has the highest id of all; what follows it is padding.
-        is_word = torch.arange(self.text_length, device=device) <= (ids == END).int().argmax(dim=1, keepdim=True)
+        is_word = torch.arange(self.text_length, device=device) <= (ids == END).int().argmax(
+            dim=1, keepdim=True
+        )
         tokens = self.towers["text"](input_ids=ids, attention_mask=is_word.long()).last_hidden_state
-        self._known |= dict(zip(prompts, zip(tokens.to(self.light.dtype), is_word, strict=True), strict=True))
+        self._known |= dict(
+            zip(prompts, zip(tokens.to(self.light.dtype), is_word, strict=True), strict=True)
+        )
 
     def _tokenized(self, prompt: str) -> Tensor:
         try:
@@ -168,7 +189,9 @@ def _random(architecture: dict[str, Any] | None, input_size: int) -> Any:
     from transformers import Sam3Config, Sam3Model
 
     if architecture is None:
-        raise ValueError("pretrained=null makes random weights, and needs architecture to say of what shape")
+        raise ValueError(
+            "pretrained=null makes random weights, and needs architecture to say of what shape"
+        )
     config = Sam3Config(**architecture)
     _set_input_size(config, input_size)
     return hub.random_model(lambda: Sam3Model(config))
@@ -178,7 +201,9 @@ def _pretrained(name: str, input_size: int) -> Any:
     from transformers import Sam3Config, Sam3Model
 
     config = hub.load_part(Sam3Config, name, what=_WHAT)
-    if detector := getattr(config, "detector_config", None):  # the published file holds a tracker for videos, too
+    if detector := getattr(
+        config, "detector_config", None
+    ):  # the published file holds a tracker for videos, too
         config = Sam3Config(**detector) if isinstance(detector, dict) else detector
     _set_input_size(config, input_size)
     return hub.load_pretrained(Sam3Model, name, what=_WHAT, config=config)
@@ -193,4 +218,6 @@ def _set_input_size(config: Any, input_size: int) -> None:
             f"input_size={input_size} is no multiple of the patch of {vision.backbone_config.patch_size} px"
         )
     vision.backbone_config.image_size = input_size
-    vision.backbone_feature_sizes = [[int(side * factor)] * 2 for factor in vision.scale_factors[:-1]]
+    vision.backbone_feature_sizes = [
+        [int(side * factor)] * 2 for factor in vision.scale_factors[:-1]
+    ]

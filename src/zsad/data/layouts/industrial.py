@@ -115,7 +115,10 @@ INDUSTRIAL: dict[str, Layout] = {
                 mask="MT_<defect>/Imgs/<stem>.png",
                 category="magnetic_tile",
                 normal=("Free",),
-                defects={name.capitalize(): name for name in ("blowhole", "break", "crack", "fray", "uneven")},
+                defects={
+                    name.capitalize(): name
+                    for name in ("blowhole", "break", "crack", "fray", "uneven")
+                },
                 masks_of_normal=True,
             ),
         ),
@@ -130,7 +133,9 @@ INDUSTRIAL: dict[str, Layout] = {
         f"real_iad_{size}": replace(
             _REAL_IAD,
             title=f"Real-IAD ({label})",
-            sources=(CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), f"realiad_{size}"),),
+            sources=(
+                CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), f"realiad_{size}"),
+            ),
             how=f"As real_iad, but ROOT holds realiad_{size}/ beside realiad_jsons/.",
             landmarks=(f"realiad_{size}",),
         )
@@ -154,7 +159,14 @@ INDUSTRIAL: dict[str, Layout] = {
         title="CrackForest",
         page="https://github.com/cuilimeng/CrackForest-dataset",
         licence="non-commercial research only",
-        sources=(Folders(image="Images/<stem>.*", mask="Masks/<stem>_label.*", category="road", defect="crack"),),
+        sources=(
+            Folders(
+                image="Images/<stem>.*",
+                mask="Masks/<stem>_label.*",
+                category="road",
+                defect="crack",
+            ),
+        ),
         mask_threshold=127,  # stray values of 3 and 4 are region numbers, not cracks
         group="industrial",
         how="The masks as PNG are in CrackForest/ of https://github.com/msminhas93/DeepLabv3FineTuning; ROOT holds"

@@ -61,7 +61,9 @@ class Layout:
             return self
         folders = tuple(source for source in self.sources if isinstance(source, Folders))
         if len(folders) != len(self.sources):
-            raise ValueError(f"{self.title} names its files in its own tables; --normal and --mask-suffix do not apply")
+            raise ValueError(
+                f"{self.title} names its files in its own tables; --normal and --mask-suffix do not apply"
+            )
         return replace(self, sources=tuple(source.named(normal, mask_suffix) for source in folders))
 
     def is_certain(self, listing: Listing, folder: str) -> bool:
@@ -89,10 +91,14 @@ class Layout:
             others = [] if bases else _recognised(listing, Layout.is_possible)
         if not bases:
             hint = f"; it looks like {' or '.join(others)}" if others else f". {self.how}"
-            raise ValueError(f"{root} does not look like {self.title}: expected {self.expected} below it{hint}")
+            raise ValueError(
+                f"{root} does not look like {self.title}: expected {self.expected} below it{hint}"
+            )
         if len(bases) > 1:
             names = ", ".join(base.rstrip("/") for base in bases)
-            raise ValueError(f"{root} holds {self.title} more than once: name one of {names} as ROOT")
+            raise ValueError(
+                f"{root} holds {self.title} more than once: name one of {names} as ROOT"
+            )
         return Tree.scan(root, bases[0])
 
     def records(self, tree: Tree) -> Iterator[Record]:
@@ -120,10 +126,17 @@ class Layout:
 
     def _spelled(self, patterns: tuple[str, ...], categories: tuple[str, ...]) -> list[str]:
         """Put names in the place of ``<category>`` and ``<normal>``."""
-        normals = {name: None for source in self.sources if isinstance(source, Folders) for name in source.normal}
+        normals = {
+            name: None
+            for source in self.sources
+            if isinstance(source, Folders)
+            for name in source.normal
+        }
         for name, values in (("<category>", categories), ("<normal>", tuple(normals))):
             patterns = tuple(
-                pattern.replace(name, value) for pattern in patterns for value in (values if name in pattern else ("",))
+                pattern.replace(name, value)
+                for pattern in patterns
+                for value in (values if name in pattern else ("",))
             )
         return list(patterns)
 

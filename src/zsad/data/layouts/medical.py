@@ -13,7 +13,9 @@ _POLYPS = Layout(
     title="",
     page="https://figshare.com/articles/figure/Polyp_DataSet_zip/21221579",
     licence="research only; cite the paper",
-    sources=(Folders(image="images/<stem>.*", mask="masks/<stem>.*", category="colon", defect="polyp"),),
+    sources=(
+        Folders(image="images/<stem>.*", mask="masks/<stem>.*", category="colon", defect="polyp"),
+    ),
     mask_threshold=127,
     group="medical",
     how="",
@@ -46,7 +48,12 @@ MEDICAL: dict[str, Layout] = {
         page="https://www.kaggle.com/datasets/navoneel/brain-mri-images-for-brain-tumor-detection",
         licence="not confirmed",
         sources=(
-            Folders(image="<defect:yes|no>/<stem>.*", category="brain", normal=("no",), defects={"yes": "tumor"}),
+            Folders(
+                image="<defect:yes|no>/<stem>.*",
+                category="brain",
+                normal=("no",),
+                defects={"yes": "tumor"},
+            ),
         ),
         mask_threshold=_UNUSED,
         group="medical",
@@ -61,7 +68,12 @@ MEDICAL: dict[str, Layout] = {
         page="https://www.kaggle.com/datasets/ahmedhamada0/brain-tumor-detection",
         licence="not confirmed",
         sources=(
-            Folders(image="<defect:yes|no>/<stem>.*", category="brain", normal=("no",), defects={"yes": "tumor"}),
+            Folders(
+                image="<defect:yes|no>/<stem>.*",
+                category="brain",
+                normal=("no",),
+                defects={"yes": "tumor"},
+            ),
         ),
         mask_threshold=_UNUSED,
         group="medical",
@@ -73,7 +85,11 @@ MEDICAL: dict[str, Layout] = {
         title="COVID-19 Radiography, first version",
         page="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
         licence="differs by source: see its README",
-        sources=(Folders(image="<defect:COVID-19|NORMAL>/<stem>.*", category="chest", normal=("NORMAL",)),),
+        sources=(
+            Folders(
+                image="<defect:COVID-19|NORMAL>/<stem>.*", category="chest", normal=("NORMAL",)
+            ),
+        ),
         mask_threshold=_UNUSED,
         group="medical",
         how="The first version, which published zero-shot numbers use and Kaggle keeps as a version; ROOT holds"
@@ -136,7 +152,14 @@ MEDICAL: dict[str, Layout] = {
         _POLYPS,
         title="CVC-ClinicDB (its authors' files)",
         page="https://polyp.grand-challenge.org/CVCClinicDB/",
-        sources=(Folders(image="Original/<stem>.*", mask="Ground Truth/<stem>.*", category="colon", defect="polyp"),),
+        sources=(
+            Folders(
+                image="Original/<stem>.*",
+                mask="Ground Truth/<stem>.*",
+                category="colon",
+                defect="polyp",
+            ),
+        ),
         how="Fetch it from the page and unpack it; ROOT holds Original/ and Ground Truth/.",
         landmarks=("Ground Truth",),
         shape=(),

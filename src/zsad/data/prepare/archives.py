@@ -25,13 +25,22 @@ Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 STAMP = ".unpacked_from.json"
-PART = ".being_unpacked"  # a name of its own: one made from the member's may be too long for the disk
+PART = (
+    ".being_unpacked"  # a name of its own: one made from the member's may be too long for the disk
+)
 SHARE = 0.95  # of what the disk has free; the rest is left to others
 MAX_RATIO = 100  # images hardly shrink; bombs shrink a thousandfold
 SMALL = 2**30  # bytes below which the ratio does not matter
 CHUNK = 2**20
 # What the standard library raises on archives that are damaged, cut short, encrypted or of a kind it cannot read.
-UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+)
 # What the disk says to names that are too long, and to members that lie in what is a file.
 UNWRITABLE = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
@@ -56,10 +65,14 @@ def is_archive(path: Path) -> bool:
 
 def archives_in(folder: Path) -> list[Path]:
     """Return the archives that lie directly in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if is_archive(path) and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if is_archive(path) and not path.name.startswith(".")
+    )
 
 
-def check_digest(archive: Path, algorithm: str, expected: str, progress: Progress | None = None) -> None:
+def check_digest(
+    archive: Path, algorithm: str, expected: str, progress: Progress | None = None
+) -> None:
     """Compare an archive with its published checksum.
 
     Raises:
@@ -88,7 +101,9 @@ def unpack(archives: Sequence[Path], target: Path, progress: Progress | None = N
         UnsafeArchiveError: A member that a download of images has no reason to hold.
         ValueError: The folder holds something else; archives that are damaged, too large for the disk, or disagree.
     """
-    stamp = json.dumps({archive.name: archive.stat().st_size for archive in archives}, ensure_ascii=False)
+    stamp = json.dumps(
+        {archive.name: archive.stat().st_size for archive in archives}, ensure_ascii=False
+    )
     if _stamp(target) == stamp:
         return target
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -143,7 +158,9 @@ def _place(member: Member, folder: Path, room: _Room, seen: set[str], archive: P
         with member.open() as source, part.open("wb") as written:
             shutil.copyfileobj(source, written, CHUNK)
         if part.stat().st_size != member.size:
-            raise ValueError(f"{archive}: {member.name} has {part.stat().st_size} bytes, expected {member.size}")
+            raise ValueError(
+                f"{archive}: {member.name} has {part.stat().st_size} bytes, expected {member.size}"
+            )
         if is_repeated and not (file.is_file() and cmp(part, file, shallow=False)):
             raise ValueError(
                 f"{archive}: {member.name} is there twice with different content; unpack one of them alone"
@@ -173,9 +190,13 @@ class _Room:
     def require(self, size: int, archive: Path) -> None:
         """Refuse an archive that ``size`` more bytes would not do."""
         if size > self._most:
-            raise UnsafeArchiveError(f"{archive} unpacks to more than {MAX_RATIO} times its size: this is no download")
+            raise UnsafeArchiveError(
+                f"{archive} unpacks to more than {MAX_RATIO} times its size: this is no download"
+            )
         if size > self._free:
-            raise ValueError(f"{archive} needs {(size - self._free) / 1e9:.1f} GB more than the disk has to spare")
+            raise ValueError(
+                f"{archive} needs {(size - self._free) / 1e9:.1f} GB more than the disk has to spare"
+            )
 
 
 @contextmanager
@@ -185,7 +206,9 @@ def _readable(archive: Path) -> Iterator[None]:
     except (*UNREADABLE, OSError) as error:
         number = getattr(error, "errno", None)  # gzip and bz2 raise an OSError without
         if number in UNWRITABLE:
-            raise ValueError(f"{archive} cannot be unpacked here ({error}): unpack it by hand") from error
+            raise ValueError(
+                f"{archive} cannot be unpacked here ({error}): unpack it by hand"
+            ) from error
         if number is not None:
             raise
         reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
@@ -196,7 +219,11 @@ def _readable(archive: Path) -> Iterator[None]:
 
 
 def _members(archive: Path, file: IO[bytes], room: _Room) -> Iterator[Member]:
-    return _zip_members(archive, file, room) if archive.name.lower().endswith(".zip") else _tar_members(archive, file)
+    return (
+        _zip_members(archive, file, room)
+        if archive.name.lower().endswith(".zip")
+        else _tar_members(archive, file)
+    )
 
 
 def _zip_members(archive: Path, file: IO[bytes], room: _Room) -> Iterator[Member]:
@@ -205,8 +232,12 @@ def _zip_members(archive: Path, file: IO[bytes], room: _Room) -> Iterator[Member
         room.require(sum(each.file_size for each in files), archive)
         for each in files:
             if stat.S_IFMT(each.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise UnsafeArchiveError(f"{archive}: {each.filename} is a link or a device: unpack it by hand")
-            yield Member(_inside(each.filename, archive), each.file_size, lambda each=each: opened.open(each))
+                raise UnsafeArchiveError(
+                    f"{archive}: {each.filename} is a link or a device: unpack it by hand"
+                )
+            yield Member(
+                _inside(each.filename, archive), each.file_size, lambda each=each: opened.open(each)
+            )
 
 
 def _tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
@@ -231,18 +262,30 @@ def _linked(opened: tarfile.TarFile, link: tarfile.TarInfo, archive: Path) -> ta
     """Return the plain file of the same archive that a link leads to."""
     if link.issym() or link.islnk():
         folder = posixpath.dirname(link.name) if link.issym() else ""
-        target = _inside(posixpath.normpath(posixpath.join(folder, link.linkname)), archive, link.name)
+        target = _inside(
+            posixpath.normpath(posixpath.join(folder, link.linkname)), archive, link.name
+        )
         files = (each for each in opened.getmembers() if each.isfile())
         found = next((each for each in files if posixpath.normpath(each.name) == target), None)
         if found is not None:
             return found
-    raise UnsafeArchiveError(f"{archive}: {link.name} is a device, or a link to no file of it: unpack it by hand")
+    raise UnsafeArchiveError(
+        f"{archive}: {link.name} is a device, or a link to no file of it: unpack it by hand"
+    )
 
 
 def _inside(name: str, archive: Path, link: str = "") -> str:
     """Return a name as a path below the folder, ``/`` between its parts."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in parts or "\0" in name or not parts:
+    if (
+        name.startswith(("/", "\\"))
+        or re.match(r"[A-Za-z]:", name)
+        or ".." in parts
+        or "\0" in name
+        or not parts
+    ):
         what = f"the link {link} leads to {name!r}" if link else f"{name!r} would be written"
-        raise UnsafeArchiveError(f"{archive}: {what}, outside of the folder: this is no download of images")
+        raise UnsafeArchiveError(
+            f"{archive}: {what}, outside of the folder: this is no download of images"
+        )
     return "/".join(parts)

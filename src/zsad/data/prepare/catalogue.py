@@ -58,7 +58,9 @@ def rows(data_json: Path, group: str | None = None) -> list[Row]:
     found = [_row(name, LAYOUTS.get(name), data_json) for name in (*LAYOUTS, *own)]
     groups = sorted({*GROUPS_OF_MACHINE, *(row.group for row in found)})
     if group is not None and group not in groups:
-        raise ValueError(f"no group {group}. Known: {', '.join(groups)}.{did_you_mean(group, groups)}")
+        raise ValueError(
+            f"no group {group}. Known: {', '.join(groups)}.{did_you_mean(group, groups)}"
+        )
     return sorted((row for row in found if group in (None, row.group)), key=lambda row: row.group)
 
 
@@ -68,7 +70,10 @@ def table(rows: Sequence[Row], width: int) -> str:
     widths = [max(len(line[i]) for line in cells) for i in range(len(HEADS))]
     if sum(widths) + len(GAP) * (len(widths) - 1) > width:
         widths = widths[:-1]
-    lines = [GAP.join(text.ljust(size) for text, size in zip(line, widths, strict=False)).rstrip() for line in cells]
+    lines = [
+        GAP.join(text.ljust(size) for text, size in zip(line, widths, strict=False)).rstrip()
+        for line in cells
+    ]
     about = f"{len(rows)} datasets. zsad datasets NAME: where to get one, and what must lie where; zsad prepare NAME"
     return "\n".join([*lines, "", about])
 
@@ -80,14 +85,18 @@ def details(name: str, data_json: Path) -> str:
         return f"{name}: prepared on this machine\n  here         {_here(name, data_json)}"
     if name not in LAYOUTS and name not in OWN:
         known = [*LAYOUTS, *OWN, *prepared]
-        raise ValueError(f"no dataset {name}. Known: {', '.join(known)}.{did_you_mean(name, known)}")
+        raise ValueError(
+            f"no dataset {name}. Known: {', '.join(known)}.{did_you_mean(name, known)}"
+        )
     layout = layout_of(name)
     command = "zsad prepare folder ROOT --name NAME" if name in OWN else ""
     lines = [where_to_get(name, layout, command), f"  group        {layout.group}"]
     if layout.images:
         lines.append(f"  images       {layout.images:,}")
     if layout.sha256 or layout.md5:
-        lines.append(f"  checksum     {f'sha256 {layout.sha256}' if layout.sha256 else f'md5 {layout.md5}'}")
+        lines.append(
+            f"  checksum     {f'sha256 {layout.sha256}' if layout.sha256 else f'md5 {layout.md5}'}"
+        )
     here = _here(name, data_json) if name in LAYOUTS else ""
     return "\n".join([*lines, f"  here         {here}"] if here else lines)
 
@@ -97,7 +106,9 @@ def _row(name: str, layout: Layout | None, data_json: Path) -> Row:
     if layout is None:
         return Row(name, GENERATED if name.startswith(GENERATED) else "own", "", "", "", here, "")
     images = "" if layout.images is None else f"{layout.images:,}"
-    return Row(name, layout.group, images, size_text(layout.bytes), layout.licence, here, layout.page)
+    return Row(
+        name, layout.group, images, size_text(layout.bytes), layout.licence, here, layout.page
+    )
 
 
 def _here(name: str, data_json: Path) -> str:

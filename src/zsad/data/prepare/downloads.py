@@ -8,7 +8,14 @@ from pathlib import Path
 
 from zsad.data.layouts import Layout
 from zsad.data.locations import find_root
-from zsad.data.prepare.archives import SUFFIXES, Progress, archives_in, check_digest, is_archive, unpack
+from zsad.data.prepare.archives import (
+    SUFFIXES,
+    Progress,
+    archives_in,
+    check_digest,
+    is_archive,
+    unpack,
+)
 
 
 def find_download(
@@ -40,20 +47,33 @@ def find_download(
     elif folder.is_dir():
         archives = _to_unpack(folder, layout)
     elif folder.exists():
-        raise ValueError(f"{folder} is neither a folder nor one of {', '.join(SUFFIXES)}: unpack it by hand")
+        raise ValueError(
+            f"{folder} is neither a folder nor one of {', '.join(SUFFIXES)}: unpack it by hand"
+        )
     else:
-        raise FileNotFoundError(f"no folder {folder}: unpack the download and run zsad prepare {name} /path/to/it")
+        raise FileNotFoundError(
+            f"no folder {folder}: unpack the download and run zsad prepare {name} /path/to/it"
+        )
     if not archives:
         return folder.absolute(), []
     remarks = [_compared(archive, layout, progress) for archive in archives] if compare else []
     target = unpack([archive.absolute() for archive in archives], _target(name, folder), progress)
-    return target, [*remarks, f"the images are in {target}, unpacked from {', '.join(path.name for path in archives)}"]
+    return target, [
+        *remarks,
+        f"the images are in {target}, unpacked from {', '.join(path.name for path in archives)}",
+    ]
 
 
 def where_to_get(name: str, layout: Layout, command: str = "") -> str:
     """Return how to get a download, what must lie where, and the command that follows."""
     size = f", {size_text(layout.bytes)}" if layout.bytes else ""
-    archive = f" ({layout.archive}{size})" if layout.archive else f" (in all{size.lstrip(',')})" if size else ""
+    archive = (
+        f" ({layout.archive}{size})"
+        if layout.archive
+        else f" (in all{size.lstrip(',')})"
+        if size
+        else ""
+    )
     lines = [
         f"{layout.title}{archive}; licence: {layout.licence}",
         f"  get it from  {layout.page}" if layout.page else "",
@@ -80,7 +100,9 @@ def _usual_root(name: str, layout: Layout, data_json: Path) -> Path:
         return find_root(name, None, data_json)
     except FileNotFoundError as error:
         looked = str(error).partition(": ")[2].partition(". ")[0]
-        raise FileNotFoundError(f"{name} is not on this machine ({looked})\n{where_to_get(name, layout)}") from error
+        raise FileNotFoundError(
+            f"{name} is not on this machine ({looked})\n{where_to_get(name, layout)}"
+        ) from error
 
 
 def _to_unpack(folder: Path, layout: Layout) -> list[Path]:
@@ -100,7 +122,9 @@ def _compared(archive: Path, layout: Layout, progress: Progress | None) -> str:
     if not known:
         return f"no checksum of {archive.name} is published"
     if archive.name.lower() != layout.archive.lower():
-        return f"{archive.name} was not compared: the published checksum is that of {layout.archive}"
+        return (
+            f"{archive.name} was not compared: the published checksum is that of {layout.archive}"
+        )
     algorithm, digest = known[0]
     check_digest(archive, algorithm, digest, progress)
     return f"the {algorithm} of {archive.name} is the published one"

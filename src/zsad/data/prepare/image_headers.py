@@ -57,7 +57,9 @@ def _require_pixels(path: Path) -> None:
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
     """Return the size in a PNG's header; ``None`` where it is damaged, or an orientation may follow."""
-    if head[8:16] != b"\x00\x00\x00\rIHDR" or zlib.crc32(head[12:29]) != int.from_bytes(head[29:33], "big"):
+    if head[8:16] != b"\x00\x00\x00\rIHDR" or zlib.crc32(head[12:29]) != int.from_bytes(
+        head[29:33], "big"
+    ):
         return None
     at = 33
     while at + 8 <= len(head):

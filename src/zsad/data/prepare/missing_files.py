@@ -23,9 +23,16 @@ def missing_masks(layout: Layout, records: Sequence[Record]) -> list[Problem]:
     images = Counter(_folder(record.image) for record in anomalous)
     bare = Counter(_folder(record.image) for record in anomalous if not record.masks)
     whole = {folder: count for folder, count in bare.items() if count == images[folder] > 1}
-    single = [record.image for record in anomalous if not record.masks and _folder(record.image) not in whole]
+    single = [
+        record.image
+        for record in anomalous
+        if not record.masks and _folder(record.image) not in whole
+    ]
     return [
-        *(Problem("no mask at all", folder, f"{count} anomalous images") for folder, count in whole.items()),
+        *(
+            Problem("no mask at all", folder, f"{count} anomalous images")
+            for folder, count in whole.items()
+        ),
         *(Problem("no mask", image, "") for image in single),
     ]
 
@@ -35,7 +42,9 @@ def gaps(layout: Layout, tree: Tree, records: Sequence[Record]) -> list[str]:
     sentences = list(_masks_without_image(layout, tree))
     unlabelled = sum(record.is_anomalous is None for record in records)
     if unlabelled:
-        sentences.append(f"{unlabelled} images have no published label: they can be predicted, not tested")
+        sentences.append(
+            f"{unlabelled} images have no published label: they can be predicted, not tested"
+        )
     if not layout.is_published(records):
         return sentences
     found = {record.category for record in records}
@@ -43,7 +52,9 @@ def gaps(layout: Layout, tree: Tree, records: Sequence[Record]) -> list[str]:
     if absent:
         sentences.append(f"no images of {', '.join(absent)}")
     if layout.images is not None and layout.images != len(records):
-        sentences.append(f"{len(records)} images, but {layout.title} is published with {layout.images}")
+        sentences.append(
+            f"{len(records)} images, but {layout.title} is published with {layout.images}"
+        )
     return sentences
 
 
@@ -51,7 +62,9 @@ def _masks_without_image(layout: Layout, tree: Tree) -> Iterator[str]:
     folders: dict[str, list[str]] = {}
     for source in layout.sources:
         for mask in source.masks_without_image(tree) if isinstance(source, Folders) else ():
-            folders.setdefault(_folder(tree.base + mask), []).append(split_suffix(mask.rpartition("/")[2])[0])
+            folders.setdefault(_folder(tree.base + mask), []).append(
+                split_suffix(mask.rpartition("/")[2])[0]
+            )
     for folder, stems in folders.items():
         yield f"{folder} has masks without an image: {_listed(stems)}"
 

@@ -25,11 +25,15 @@ def inconsistencies(records: Sequence[Record]) -> Iterator[Problem]:
     images = Counter(record.image for record in records)
     masks = Counter(mask for record in records for mask in record.masks)
     yield from (Problem("listed twice", image, "") for image, count in images.items() if count > 1)
-    yield from (Problem("mask of two images", mask, "") for mask, count in masks.items() if count > 1)
+    yield from (
+        Problem("mask of two images", mask, "") for mask, count in masks.items() if count > 1
+    )
     yield from (Problem("both image and mask", path, "") for path in images.keys() & masks.keys())
 
 
-def file_problems(records: Sequence[Record], root: Path, progress: Progress | None = None) -> list[list[Problem]]:
+def file_problems(
+    records: Sequence[Record], root: Path, progress: Progress | None = None
+) -> list[list[Problem]]:
     """Return for each record what is wrong with its files; see ``check_files``."""
     disk = Disk(root)
     problems: list[list[Problem]] = []
@@ -66,7 +70,9 @@ def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
             yield Problem("unreadable", name, str(error.__cause__))
     for mask in record.masks:
         if record.image in sizes and mask in sizes and sizes[record.image] != sizes[mask]:
-            detail = size_difference(Path(record.image), sizes[record.image], Path(mask), sizes[mask])
+            detail = size_difference(
+                Path(record.image), sizes[record.image], Path(mask), sizes[mask]
+            )
             yield Problem("sizes differ", mask, detail)
 
 

@@ -14,7 +14,19 @@ from zsad.data.prepare.archives import STAMP
 from zsad.data.sources import Record, Tree, natural_key, split_suffix
 
 NORMAL = ("good", "ok", "normal", "negative", "free", "no_defect", "defect_free")
-ANOMALOUS = ("bad", "ng", "nok", "ko", "defect", "defects", "defective", "anomaly", "anomalous", "abnormal", "positive")
+ANOMALOUS = (
+    "bad",
+    "ng",
+    "nok",
+    "ko",
+    "defect",
+    "defects",
+    "defective",
+    "anomaly",
+    "anomalous",
+    "abnormal",
+    "positive",
+)
 NORMAL_LABELS = ("0", *NORMAL, "no", "false")
 ANOMALOUS_LABELS = ("1", *ANOMALOUS, "yes", "true")
 PHASES = {
@@ -26,7 +38,17 @@ MASKS = ("masks", "mask", "ground_truth", "ground truth", "groundtruth", "gt")
 MASK_SUFFIXES = ("_mask", "-mask", "_masks", "_gt", "_label")
 # Heads of a table's columns, the usual name first.
 COLUMNS = {
-    "image": ("image", "img_path", "image_path", "img", "path", "file", "filename", "file_name", "image_id"),
+    "image": (
+        "image",
+        "img_path",
+        "image_path",
+        "img",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "image_id",
+    ),
     "label": ("label", "anomaly", "is_anomalous", "target", "class"),
     "mask": ("mask", "mask_path", "ground_truth", "gt"),
     "category": ("category", "cls_name", "object", "class_name", "product"),
@@ -52,7 +74,9 @@ class OwnImages(Layout):
 
     def named(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
         """Return a copy that reads other names for normal folders and masks."""
-        sources = (OwnFolders(normal or NORMAL, MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)),)
+        sources = (
+            OwnFolders(normal or NORMAL, MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)),
+        )
         return replace(self, sources=sources)
 
 
@@ -102,7 +126,9 @@ class OwnFolders:
         masks = _MaskFiles(tree, self.mask_suffixes)
         images = [Place.of(file) for file in tree.files if file not in masks.files]
         labels = _Labels(images, self.normal)
-        records = [record for place in images if (record := self._record(place, labels, masks)) is not None]
+        records = [
+            record for place in images if (record := self._record(place, labels, masks)) is not None
+        ]
         if not records:
             raise ValueError(
                 f"{tree.path('')} holds {len(images)} images, none in a folder {self.normal[0]}/ or {ANOMALOUS[0]}/. "
@@ -117,12 +143,18 @@ class OwnFolders:
         depth, is_anomalous = labels.of(place)
         if depth is None:
             return None
-        above, label, kinds = place.folders[:depth], place.folders[depth], place.folders[depth + 1 :]
+        above, label, kinds = (
+            place.folders[:depth],
+            place.folders[depth],
+            place.folders[depth + 1 :],
+        )
         return Record(
             phase=place.phase or "test",
             category="_".join(above),
             image=masks.base + place.file,
-            masks=tuple(masks.base + mask for mask in masks.of(place, above, label, kinds)) if is_anomalous else (),
+            masks=tuple(masks.base + mask for mask in masks.of(place, above, label, kinds))
+            if is_anomalous
+            else (),
             defect=("_".join(kinds) or label) if is_anomalous else "good",
             is_anomalous=is_anomalous,
         )
@@ -132,12 +164,18 @@ class _Labels:
     """Which folder above an image says whether it is normal."""
 
     def __init__(self, images: Sequence[Place], normal: Sequence[str]) -> None:
-        self._names = dict.fromkeys(ANOMALOUS, True) | dict.fromkeys((name.lower() for name in normal), False)
+        self._names = dict.fromkeys(ANOMALOUS, True) | dict.fromkeys(
+            (name.lower() for name in normal), False
+        )
         self._start = 0
-        levels = zip(*(place.folders for place in images), strict=False)  # as deep as the shallowest image
+        levels = zip(
+            *(place.folders for place in images), strict=False
+        )  # as deep as the shallowest image
         common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
         if any(self._depth(place, common) is not None for place in images):
-            self._start = common  # a folder around everything says nothing, though it be called defects/
+            self._start = (
+                common  # a folder around everything says nothing, though it be called defects/
+            )
         self._plain = self._folders_with(images, False) - self._folders_with(images, True)
 
     def of(self, place: Place) -> tuple[int | None, bool]:
@@ -146,10 +184,19 @@ class _Labels:
         if depth is not None:
             return depth, self._names[place.folders[depth].lower()]
         # Kinds of defect beside the normal folder, as in MVTec AD.
-        return next((d for d in range(len(place.folders)) if place.folders[:d] in self._plain), None), True
+        return next(
+            (d for d in range(len(place.folders)) if place.folders[:d] in self._plain), None
+        ), True
 
     def _depth(self, place: Place, start: int) -> int | None:
-        return next((d for d in range(start, len(place.folders)) if place.folders[d].lower() in self._names), None)
+        return next(
+            (
+                d
+                for d in range(start, len(place.folders))
+                if place.folders[d].lower() in self._names
+            ),
+            None,
+        )
 
     def _folders_with(self, images: Sequence[Place], is_anomalous: bool) -> set[tuple[str, ...]]:
         """Return the folders that hold one of normal (of anomalous) images."""
@@ -175,20 +222,28 @@ class _MaskFiles:
                 place = Place.of(file, without=MASKS)
                 self._by_key.setdefault((*place.folders, self._bare(place.stem)), []).append(place)
 
-    def of(self, image: Place, above: tuple[str, ...], label: str, kinds: tuple[str, ...]) -> list[str]:
+    def of(
+        self, image: Place, above: tuple[str, ...], label: str, kinds: tuple[str, ...]
+    ) -> list[str]:
         """Return the mask of an image: the one that shares most of its folders."""
         for folders in ((*above, label, *kinds), (*above, *kinds), (*above, label), above):
             found = self._by_key.get((*folders, image.stem), [])
             if found := [mask for mask in found if mask.phase in ("", image.phase or "test")]:
                 if len(found) > 1:
                     names = ", ".join(mask.file for mask in found)
-                    raise ValueError(f"{image.file} has more than one mask of its name: {names}. Keep one.")
+                    raise ValueError(
+                        f"{image.file} has more than one mask of its name: {names}. Keep one."
+                    )
                 return [found[0].file]
         return []
 
     def require_pairs(self, tree: Tree, records: Sequence[Record]) -> None:
         """Refuse masks none of which is named after an image: they would be taken for none."""
-        if self.files and not any(record.masks for record in records) and any(r.is_anomalous for r in records):
+        if (
+            self.files
+            and not any(record.masks for record in records)
+            and any(r.is_anomalous for r in records)
+        ):
             first = min(self.files, key=natural_key)
             raise ValueError(
                 f"{tree.path('')} holds {len(self.files)} masks such as {first}, none of them named after a defective "
@@ -199,10 +254,15 @@ class _MaskFiles:
         if any(folder.lower() in MASKS for folder in file.split("/")[:-1]):
             return True
         stem = split_suffix(file)[0]
-        return any(stem.endswith(suffix) and stem.removesuffix(suffix) in stems for suffix in self._suffixes)
+        return any(
+            stem.endswith(suffix) and stem.removesuffix(suffix) in stems
+            for suffix in self._suffixes
+        )
 
     def _bare(self, stem: str) -> str:
-        return next((stem.removesuffix(suffix) for suffix in self._suffixes if stem.endswith(suffix)), stem)
+        return next(
+            (stem.removesuffix(suffix) for suffix in self._suffixes if stem.endswith(suffix)), stem
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +292,9 @@ class OwnTable:
                 phase=PHASES.get(phase, phase) or "test",
                 category=row["category"],
                 image=tree.base + row["image"].replace("\\", "/"),
-                masks=(tree.base + row["mask"].replace("\\", "/"),) if row["mask"] and is_anomalous else (),
+                masks=(tree.base + row["mask"].replace("\\", "/"),)
+                if row["mask"] and is_anomalous
+                else (),
                 defect=row["defect"] if is_anomalous else "good",
                 is_anomalous=is_anomalous,
             )
@@ -244,7 +306,9 @@ class OwnTable:
         delimiter = max(",;\t", key=head.count)
         rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
         columns = _columns(rows.fieldnames or (), self.table)
-        table = [{ours: (row[theirs] or "").strip() for ours, theirs in columns.items()} for row in rows]
+        table = [
+            {ours: (row[theirs] or "").strip() for ours, theirs in columns.items()} for row in rows
+        ]
         return [dict.fromkeys(COLUMNS, "") | row for row in table if row["image"]]
 
 
@@ -252,7 +316,9 @@ def _text(table: Path) -> str:
     """Read a table in UTF-8, or in the UTF-16 that spreadsheets write with a mark at its start."""
     data = table.read_bytes()
     try:
-        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+        return data.decode(
+            "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+        )
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{table} is not in UTF-8 (byte {error.start}): save it again as CSV in UTF-8, lest names be misread"
@@ -262,7 +328,12 @@ def _text(table: Path) -> str:
 def _columns(heads: Sequence[str], table: Path) -> Mapping[str, str]:
     """Return which head of a table stands for which column."""
     spelled = {head.strip().lower().replace(" ", "_"): head for head in heads}
-    found = {ours: spelled[name] for ours, names in COLUMNS.items() for name in reversed(names) if name in spelled}
+    found = {
+        ours: spelled[name]
+        for ours, names in COLUMNS.items()
+        for name in reversed(names)
+        if name in spelled
+    }
     if missing := [column for column in ("image", "label") if column not in found]:
         raise ValueError(
             f"{table} has no column {' and no column '.join(missing)}, got {', '.join(heads) or 'none'}; expected "
@@ -307,4 +378,6 @@ def listed_in(table: Path, root: Path) -> Layout:
     for place in (table, root / table):
         if place.is_file():
             return replace(FOLDER, sources=(OwnTable(place),))
-    raise FileNotFoundError(f"no table {table}, neither here nor in {root}; expected a CSV file with image,label")
+    raise FileNotFoundError(
+        f"no table {table}, neither here nor in {root}; expected a CSV file with image,label"
+    )

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from zsad.data.images import UnreadableImageError, load_image, load_mask, mask_values, size_difference
+from zsad.data.images import (
+    UnreadableImageError,
+    load_image,
+    load_mask,
+    mask_values,
+    size_difference,
+)
 from zsad.data.index import Problem, check_entries, index_phases, named_files
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
@@ -49,7 +55,10 @@ class Verification:
     def __str__(self) -> str:
         """Return every problem, every note, and what was checked."""
         checked = ", ".join(f"{count} in {phase}" for phase, count in self.images.items())
-        lines = [*(f"problem: {each}" for each in self.problems), *(f"note: {each}" for each in self.notes)]
+        lines = [
+            *(f"problem: {each}" for each in self.problems),
+            *(f"note: {each}" for each in self.notes),
+        ]
         total = f"{self.index}: {len(self.problems)} problems, {len(self.notes)} notes; images: {checked}"
         return "\n".join([*lines, total])
 
@@ -120,20 +129,30 @@ def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[P
     return problems, list(_mask_oddities(sample, masks, is_empty, threshold))
 
 
-def _mask_oddities(sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int) -> Iterator[Problem]:
+def _mask_oddities(
+    sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int
+) -> Iterator[Problem]:
     """Yield what is odd about masks whose files are sound."""
     if not sample.is_anomalous:
         if not is_empty:
-            yield Problem("mask of a normal image is not empty", str(masks[0]), "it is read as empty")
+            yield Problem(
+                "mask of a normal image is not empty", str(masks[0]), "it is read as empty"
+            )
         return
     values = np.unique(np.concatenate([mask_values(mask).ravel() for mask in masks]))
     if is_empty and values.max() > 0:
         detail = f"its largest value is {values.max()}, mask_threshold is {threshold}: lower it?"
         yield Problem("mask without a value above the threshold", str(masks[0]), detail)
     elif is_empty:
-        yield Problem("empty mask of an anomalous image", str(masks[0]), f"category {sample.category}, {sample.defect}")
+        yield Problem(
+            "empty mask of an anomalous image",
+            str(masks[0]),
+            f"category {sample.category}, {sample.defect}",
+        )
     if threshold == 0 and len(values) > MANY_VALUES:
-        detail = f"{len(values)} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
+        detail = (
+            f"{len(values)} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
+        )
         yield Problem("mask with soft edges", str(masks[0]), detail)
 
 

@@ -16,7 +16,12 @@ from zsad.data.layouts import Layout
 from zsad.data.locations import ROOTS_FILE, remember_root, write_json
 from zsad.data.prepare.downloads import find_download
 from zsad.data.prepare.missing_files import gaps, missing_masks
-from zsad.data.prepare.record_checks import Progress, file_problems, inconsistencies, threshold_remarks
+from zsad.data.prepare.record_checks import (
+    Progress,
+    file_problems,
+    inconsistencies,
+    threshold_remarks,
+)
 from zsad.data.prepare.user_folders import FOLDER, OWN, OwnImages, layout_of, listed_in
 from zsad.data.sources import Folders, Record, Tree, split_suffix
 
@@ -42,7 +47,10 @@ class Prepared:
         head = ("phase", "category", "normal", "anomalous", "with mask")
         rows = [head, *(tuple(str(value) for value in row) for row in self.counts)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         return "\n".join([f"wrote {self.index}", *lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -99,9 +107,15 @@ def prepare(
     """
     chosen = Choices(**choices)
     _check_name(name, layout)
-    row = FOLDER if chosen.table else layout_of(layout or name).named(tuple(chosen.normal), chosen.mask_suffix)
+    row = (
+        FOLDER
+        if chosen.table
+        else layout_of(layout or name).named(tuple(chosen.normal), chosen.mask_suffix)
+    )
     compare = chosen.compare_checksum
-    folder, remarks = find_download(name, row, root, data_json=data_json, compare=compare, progress=unpacking)
+    folder, remarks = find_download(
+        name, row, root, data_json=data_json, compare=compare, progress=unpacking
+    )
     if chosen.table:
         row = listed_in(chosen.table, folder)
     if chosen.mask_threshold is not None:
@@ -119,24 +133,42 @@ def prepare(
         raise ValueError(_refusal(index, folder, [*wrong, *broken, *missing]))
     write_json(index, index_content(sound))
     remember_root(name, folder, data_json)
-    dataset_yaml, kept = _write_dataset_yaml(conf / f"{name}.yaml", name, row.mask_threshold, chosen.mask_threshold)
-    remarks += [*kept, *_skipped(index, broken, len(records) - len(sound)), *_notes(tree), *gaps(row, tree, sound)]
-    remarks += [*_left_out(row, tree, records), *threshold_remarks(sound, tree.root, row.mask_threshold)]
+    dataset_yaml, kept = _write_dataset_yaml(
+        conf / f"{name}.yaml", name, row.mask_threshold, chosen.mask_threshold
+    )
+    remarks += [
+        *kept,
+        *_skipped(index, broken, len(records) - len(sound)),
+        *_notes(tree),
+        *gaps(row, tree, sound),
+    ]
+    remarks += [
+        *_left_out(row, tree, records),
+        *threshold_remarks(sound, tree.root, row.mask_threshold),
+    ]
     return Prepared(index, dataset_yaml, count_records(sound), remarks)
 
 
 def _check_name(name: str, layout: str | None) -> None:
     if name in OWN and layout is None:
-        raise ValueError(f"give the images a name: zsad prepare {name} ROOT --name NAME; it is then dataset=NAME")
+        raise ValueError(
+            f"give the images a name: zsad prepare {name} ROOT --name NAME; it is then dataset=NAME"
+        )
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name) or f"{name}.json" == ROOTS_FILE:
-        raise ValueError(f"{name!r} cannot name a dataset: use letters, digits, _ and - (not {Path(ROOTS_FILE).stem})")
+        raise ValueError(
+            f"{name!r} cannot name a dataset: use letters, digits, _ and - (not {Path(ROOTS_FILE).stem})"
+        )
 
 
 def _read_records(name: str, row: Layout, tree: Tree) -> list[Record]:
     """Return the samples of a download in their order; without a folder that says the category it is the name."""
-    records = [each if each.category else replace(each, category=name) for each in row.records(tree)]
+    records = [
+        each if each.category else replace(each, category=name) for each in row.records(tree)
+    ]
     if not records:
-        raise ValueError(f"{tree.root} has the folders of {row.title}, but no image in them; is the download complete?")
+        raise ValueError(
+            f"{tree.root} has the folders of {row.title}, but no image in them; is the download complete?"
+        )
     return sorted_records(records)
 
 
@@ -177,7 +209,9 @@ def count_records(records: Iterable[Record]) -> list[tuple[str, str, int, int, i
     return [(*key, labels[*key, False], labels[*key, True], masked[key]) for key in keys]
 
 
-def _sort_out(records: Sequence[Record], root: Path, progress: Progress | None) -> tuple[list[Record], list[Problem]]:
+def _sort_out(
+    records: Sequence[Record], root: Path, progress: Progress | None
+) -> tuple[list[Record], list[Problem]]:
     """Return the records whose files are sound, and everything that is wrong with the others."""
     problems = file_problems(records, root, progress)
     sound = [record for record, found in zip(records, problems, strict=True) if not found]
@@ -206,10 +240,16 @@ def _strangers_text(source: Folders, files: Sequence[str], tree: Tree) -> str:
 
 def _refusal(index: Path, root: Path, problems: Sequence[Problem]) -> str:
     """Return what is wrong, counted; the whole list goes to a file where it is too long for a screen."""
-    kinds = ", ".join(f"{count} x {kind}" for kind, count in Counter(problem.kind for problem in problems).items())
+    kinds = ", ".join(
+        f"{count} x {kind}" for kind, count in Counter(problem.kind for problem in problems).items()
+    )
     shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
     more = len(problems) - SHOWN_PROBLEMS
-    tail = f"\n  … and {more} more, all in {_write_list(index, 'problems', problems)}" if more > 0 else ""
+    tail = (
+        f"\n  … and {more} more, all in {_write_list(index, 'problems', problems)}"
+        if more > 0
+        else ""
+    )
     return (
         f"no index written for {index.stem}: {root} has {kinds}\n{shown}{tail}\nFetch these files again"
         f" (--on-bad-image skip leaves out images that cannot be read,"
@@ -218,7 +258,9 @@ def _refusal(index: Path, root: Path, problems: Sequence[Problem]) -> str:
 
 
 def _write_list(index: Path, what: str, problems: Sequence[Problem]) -> Path:
-    return write_whole(index.with_name(f"{index.stem}.{what}.txt"), "".join(f"{problem}\n" for problem in problems))
+    return write_whole(
+        index.with_name(f"{index.stem}.{what}.txt"), "".join(f"{problem}\n" for problem in problems)
+    )
 
 
 def _skipped(index: Path, problems: Sequence[Problem], count: int) -> Iterator[str]:
@@ -242,7 +284,9 @@ def _left_out(row: Layout, tree: Tree, records: Sequence[Record]) -> Iterator[st
         yield f"not in the index: {len(rest)} of {len(tree.files)} files, such as {rest[0]}"
 
 
-def _write_dataset_yaml(path: Path, name: str, mask_threshold: int, wanted: int | None) -> tuple[Path, list[str]]:
+def _write_dataset_yaml(
+    path: Path, name: str, mask_threshold: int, wanted: int | None
+) -> tuple[Path, list[str]]:
     """Write a missing configuration, or another threshold into one that an earlier call wrote.
 
     Returns it, and a remark if a user's own may say another threshold.

@@ -60,7 +60,11 @@ class Folders:
     def named(self, normal: Iterable[str], mask_suffix: str | None) -> Folders:
         """Return a copy with other names for the normal folder and the end of mask names, where given."""
         renamed = replace(self, normal=tuple(normal) or self.normal)
-        return renamed if mask_suffix is None else replace(renamed, mask_suffix=mask_suffix, other_mask_suffixes=())
+        return (
+            renamed
+            if mask_suffix is None
+            else replace(renamed, mask_suffix=mask_suffix, other_mask_suffixes=())
+        )
 
     def records(self, tree: Tree) -> Iterator[Record]:
         """Yield the samples of a tree. Each mask is looked up by name within its defect's folder.
@@ -95,7 +99,9 @@ class Folders:
         for file in tree.files:
             match = pattern.fullmatch(file)
             fields = {} if match is None else match.groupdict()
-            if match is not None and (not self.defects or fields.get("defect", self.defect) in known):
+            if match is not None and (
+                not self.defects or fields.get("defect", self.defect) in known
+            ):
                 yield file, fields
 
     def _record(self, tree: Tree, file: str, fields: Fields, masks: _Masks) -> Record:
@@ -143,7 +149,9 @@ class _Masks:
         self._shared = [name for name in fields if name in template_fields(source.image)]
         self._are_several = len(self._shared) < len(fields)
         suffixes = (source.mask_suffix, *source.other_mask_suffixes) if template else ()
-        patterns = [template_pattern(template.replace("<mask_suffix>", suffix)) for suffix in suffixes]
+        patterns = [
+            template_pattern(template.replace("<mask_suffix>", suffix)) for suffix in suffixes
+        ]
         self._by_key = [self._grouped(pattern, files) for pattern in patterns]
 
     def of(self, image: str, fields: Fields) -> list[str]:
@@ -151,13 +159,17 @@ class _Masks:
         key = self._key(fields)
         found = next((group[key] for group in self._by_key if key in group), [])
         if len(found) > 1 and not self._are_several:
-            raise ValueError(f"{image} has more than one mask of its name: {', '.join(found)}. Keep one.")
+            raise ValueError(
+                f"{image} has more than one mask of its name: {', '.join(found)}. Keep one."
+            )
         return found
 
     def of_none(self, images: Iterable[Fields]) -> list[str]:
         """Return the masks that no image's fields lead to."""
         keys = {self._key(fields) for fields in images}
-        found = {mask: False for group in self._by_key for masks in group.values() for mask in masks}
+        found = {
+            mask: False for group in self._by_key for masks in group.values() for mask in masks
+        }
         for group in self._by_key:
             found |= {mask: True for key in keys & group.keys() for mask in group[key]}
         return [mask for mask, has_image in found.items() if not has_image]
@@ -165,7 +177,9 @@ class _Masks:
     def _key(self, fields: Mapping[str, str | None]) -> tuple[str | None, ...]:
         return tuple(fields[name] for name in self._shared)
 
-    def _grouped(self, pattern: re.Pattern[str], files: Sequence[str]) -> dict[tuple[str | None, ...], list[str]]:
+    def _grouped(
+        self, pattern: re.Pattern[str], files: Sequence[str]
+    ) -> dict[tuple[str | None, ...], list[str]]:
         groups: dict[tuple[str | None, ...], list[str]] = {}
         for file in files:
             match = pattern.fullmatch(file)
@@ -175,7 +189,10 @@ class _Masks:
 
 
 def _is_any_marked(masks: Sequence[Path]) -> bool:
-    from zsad.data.images import UnreadableImageError, mask_values  # torch is slow to import, and rarely needed here
+    from zsad.data.images import (
+        UnreadableImageError,
+        mask_values,
+    )  # torch is slow to import, and rarely needed here
 
     if not masks:
         raise UndecidedError("its mask is missing")

@@ -25,7 +25,9 @@ class VisaTable:
         """Yield the rows of the table; every category's annotation file names the defects."""
         kinds: dict[str, str] = {}
         for annotation in sorted(tree.path("").glob("*/image_anno.csv")):
-            kinds |= {row["image"]: row["label"] for row in _read_table(annotation, ("image", "label"))}
+            kinds |= {
+                row["image"]: row["label"] for row in _read_table(annotation, ("image", "label"))
+            }
         columns = ("object", "split", "label", "image", "mask")
         rows = _read_table(tree.path(self.table), columns)
         for row in sorted(rows, key=lambda row: natural_key(row["image"])):
@@ -68,14 +70,26 @@ class NumberedTable:
         """
         path = tree.path(self.table)
         rows = _read_table(path, (self.number, self.label))
-        labels = {_whole(row[self.number], path): _label(row[self.label], "0", "1", path) for row in rows}
+        labels = {
+            _whole(row[self.number], path): _label(row[self.label], "0", "1", path) for row in rows
+        }
         pattern = template_pattern(self.image)
         matches = ((file, pattern.fullmatch(file)) for file in tree.files)
-        images = {_whole(match["number"], path): file for file, match in matches if match is not None}
+        images = {
+            _whole(match["number"], path): file for file, match in matches if match is not None
+        }
         _require_same(labels.keys(), images.keys(), path)
         for number, file in images.items():
             defect = self.defect if labels[number] else "good"
-            yield Record("test", self.category, tree.base + file, (), defect, labels[number], expects_mask=False)
+            yield Record(
+                "test",
+                self.category,
+                tree.base + file,
+                (),
+                defect,
+                labels[number],
+                expects_mask=False,
+            )
 
 
 @dataclass(frozen=True)
@@ -102,7 +116,9 @@ class CategoryTables:
         listings = [sorted(tree.path(folder).glob("*.json")) for folder in self.tables]
         found = next((files for files in listings if files), [])
         if not found:
-            raise FileNotFoundError(f"no CATEGORY.json in {' or '.join(self.tables)} below {tree.path('')}: {_FETCH}")
+            raise FileNotFoundError(
+                f"no CATEGORY.json in {' or '.join(self.tables)} below {tree.path('')}: {_FETCH}"
+            )
         return found
 
     def _category(self, table: Path, folder: str) -> Iterator[Record]:
@@ -112,13 +128,17 @@ class CategoryTables:
             parts = [(phase, content[phase]) for phase in ("train", "test")]
             for phase, entries in parts:
                 ordered = sorted(entries, key=lambda entry: natural_key(entry["image_path"]))
-                yield from (self._record(entry, phase, normal, table.stem, folder) for entry in ordered)
+                yield from (
+                    self._record(entry, phase, normal, table.stem, folder) for entry in ordered
+                )
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"{table}: expected meta.normal_class, train and test lists ({error!r}): {_FETCH}"
             ) from error
 
-    def _record(self, entry: dict[str, Any], phase: str, normal: str, category: str, folder: str) -> Record:
+    def _record(
+        self, entry: dict[str, Any], phase: str, normal: str, category: str, folder: str
+    ) -> Record:
         mask, kind = entry["mask_path"], entry["anomaly_class"]
         return Record(
             phase=phase,
@@ -162,4 +182,6 @@ def _whole(text: str, path: Path) -> int:
 def _require_same(labelled: Collection[int], found: Collection[int], path: Path) -> None:
     unlabelled, absent = sorted(set(found) - set(labelled)), sorted(set(labelled) - set(found))
     if unlabelled or absent:
-        raise ValueError(f"{path}: no label of the images {unlabelled}, no image of the labels {absent}: {_FETCH}")
+        raise ValueError(
+            f"{path}: no label of the images {unlabelled}, no image of the labels {absent}: {_FETCH}"
+        )

@@ -111,7 +111,11 @@ class Listing:
         *parents, last = pattern.split("/")
         places = [folder]
         for part in parents:
-            places = [f"{place}{name}/" for place in places for name in _matching(self.folders(place), part)]
+            places = [
+                f"{place}{name}/"
+                for place in places
+                for name in _matching(self.folders(place), part)
+            ]
         return any(_matching(self._list(place)[1], last) for place in places)
 
     def _list(self, folder: str) -> tuple[list[str], set[str]]:

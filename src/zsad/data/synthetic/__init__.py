@@ -2,7 +2,16 @@
 
 from zsad.data.synthetic.captions import Caption, captions
 from zsad.data.synthetic.marks import GRADES, Grade
-from zsad.data.synthetic.world import CATEGORIES, WORLDS, Draw, Pair, render, render_pair, stream, wild_pair
+from zsad.data.synthetic.world import (
+    CATEGORIES,
+    WORLDS,
+    Draw,
+    Pair,
+    render,
+    render_pair,
+    stream,
+    wild_pair,
+)
 from zsad.data.synthetic.writer import write_synthetic
 
 __all__ = [

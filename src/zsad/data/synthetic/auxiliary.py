@@ -29,7 +29,9 @@ from zsad.data.synthetic.scene import Look, Scene, placed, pose, posed, texture
 
 def concrete(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint cast concrete: clouds, fine sand and small air pores."""
-    clouds = 0.07 * noise(rng, size, 3 / look.scale, 3) + 0.045 * noise(rng, size, 40 / look.scale, 2)
+    clouds = 0.07 * noise(rng, size, 3 / look.scale, 3) + 0.045 * noise(
+        rng, size, 40 / look.scale, 2
+    )
     sand = 0.035 * grain(rng, size, size / 300)
     pores = step(noise(rng, size, 45 / look.scale), 2.6, 3.0) * 0.35
     return texture(look, plane(look.base) * (1 + look.contrast * (clouds + sand - pores)))
@@ -39,12 +41,20 @@ def knit(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint stocking stitch: columns of V-shaped loops."""
     x, y = turned(*grid(size), look.angle)
     sway = 0.10 * noise(rng, size, 5)
-    u, v = x * (15 / look.scale) + rng.random() + sway, y * (18 / look.scale) + rng.random() + 0.6 * sway
+    u, v = (
+        x * (15 / look.scale) + rng.random() + sway,
+        y * (18 / look.scale) + rng.random() + 0.6 * sway,
+    )
     side = np.abs(fraction(u) - 0.5)
     loop = fraction(v + 1.3 * side)
-    yarn = np.clip(np.sin(loop * math.pi), 0, 1) ** 0.7 * np.clip(np.sin(side * 2 * math.pi), 0, 1) ** 0.5
+    yarn = (
+        np.clip(np.sin(loop * math.pi), 0, 1) ** 0.7
+        * np.clip(np.sin(side * 2 * math.pi), 0, 1) ** 0.5
+    )
     fuzz = 0.09 * noise(rng, size, 70, 2)
-    return texture(look, mix(plane(look.accent), plane(look.base), yarn * look.contrast) * (1 + fuzz))
+    return texture(
+        look, mix(plane(look.accent), plane(look.base), yarn * look.contrast) * (1 + fuzz)
+    )
 
 
 def mesh(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -55,9 +65,13 @@ def mesh(size: int, look: Look, rng: np.random.Generator) -> Scene:
     across, along = fraction(u) - 0.5, fraction(v) - 0.5
     warp, weft = np.clip(1 - (across / 0.2) ** 2, 0, 1), np.clip(1 - (along / 0.2) ** 2, 0, 1)
     high, low = np.where(over > 0, warp, weft), np.where(over > 0, weft, warp)
-    value = np.where(high > 0, 0.35 + 0.65 * np.sqrt(high), np.where(low > 0, 0.25 + 0.45 * np.sqrt(low), 0))
+    value = np.where(
+        high > 0, 0.35 + 0.65 * np.sqrt(high), np.where(low > 0, 0.25 + 0.45 * np.sqrt(low), 0)
+    )
     value = value * (1 + 0.05 * look.contrast * noise(rng, size, 60, 2))
-    return texture(look, mix(plane(look.accent) * (1 + 0.05 * noise(rng, size, 8)), plane(look.base), value))
+    return texture(
+        look, mix(plane(look.accent) * (1 + 0.05 * noise(rng, size, 8)), plane(look.base), value)
+    )
 
 
 def tread(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -70,7 +84,11 @@ def tread(size: int, look: Look, rng: np.random.Generator) -> Scene:
     bar = np.sqrt(np.clip(1 - (a / 0.44) ** 2, 0, 1)) * np.clip(1 - (b / 0.13) ** 2, 0, 1)
     shade = relief(bar * 0.018, look.toward, size)
     skin = 0.05 * noise(rng, size, 50, 3) + 0.05 * noise(rng, size, 4, 2)
-    return texture(look, plane(look.base) * (0.9 + look.contrast * (0.55 * np.clip(shade, -1, 1) + 0.12 * bar + skin)))
+    return texture(
+        look,
+        plane(look.base)
+        * (0.9 + look.contrast * (0.55 * np.clip(shade, -1, 1) + 0.12 * bar + skin)),
+    )
 
 
 def tablet(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -95,7 +113,9 @@ def gear(size: int, look: Look, rng: np.random.Generator) -> Scene:
     distance = np.maximum(distance, -bore)
     height = dome(distance, 0.02) - 0.025 * step(np.abs(radius - 0.215), 0.06, 0.05)
     turned_marks = 0.05 * np.sin(radius * 420) + 0.13 * np.cos(turn * 4 * math.pi - 2 * look.toward)
-    value = 0.85 + look.contrast * (0.6 * np.clip(relief(height, look.toward, size), -1, 1) + turned_marks)
+    value = 0.85 + look.contrast * (
+        0.6 * np.clip(relief(height, look.toward, size), -1, 1) + turned_marks
+    )
     body = plane(look.base) * (value + 0.025 * noise(rng, size, 50, 2))
     return placed(look, body.astype(np.float32), cover(distance, size * look.scale), rng)
 
@@ -113,7 +133,11 @@ def cable(size: int, look: Look, rng: np.random.Generator) -> Scene:
     for k, sheath in enumerate(sheaths):
         angle = 2 * math.pi * (k / 3) + 0.5
         u, v = x - 0.175 * math.cos(angle), y - 0.175 * math.sin(angle)
-        body = mix(body, plane(sheath) * (0.95 + 0.03 * noise(rng, size, 40)), cover(disc(u, v, 0.145), scale))
+        body = mix(
+            body,
+            plane(sheath) * (0.95 + 0.03 * noise(rng, size, 40)),
+            cover(disc(u, v, 0.145), scale),
+        )
         body = mix(body, _strands(u, v, rng), cover(disc(u, v, 0.098), scale))
     return placed(look, body, cover(distance, scale), rng)
 
@@ -124,7 +148,9 @@ def _strands(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarr
     row = v / (0.866 * pitch)
     column = u / pitch + 0.5 * (np.round(row) % 2)
     near = np.hypot(column - np.round(column), (row - np.round(row)) * 0.866)
-    tint = rng.random((32, 32), dtype=np.float32)[np.round(row).astype(int) % 32, np.round(column).astype(int) % 32]
+    tint = rng.random((32, 32), dtype=np.float32)[
+        np.round(row).astype(int) % 32, np.round(column).astype(int) % 32
+    ]
     return plane((0.86, 0.55, 0.34)) * ((0.75 + 0.4 * tint) * step(near, 0.56, 0.30) + 0.18)
 
 
@@ -133,13 +159,23 @@ def connector(size: int, look: Look, rng: np.random.Generator) -> Scene:
     x, y = pose(size, look)
     scale = size * look.scale
     housing = box(x, y + 0.06, (0.40, 0.20), 0.02)
-    pins = np.maximum(np.abs(fraction(x * 12.5 + 0.5) - 0.5) / 12.5 - 0.017, box(x, y - 0.20, (0.38, 0.09)))
+    pins = np.maximum(
+        np.abs(fraction(x * 12.5 + 0.5) - 0.5) / 12.5 - 0.017, box(x, y - 0.20, (0.38, 0.09))
+    )
     height = dome(housing, 0.025) - 0.02 * step(box(x, y + 0.14, (0.34, 0.065), 0.01), 0.0, -0.01)
-    value = 0.95 + 0.5 * look.contrast * np.clip(relief(height, look.toward, size), -1, 1) + 0.04 * noise(rng, size, 70)
-    gold = plane(look.accent) * (0.75 + 0.4 * np.exp(-(((fraction(x * 12.5 + 0.5) - 0.42) / 0.1) ** 2)))
+    value = (
+        0.95
+        + 0.5 * look.contrast * np.clip(relief(height, look.toward, size), -1, 1)
+        + 0.04 * noise(rng, size, 70)
+    )
+    gold = plane(look.accent) * (
+        0.75 + 0.4 * np.exp(-(((fraction(x * 12.5 + 0.5) - 0.42) / 0.1) ** 2))
+    )
     body = mix(gold.astype(np.float32), plane(look.base) * value, cover(housing, scale))
     words = posed(lettering(size, [("JST-12", -0.20, 0.07, 0.085)], 0.011), look)
-    return placed(look, body, cover(np.minimum(housing, pins), scale), rng, words, (0.88, 0.88, 0.86))
+    return placed(
+        look, body, cover(np.minimum(housing, pins), scale), rng, words, (0.88, 0.88, 0.86)
+    )
 
 
 CATEGORIES = {

@@ -75,7 +75,12 @@ def soften(image: Plane, sigma_px: Number) -> Plane:
 
 
 def noise(
-    rng: np.random.Generator, size: int, cells: Number, octaves: int = 1, stretch: Number = 1, angle: Number = 0
+    rng: np.random.Generator,
+    size: int,
+    cells: Number,
+    octaves: int = 1,
+    stretch: Number = 1,
+    angle: Number = 0,
 ) -> Plane:
     """Return smooth zero-mean noise of about unit deviation.
 
@@ -113,7 +118,9 @@ def grain(rng: np.random.Generator, size: int, sigma_px: Number = 0) -> Plane:
     return soften(values, sigma_px) * (1 + 3.2 * sigma_px)
 
 
-def cells(rng: np.random.Generator, size: int, across: Number, jitter: Number = 0.9) -> tuple[NDArray[Any], Plane]:
+def cells(
+    rng: np.random.Generator, size: int, across: Number, jitter: Number = 0.9
+) -> tuple[NDArray[Any], Plane]:
     """Return a Voronoi tiling: the number of each pixel's cell and the distance to the cell's border.
 
     Args:
@@ -133,7 +140,9 @@ def cells(rng: np.random.Generator, size: int, across: Number, jitter: Number = 
     seeds = np.full((size + 2 * margin, size + 2 * margin), 255, np.uint8)
     at = np.clip((spots - pitch + margin).astype(int).reshape(-1, 2), 0, len(seeds) - 1)
     seeds[at[:, 1], at[:, 0]] = 0
-    _, numbers = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, numbers = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     inner = (numbers[1:, 1:] == numbers[:-1, 1:]) & (numbers[1:, 1:] == numbers[1:, :-1])
     distance = cv2.distanceTransform(inner.astype(np.uint8), cv2.DIST_L2, 5) / pitch
     window = (slice(margin, margin + size),) * 2
@@ -220,5 +229,14 @@ def lettering(size: int, rows: list[tuple[str, float, float, float]], pen: Numbe
     for words, left, base, height in rows:
         at = (round((left + 0.5) * 2 * size), round((base + 0.5) * 2 * size))
         scale = height * 2 * size / 22
-        cv2.putText(sheet, words, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(pen * 2 * size)), cv2.LINE_AA)
+        cv2.putText(
+            sheet,
+            words,
+            at,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            255,
+            max(1, round(pen * 2 * size)),
+            cv2.LINE_AA,
+        )
     return cv2.resize(sheet, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

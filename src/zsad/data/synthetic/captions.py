@@ -9,7 +9,15 @@ from zsad.data.synthetic.world import known_category
 GENERIC_NOUNS = ("object", "surface", "item", "product", "part", "material")
 """Nouns that fit every category."""
 
-GOOD_PHRASES = ("flawless", "perfect", "unblemished", "intact", "undamaged", "without defect", "in good condition")
+GOOD_PHRASES = (
+    "flawless",
+    "perfect",
+    "unblemished",
+    "intact",
+    "undamaged",
+    "without defect",
+    "in good condition",
+)
 """How a clean picture is called."""
 
 DAMAGED_PHRASES = ("damaged", "defective", "broken", "with a flaw", "with a defect", "with damage")
@@ -20,14 +28,38 @@ DEFECT_PHRASES: dict[str, tuple[str, ...]] = {
     "crack": ("crack", "cracked", "with a crack", "with a fracture", "with a split"),
     "hole": ("hole", "with a hole", "with a pit", "with a blowhole", "punctured"),
     "stain": ("stain", "stained", "with a stain", "with a dirty mark", "with a liquid spill"),
-    "colour_spot": ("color spot", "with a color spot", "with a paint splash", "discolored", "with an ink spot"),
+    "colour_spot": (
+        "color spot",
+        "with a color spot",
+        "with a paint splash",
+        "discolored",
+        "with an ink spot",
+    ),
     "dent": ("dent", "dented", "with a dent", "with a bump", "pressed in"),
     "fibre": ("fiber", "with a hair", "with a thread on it", "with a foreign fiber"),
-    "contamination": ("contamination", "contaminated", "with dust", "with dirt particles", "with foreign particles"),
+    "contamination": (
+        "contamination",
+        "contaminated",
+        "with dust",
+        "with dirt particles",
+        "with foreign particles",
+    ),
     "worn": ("worn", "worn off", "rubbed", "abraded", "with a worn patch"),
-    "missing_part": ("missing part", "with a missing part", "chipped", "with a broken edge", "incomplete"),
+    "missing_part": (
+        "missing part",
+        "with a missing part",
+        "chipped",
+        "with a broken edge",
+        "incomplete",
+    ),
     "bent": ("bent", "deformed", "with a bent part", "distorted", "warped"),
-    "misprint": ("misprint", "misprinted", "with faulty print", "with smeared print", "with missing print"),
+    "misprint": (
+        "misprint",
+        "misprinted",
+        "with faulty print",
+        "with smeared print",
+        "with missing print",
+    ),
 }
 """How each kind of defect is called, the plainest first."""
 
@@ -42,4 +74,6 @@ class Caption:
 
 def captions(category: str, defect: str | None) -> Caption:
     """Return the words for a category and one of its defects, or for a flawless one."""
-    return Caption(known_category(category).nouns, GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect])
+    return Caption(
+        known_category(category).nouns, GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect]
+    )

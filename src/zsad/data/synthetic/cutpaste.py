@@ -13,7 +13,18 @@ from zsad.data.synthetic.defects import Damage
 from zsad.data.synthetic.marks import Grade, blob, coin, sign, spot
 from zsad.data.synthetic.scene import Scene, in_the_wild
 
-TEXTURES = ("brushed_metal", "carpet", "fabric", "leather", "marble", "paper", "plastic", "stripes", "terrazzo", "wood")
+TEXTURES = (
+    "brushed_metal",
+    "carpet",
+    "fabric",
+    "leather",
+    "marble",
+    "paper",
+    "plastic",
+    "stripes",
+    "terrazzo",
+    "wood",
+)
 _PAINTED_PX = 256  # painting a texture costs more than all the rest
 
 
@@ -24,7 +35,10 @@ def pasted_patch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage
     """
     size, (cx, cy) = len(scene.part), spot(scene, rng)
     is_scar = rng.random() < 0.4
-    length, slimness = grade.extent * rng.uniform(0.06, 0.16), rng.uniform(3, 8) if is_scar else rng.uniform(1, 2.5)
+    length, slimness = (
+        grade.extent * rng.uniform(0.06, 0.16),
+        rng.uniform(3, 8) if is_scar else rng.uniform(1, 2.5),
+    )
     x, y = grid(size)
     along, across = turned(x - (cx / size - 0.5), y - (cy / size - 0.5), rng.uniform(0, math.pi))
     change = cover(box(along, across, (length, length / slimness)), size) * scene.part
@@ -58,7 +72,8 @@ def _moved(image: Picture, rng: np.random.Generator) -> Picture:
     inverse = np.column_stack([linear, there - linear @ middle])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     shown = [
-        cv2.warpAffine(plane, inverse, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT) for plane in image
+        cv2.warpAffine(plane, inverse, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
+        for plane in image
     ]
     return np.stack(shown)
 
@@ -67,4 +82,6 @@ def _material(size: int, rng: np.random.Generator) -> Picture:
     """Return a generated texture, (3, H, W), of any colour and scale."""
     category = wild.CATEGORIES[str(rng.choice(TEXTURES))]
     scene = category.paint(min(size, _PAINTED_PX), in_the_wild(category.look, rng), rng)
-    return np.stack([cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR) for plane in scene.image])
+    return np.stack(
+        [cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR) for plane in scene.image]
+    )

@@ -13,7 +13,18 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from zsad.data.synthetic.canvas import Picture, Plane, grid, mix, noise, plane, relief, soften, step, strokes
+from zsad.data.synthetic.canvas import (
+    Picture,
+    Plane,
+    grid,
+    mix,
+    noise,
+    plane,
+    relief,
+    soften,
+    step,
+    strokes,
+)
 from zsad.data.synthetic.marks import (
     Grade,
     blob,
@@ -65,7 +76,9 @@ def crack(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
         heading = math.atan2(*(trunk[at + 1] - trunk[at])[::-1]) + coin(rng) * rng.uniform(0.4, 1.0)
         twigs.append(walk(rng, tuple(trunk[at]), heading, reach * rng.uniform(0.15, 0.4), 10))
     width = 0.0055 * grade.extent * size
-    change = np.maximum(strokes(size, [trunk[5:22]], 1.6 * width), strokes(size, [trunk, *twigs], width))
+    change = np.maximum(
+        strokes(size, [trunk[5:22]], 1.6 * width), strokes(size, [trunk, *twigs], width)
+    )
     change = peaked(change) * scene.part
     return mix(scene.image, tone(scene, change, 1.3 * grade.contrast, -1), change), change
 
@@ -87,7 +100,10 @@ def stain(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     radius = 0.095 * grade.extent * rng.uniform(0.7, 1.3)
     far = blob(size, spot(scene, rng), radius, rng, 0.35, rng.uniform(1, 1.7))
     change = step(far, 1.1, 0.85) * scene.part
-    tint = np.array(colorsys.hsv_to_rgb(rng.uniform(0.03, 0.14), rng.uniform(0, 0.5), 1), np.float32) - 1
+    tint = (
+        np.array(colorsys.hsv_to_rgb(rng.uniform(0.03, 0.14), rng.uniform(0, 0.5), 1), np.float32)
+        - 1
+    )
     direction = sign(scene, change, -1)
     shift = grade.contrast * rng.uniform(0.7, 1) * (0.4 * tint.reshape(3, 1, 1) + direction)
     ring = 0.65 + 0.35 * step(far, 0.5, 0.95)
@@ -120,7 +136,10 @@ def dent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     change = step(far, 1.05, 0.8) * scene.part
     bowl = np.clip(1 - far * far, 0, 1) ** 2
     slope = relief(bowl * radius, scene.look.toward, size)
-    shading = -slope * (1.4 * grade.contrast / (float(np.abs(slope).max()) + 1e-6)) - 0.25 * grade.contrast * bowl
+    shading = (
+        -slope * (1.4 * grade.contrast / (float(np.abs(slope).max()) + 1e-6))
+        - 0.25 * grade.contrast * bowl
+    )
     return scene.image + shading * change * (0.35 + 0.65 * mean_colour(scene, change)), change
 
 
@@ -130,11 +149,17 @@ def fibre(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     reach = grade.extent * size * rng.uniform(0.3, 0.5)
     curl = rng.normal(0, 5)
     t = np.linspace(-0.5, 0.5, 32)
-    heading = rng.uniform(0, 2 * math.pi) + curl * t + rng.uniform(0.3, 1) * np.sin(9 * t + rng.uniform(0, 6))
+    heading = (
+        rng.uniform(0, 2 * math.pi)
+        + curl * t
+        + rng.uniform(0.3, 1) * np.sin(9 * t + rng.uniform(0, 6))
+    )
     path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0) * (reach / len(t))
     path = path - path[len(t) // 2] + (cx, cy)
     change = peaked(strokes(size, [path], 0.006 * grade.extent * size)) * scene.part
-    hue = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.6), 1), np.float32).reshape(3, 1, 1)
+    hue = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.6), 1), np.float32).reshape(
+        3, 1, 1
+    )
     target = tone(scene, change, 1.25 * grade.contrast, coin(rng))
     return mix(scene.image, target * (1 + 0.5 * grade.contrast * (hue - 1)), change), change
 

@@ -84,7 +84,9 @@ class DrawnDefects:
         view_px: int | None = None,
     ) -> None:
         if not 0 < share <= 1:
-            raise ValueError(f"share={share}: expected the share of images that get a defect, above 0, at most 1")
+            raise ValueError(
+                f"share={share}: expected the share of images that get a defect, above 0, at most 1"
+            )
         for name, limits in (("contrast", contrast), ("extent", extent)):
             if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
                 raise ValueError(f"{name}={list(limits)}: expected [lowest, highest], both above 0")
@@ -145,7 +147,11 @@ def _scene(image: Image.Image, window: Box, rng: np.random.Generator) -> Scene:
     small = image.resize((size, size), Image.Resampling.BILINEAR, box=corners, reducing_gap=2.0)
     pixels = np.asarray(small.convert("RGB"), np.float32).transpose(2, 0, 1) / 255
     scene = texture(Look(toward=rng.uniform(-math.pi, math.pi)), np.ascontiguousarray(pixels))
-    return replace(scene, part=np.asarray(small.getchannel("A"), np.float32) / 255) if small.mode == "RGBA" else scene
+    return (
+        replace(scene, part=np.asarray(small.getchannel("A"), np.float32) / 255)
+        if small.mode == "RGBA"
+        else scene
+    )
 
 
 def _is_seen(damaged: _Damaged, window: Box, size: tuple[int, int], view_px: int) -> bool:
@@ -157,7 +163,9 @@ def _is_seen(damaged: _Damaged, window: Box, size: tuple[int, int], view_px: int
     if np.median(np.abs(damaged.added).max(0)[mask]) < _NOTICEABLE:
         return False
     view = [max(1, round(view_px * window.height / length)) for length in size]
-    shown = Image.fromarray(mask.astype(np.float32)).resize((view[0], view[1]), Image.Resampling.BILINEAR)
+    shown = Image.fromarray(mask.astype(np.float32)).resize(
+        (view[0], view[1]), Image.Resampling.BILINEAR
+    )
     return int((np.asarray(shown) > 0.5).sum()) >= _FEWEST_PIXELS
 
 
@@ -204,9 +212,15 @@ def _enlarged(plane: Plane, box: Box, scale: float) -> Plane:
     """Return the part of a canvas that lies under a box of its window, at the window's resolution."""
     left, top = box.left / scale, box.top / scale
     ends = (box.left + box.width, box.top + box.height)
-    right, bottom = (min(end / scale, float(len(plane))) for end in ends)  # Pillow refuses the last bit of rounding
+    right, bottom = (
+        min(end / scale, float(len(plane))) for end in ends
+    )  # Pillow refuses the last bit of rounding
     corners = (left, top, right, bottom)
-    return np.asarray(Image.fromarray(plane).resize((box.width, box.height), Image.Resampling.BILINEAR, box=corners))
+    return np.asarray(
+        Image.fromarray(plane).resize(
+            (box.width, box.height), Image.Resampling.BILINEAR, box=corners
+        )
+    )
 
 
 def _repainted(pixels: Plane, added: Picture, mask: Plane) -> Plane:

@@ -62,7 +62,12 @@ def _pick(allowed: NDArray[np.bool_], stride: int, rng: np.random.Generator) -> 
 
 
 def blob(
-    size: int, centre: Point, radius: Number, rng: np.random.Generator, roughness: Number, elongation: Number
+    size: int,
+    centre: Point,
+    radius: Number,
+    rng: np.random.Generator,
+    roughness: Number,
+    elongation: Number,
 ) -> Plane:
     """Return the distance from the middle of an irregular patch, 1 on its outline.
 
@@ -79,7 +84,9 @@ def blob(
     u, v = turned(x - (centre[0] / size - 0.5), y - (centre[1] / size - 0.5), angle)
     stretch = math.sqrt(elongation)
     far = cv2.magnitude(u * (1 / (radius * stretch)), v * (stretch / radius))
-    return far + roughness * np.clip(noise(rng, size, 0.9 / radius, 2), -1.5, 1.5) * np.clip(far, 0, 1)
+    return far + roughness * np.clip(noise(rng, size, 0.9 / radius, 2), -1.5, 1.5) * np.clip(
+        far, 0, 1
+    )
 
 
 def coin(rng: np.random.Generator) -> int:
@@ -87,10 +94,16 @@ def coin(rng: np.random.Generator) -> int:
     return 1 if rng.random() < 0.5 else -1
 
 
-def walk(rng: np.random.Generator, start: Point, heading: Number, length: Number, steps: int) -> NDArray[np.float64]:
+def walk(
+    rng: np.random.Generator, start: Point, heading: Number, length: Number, steps: int
+) -> NDArray[np.float64]:
     """Return (steps, 2) points of a jagged walk that keeps its direction roughly."""
     turns = heading + rng.normal(0, 0.55, steps) + np.cumsum(rng.normal(0, 0.10, steps))
-    moves = np.stack([np.cos(turns), np.sin(turns)], 1) * (length / steps) * rng.uniform(0.5, 1.5, (steps, 1))
+    moves = (
+        np.stack([np.cos(turns), np.sin(turns)], 1)
+        * (length / steps)
+        * rng.uniform(0.5, 1.5, (steps, 1))
+    )
     return np.cumsum(moves, 0) + np.asarray(start)
 
 
@@ -98,7 +111,9 @@ def filled(size: int, shapes: list[NDArray[np.float64]]) -> Plane:
     """Return the coverage of filled polygons, (N, 2) points each, drawn at twice the resolution."""
     sheet = np.zeros((2 * size, 2 * size), np.uint8)
     for shape in shapes:
-        cv2.fillPoly(sheet, [np.round(shape * 32).astype(np.int32).reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(
+            sheet, [np.round(shape * 32).astype(np.int32).reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4
+        )
     return cv2.resize(sheet, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
@@ -115,7 +130,9 @@ def mean_colour(scene: Scene, change: Plane) -> Picture:
 
 def luminance(colour: Picture) -> float:
     """Return how bright a colour, (3, 1, 1), is for a grey camera."""
-    return float(sum(weight * channel for weight, channel in zip(_LUMA, colour.ravel(), strict=True)))
+    return float(
+        sum(weight * channel for weight, channel in zip(_LUMA, colour.ravel(), strict=True))
+    )
 
 
 def sign(scene: Scene, change: Plane, wanted: int) -> int:
@@ -144,4 +161,6 @@ def difference(first: Picture, second: Picture) -> Plane:
 def closed(change: Plane, radius_px: Number) -> Plane:
     """Return the plane with its gaps filled, as somebody who outlines a defect would."""
     side = 2 * max(1, round(radius_px)) + 1
-    return cv2.morphologyEx(change, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return cv2.morphologyEx(
+        change, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    )

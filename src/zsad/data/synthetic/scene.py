@@ -10,7 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from zsad.data.synthetic.canvas import Picture, Plane, Rgb, grain, grid, noise, plane, soften, turned
+from zsad.data.synthetic.canvas import (
+    Picture,
+    Plane,
+    Rgb,
+    grain,
+    grid,
+    noise,
+    plane,
+    soften,
+    turned,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +85,14 @@ class Scene:
     ink_colour: Rgb = (0.1, 0.1, 0.1)
 
 
-def texture(look: Look, surface: Picture, ink: Plane | None = None, ink_colour: Rgb = (0.1, 0.1, 0.1)) -> Scene:
+def texture(
+    look: Look, surface: Picture, ink: Plane | None = None, ink_colour: Rgb = (0.1, 0.1, 0.1)
+) -> Scene:
     """Return a surface that fills the picture."""
     body = _printed(surface, ink, ink_colour)
-    return Scene(look, body, np.ones(surface.shape[1:], np.float32), body, surface, None, ink, ink_colour)
+    return Scene(
+        look, body, np.ones(surface.shape[1:], np.float32), body, surface, None, ink, ink_colour
+    )
 
 
 def placed(
@@ -94,7 +108,9 @@ def placed(
     fleck = 1 + 0.03 * look.contrast * noise(rng, size, 24, 3) + 0.02 * noise(rng, size, 3)
     ground = plane(look.ground) * fleck
     body = _printed(surface, ink, ink_colour)
-    return Scene(look, compose(ground, body, part, look), part, body, surface, ground, ink, ink_colour)
+    return Scene(
+        look, compose(ground, body, part, look), part, body, surface, ground, ink, ink_colour
+    )
 
 
 def _printed(surface: Picture, ink: Plane | None, colour: Rgb) -> Picture:
@@ -107,7 +123,9 @@ def compose(ground: Picture | None, surface: Picture, part: Plane, look: Look) -
         return surface
     size = part.shape[0]
     reach = 0.02 * size
-    move = np.array([[1, 0, -reach * math.cos(look.toward)], [0, 1, -reach * math.sin(look.toward)]])
+    move = np.array(
+        [[1, 0, -reach * math.cos(look.toward)], [0, 1, -reach * math.sin(look.toward)]]
+    )
     shadow = soften(cv2.warpAffine(part, move, (size, size)), 0.016 * size)
     return ground * (1 - 0.45 * shadow) * (1 - part) + surface * part
 
@@ -150,7 +168,10 @@ def in_the_wild(look: Look, rng: np.random.Generator) -> Look:
     """Return a look whose colours, light, size and turn are free."""
     free = rng.uniform
     own = rng.random() < 0.5
-    colours = [_jittered(c, rng) if own else _any_colour(rng) for c in (look.base, look.accent, look.ground)]
+    colours = [
+        _jittered(c, rng) if own else _any_colour(rng)
+        for c in (look.base, look.accent, look.ground)
+    ]
     return Look(
         *colours,
         scale=look.scale * math.exp(free(-0.35, 0.3)),
@@ -174,7 +195,9 @@ def _any_colour(rng: np.random.Generator) -> Rgb:
 def _jittered(colour: Rgb, rng: np.random.Generator) -> Rgb:
     hue, saturation, value = colorsys.rgb_to_hsv(*colour)
     value = min(0.97, max(0.08, value * math.exp(rng.normal(0, 0.2))))
-    return colorsys.hsv_to_rgb((hue + rng.normal(0, 0.03)) % 1, min(1.0, saturation * rng.uniform(0.6, 1.4)), value)
+    return colorsys.hsv_to_rgb(
+        (hue + rng.normal(0, 0.03)) % 1, min(1.0, saturation * rng.uniform(0.6, 1.4)), value
+    )
 
 
 def blur_px(look: Look, size: int) -> float:

@@ -35,10 +35,14 @@ def granite(size: int, look: Look, rng: np.random.Generator) -> Scene:
     numbers, border = cells(rng, size, 34 / look.scale, 1.0)
     tone = per_cell(rng, numbers)
     dark, light = step(tone, 0.80, 0.84), step(tone, 0.30, 0.10)
-    body = plane(look.base) * (1 + look.contrast * (0.22 * (tone - 0.5) + 0.06 * noise(rng, size, 60 / look.scale)))
+    body = plane(look.base) * (
+        1 + look.contrast * (0.22 * (tone - 0.5) + 0.06 * noise(rng, size, 60 / look.scale))
+    )
     body = mix(body, plane(look.accent), dark * (0.75 * look.contrast))
     return texture(
-        look, mix(body, np.ones_like(body), light * (0.22 * look.contrast)) * (0.94 + 0.06 * step(border, 0, 0.1))
+        look,
+        mix(body, np.ones_like(body), light * (0.22 * look.contrast))
+        * (0.94 + 0.06 * step(border, 0, 0.1)),
     )
 
 
@@ -50,7 +54,9 @@ def brick(size: int, look: Look, rng: np.random.Generator) -> Scene:
     u, v = fraction(column) - 0.5, fraction(row) - 0.5
     bend = 0.02 * noise(rng, size, 18)
     inside = step(box(u * 2.2, v, (1.04, 0.43), 0.08) + bend, 0.02, -0.02)
-    tint = rng.random((64, 64), dtype=np.float32)[np.floor(row).astype(int) % 64, np.floor(column).astype(int) % 64]
+    tint = rng.random((64, 64), dtype=np.float32)[
+        np.floor(row).astype(int) % 64, np.floor(column).astype(int) % 64
+    ]
     rough = 0.10 * noise(rng, size, 20, 4) + 0.03 * grain(rng, size, 0.6)
     clay = plane(look.base) * (0.86 + look.contrast * (0.3 * tint + rough))
     mortar = plane(look.accent) * (1 + 0.10 * noise(rng, size, 40, 2))
@@ -61,7 +67,10 @@ def brick(size: int, look: Look, rng: np.random.Generator) -> Scene:
 def herringbone(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint parquet: two directions of short boards, each with its own grain."""
     x, y = turned(*grid(size), look.angle + math.pi / 4)
-    i, j = x * (9 / look.scale) + rng.random() * 8 + 64, y * (9 / look.scale) + rng.random() * 8 + 64
+    i, j = (
+        x * (9 / look.scale) + rng.random() * 8 + 64,
+        y * (9 / look.scale) + rng.random() * 8 + 64,
+    )
     part = np.floor(i - np.floor(j)) % 8
     across = part < 4
     u = np.where(across, (part + fraction(i)), ((3 - part) % 4 + fraction(j)))
@@ -85,7 +94,11 @@ def cork(size: int, look: Look, rng: np.random.Generator) -> Scene:
     tone = per_cell(rng, numbers) - 0.5
     pores = step(noise(rng, size, 30 / look.scale, 2), 1.5, 2.1) * 0.7
     seam = step(border, 0.0, 0.16)
-    value = 0.9 + look.contrast * (0.30 * tone + 0.07 * noise(rng, size, 50 / look.scale, 2)) + 0.10 * (seam - 1)
+    value = (
+        0.9
+        + look.contrast * (0.30 * tone + 0.07 * noise(rng, size, 50 / look.scale, 2))
+        + 0.10 * (seam - 1)
+    )
     return texture(look, mix(plane(look.base) * value, plane(look.accent), pores * look.contrast))
 
 
@@ -93,15 +106,21 @@ def screw(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint a pan-head screw lying on its side."""
     x, y = pose(size, look)
     head = box(x + 0.30, y, (0.06, 0.13), 0.045)
-    flank = 0.058 + 0.014 * np.abs(2 * fraction(x * 22 + 0.2 * np.sign(y)) - 1) * step(x, -0.12, -0.08)
+    flank = 0.058 + 0.014 * np.abs(2 * fraction(x * 22 + 0.2 * np.sign(y)) - 1) * step(
+        x, -0.12, -0.08
+    )
     taper = step(x, 0.36, 0.24)
     shaft = np.maximum(np.abs(y) - flank * taper, np.abs(x - 0.06) - 0.31)
     distance = np.minimum(head, shaft)
     thread = wave(x * 22 + y * 1.6) * step(x, -0.12, -0.08) * step(head, 0, 0.01)
     across = np.where(head < 0, y / 0.13, y / 0.06)
     shine = np.exp(-(((across + 0.35) / 0.3) ** 2)) * 0.55 + 0.55 * (1 - 0.55 * across * across)
-    value = np.clip(shine, 0.1, 1.3) * (1 - look.contrast * 0.42 * thread) + 0.02 * noise(rng, size, 40, 2)
-    return placed(look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng)
+    value = np.clip(shine, 0.1, 1.3) * (1 - look.contrast * 0.42 * thread) + 0.02 * noise(
+        rng, size, 40, 2
+    )
+    return placed(
+        look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng
+    )
 
 
 def label(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -109,10 +128,16 @@ def label(size: int, look: Look, rng: np.random.Generator) -> Scene:
     x, y = pose(size, look)
     part = cover(box(x, y, (0.40, 0.29), 0.03), size * look.scale)
     band = cover(box(x, y + 0.215, (0.38, 0.05), 0.01), size * look.scale)
-    bars = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1], np.float32)
+    bars = np.array(
+        [1, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 0, 1, 0, 1], np.float32
+    )
     index = np.clip((x + 0.33) * 72, 0, len(bars) - 1).astype(int)
     code = bars[index] * cover(box(x + 0.165, y - 0.17, (0.165, 0.065)), size * look.scale)
-    rows = [("MODEL A-207", -0.33, -0.07, 0.062), ("24 V   1.5 A", -0.33, 0.03, 0.048), ("LOT 8", 0.07, 0.21, 0.06)]
+    rows = [
+        ("MODEL A-207", -0.33, -0.07, 0.062),
+        ("24 V   1.5 A", -0.33, 0.03, 0.048),
+        ("LOT 8", 0.07, 0.21, 0.06),
+    ]
     words = posed(lettering(size, rows, 0.009), look)
     paper = plane(look.base) * (1 + 0.02 * noise(rng, size, 40, 3))
     paper = mix(paper, plane(look.accent), band)
@@ -139,7 +164,12 @@ def fuse(size: int, look: Look, rng: np.random.Generator) -> Scene:
     cap = box(np.abs(x) - 0.29, y, (0.10, 0.15), 0.025)
     tube = box(x, y, (0.30, 0.132))
     across = y * (1 / 0.15)
-    shine = 0.62 + 0.7 * np.exp(-(((across + 0.4) * 4.5) ** 2)) - 0.3 * across * across - 0.2 * step(across, 0.3, 0.9)
+    shine = (
+        0.62
+        + 0.7 * np.exp(-(((across + 0.4) * 4.5) ** 2))
+        - 0.3 * across * across
+        - 0.2 * step(across, 0.3, 0.9)
+    )
     groove = 1 - 0.35 * step(np.abs(np.abs(x) - 0.225), 0.012, 0.004)
     caps = plane(look.base) * (shine * groove * (1 + 0.03 * noise(rng, size, 60, 2)))
     wire = cover(np.abs(y - 0.012 * np.sin(x * 9)) - 0.007, size * look.scale)
@@ -148,7 +178,13 @@ def fuse(size: int, look: Look, rng: np.random.Generator) -> Scene:
     glass = mix(glass, plane((0.20, 0.18, 0.17)), 0.9 * wire)
     words = posed(lettering(size, [("T2A", 0.225, 0.03, 0.058)], 0.009), look)
     metal = cover(cap, size * look.scale)
-    return placed(look, mix(glass, caps, metal), cover(np.minimum(cap, tube), size * look.scale), rng, words * metal)
+    return placed(
+        look,
+        mix(glass, caps, metal),
+        cover(np.minimum(cap, tube), size * look.scale),
+        rng,
+        words * metal,
+    )
 
 
 CATEGORIES = {
@@ -178,7 +214,9 @@ CATEGORIES = {
     ),
     "screw": Category(
         screw,
-        Look((0.72, 0.73, 0.75), ground=(0.80, 0.80, 0.78), scale=1.12, toward=-1.8, free_turn=True),
+        Look(
+            (0.72, 0.73, 0.75), ground=(0.80, 0.80, 0.78), scale=1.12, toward=-1.8, free_turn=True
+        ),
         ("screw", "bolt", "fastener"),
         ("scratch", "stain", "missing_part", "bent", "contamination", "dent"),
     ),

@@ -39,7 +39,12 @@ CATEGORIES = {
         "crack",
         "worn",
     ),
-    "carpet": _wild(wild_textures.carpet, ((0.45, 0.42, 0.40), _DARK, _BENCH), "carpet, rug, pile fabric", "worn"),
+    "carpet": _wild(
+        wild_textures.carpet,
+        ((0.45, 0.42, 0.40), _DARK, _BENCH),
+        "carpet, rug, pile fabric",
+        "worn",
+    ),
     "fabric": _wild(
         wild_textures.fabric,
         ((0.75, 0.72, 0.65), (0.4, 0.42, 0.5), _BENCH),
@@ -48,7 +53,11 @@ CATEGORIES = {
         "bent",
     ),
     "leather": _wild(
-        wild_textures.leather, ((0.45, 0.27, 0.17), _DARK, _BENCH), "leather, hide, grained leather", "crack", "worn"
+        wild_textures.leather,
+        ((0.45, 0.27, 0.17), _DARK, _BENCH),
+        "leather, hide, grained leather",
+        "crack",
+        "worn",
     ),
     "marble": _wild(
         wild_textures.marble,
@@ -58,10 +67,18 @@ CATEGORIES = {
         "worn",
     ),
     "paper": _wild(
-        wild_textures.paper, ((0.88, 0.85, 0.78), _DARK, _BENCH), "paper, cardboard, paper sheet", "crack", "worn"
+        wild_textures.paper,
+        ((0.88, 0.85, 0.78), _DARK, _BENCH),
+        "paper, cardboard, paper sheet",
+        "crack",
+        "worn",
     ),
     "plastic": _wild(
-        wild_textures.plastic, ((0.30, 0.32, 0.35), _DARK, _BENCH), "plastic, plastic cover, polymer", "crack", "dent"
+        wild_textures.plastic,
+        ((0.30, 0.32, 0.35), _DARK, _BENCH),
+        "plastic, plastic cover, polymer",
+        "crack",
+        "dent",
     ),
     "stripes": _wild(
         wild_textures.stripes,
@@ -71,22 +88,49 @@ CATEGORIES = {
         "dent",
     ),
     "perforated": _wild(
-        wild_textures.perforated, (_GREY, _DARK, _BENCH), "perforated plate, sieve, punched sheet", "bent", "dent"
+        wild_textures.perforated,
+        (_GREY, _DARK, _BENCH),
+        "perforated plate, sieve, punched sheet",
+        "bent",
+        "dent",
     ),
     "tile": _wild(
-        wild_textures.tile, ((0.80, 0.80, 0.78), (0.5, 0.5, 0.48), _BENCH), "tile, ceramic tile, tiles", "crack", "worn"
+        wild_textures.tile,
+        ((0.80, 0.80, 0.78), (0.5, 0.5, 0.48), _BENCH),
+        "tile, ceramic tile, tiles",
+        "crack",
+        "worn",
     ),
     "terrazzo": _wild(
-        wild_textures.terrazzo, ((0.78, 0.76, 0.72), (0.4, 0.3, 0.25), _DARK), "terrazzo, stone floor", "crack", "worn"
+        wild_textures.terrazzo,
+        ((0.78, 0.76, 0.72), (0.4, 0.3, 0.25), _DARK),
+        "terrazzo, stone floor",
+        "crack",
+        "worn",
     ),
     "nut": _wild(
-        wild_objects.nut, (_GREY, _DARK, _BENCH), "nut, hexagonal nut, metal nut", "missing_part", "crack", "bent"
+        wild_objects.nut,
+        (_GREY, _DARK, _BENCH),
+        "nut, hexagonal nut, metal nut",
+        "missing_part",
+        "crack",
+        "bent",
     ),
     "washer": _wild(
-        wild_objects.washer, (_GREY, _DARK, _BENCH), "washer, metal ring, ring", "missing_part", "bent", "crack"
+        wild_objects.washer,
+        (_GREY, _DARK, _BENCH),
+        "washer, metal ring, ring",
+        "missing_part",
+        "bent",
+        "crack",
     ),
     "button": _wild(
-        wild_objects.button, ((0.5, 0.2, 0.2), _DARK, _BENCH), "button, sewing button", "missing_part", "crack", "worn"
+        wild_objects.button,
+        ((0.5, 0.2, 0.2), _DARK, _BENCH),
+        "button, sewing button",
+        "missing_part",
+        "crack",
+        "worn",
     ),
     "capsule": _wild(
         wild_objects.capsule,
@@ -104,7 +148,12 @@ CATEGORIES = {
         "crack",
     ),
     "bearing": _wild(
-        wild_objects.bearing, (_GREY, _DARK, _BENCH), "bearing, ball bearing", "missing_part", "dent", "bent"
+        wild_objects.bearing,
+        (_GREY, _DARK, _BENCH),
+        "bearing, ball bearing",
+        "missing_part",
+        "dent",
+        "bent",
     ),
     "bracket": _wild(
         wild_objects.bracket,

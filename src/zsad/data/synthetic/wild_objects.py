@@ -48,8 +48,12 @@ def washer(size: int, look: Look, rng: np.random.Generator) -> Scene:
     half = rng.uniform(0.06, 0.12)
     distance = np.abs(radius - 0.26) - half
     shine = 0.15 * np.cos(turn * 4 * math.pi + look.toward) + 0.05 * np.sin(radius * 260)
-    value = 0.85 + look.contrast * (shine + 0.4 * np.clip(relief(dome(distance, 0.02), look.toward, size), -1, 1))
-    return placed(look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng)
+    value = 0.85 + look.contrast * (
+        shine + 0.4 * np.clip(relief(dome(distance, 0.02), look.toward, size), -1, 1)
+    )
+    return placed(
+        look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng
+    )
 
 
 def button(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -60,7 +64,9 @@ def button(size: int, look: Look, rng: np.random.Generator) -> Scene:
     distance = np.maximum(radius - 0.36, -holes)
     height = dome(radius - 0.36, 0.05) - 0.03 * step(radius, 0.29, 0.25)
     value = (
-        0.9 + 0.5 * look.contrast * np.clip(relief(height, look.toward, size), -1, 1) + 0.05 * noise(rng, size, 6, 3)
+        0.9
+        + 0.5 * look.contrast * np.clip(relief(height, look.toward, size), -1, 1)
+        + 0.05 * noise(rng, size, 6, 3)
     )
     return placed(look, plane(look.base) * value, cover(distance, size * look.scale), rng)
 
@@ -71,7 +77,9 @@ def capsule(size: int, look: Look, rng: np.random.Generator) -> Scene:
     distance = box(x, y, (0.40, 0.15), 0.1499)
     lit = np.exp(-(((y / 0.15 + 0.45) / 0.2) ** 2)) * 0.35 + 1 - 0.4 * (y / 0.15) ** 2
     seam = step(np.abs(x - 0.02), 0.0, 0.008) * 0.25 + 0.75
-    body = mix(plane(look.base), plane(look.accent), step(x, 0.015, 0.025)) * (lit * seam).astype(np.float32)
+    body = mix(plane(look.base), plane(look.accent), step(x, 0.015, 0.025)) * (lit * seam).astype(
+        np.float32
+    )
     words = posed(lettering(size, [(part_number(rng), -0.28, 0.04, 0.075)], 0.01), look)
     return placed(look, body, cover(distance, size * look.scale), rng, words, legible(look.base))
 
@@ -104,10 +112,16 @@ def bearing(size: int, look: Look, rng: np.random.Generator) -> Scene:
     count = int(rng.integers(7, 12))
     phase = (fraction(turn * count) - 0.5) * (2 * math.pi * 0.25 / count)
     ball = disc(phase, radius - 0.25, 0)
-    races = np.maximum(step(np.abs(radius - 0.345), 0.035, 0.03), step(np.abs(radius - 0.155), 0.035, 0.03))
-    shine = 0.75 + look.contrast * (0.15 * np.cos(turn * 4 * math.pi + look.toward) + 0.04 * np.sin(radius * 300))
+    races = np.maximum(
+        step(np.abs(radius - 0.345), 0.035, 0.03), step(np.abs(radius - 0.155), 0.035, 0.03)
+    )
+    shine = 0.75 + look.contrast * (
+        0.15 * np.cos(turn * 4 * math.pi + look.toward) + 0.04 * np.sin(radius * 300)
+    )
     value = races * shine + (1 - races) * (0.22 + 0.8 * np.clip(1 - (ball / 0.055) ** 2, 0, 1))
-    return placed(look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng)
+    return placed(
+        look, plane(look.base) * value.astype(np.float32), cover(distance, size * look.scale), rng
+    )
 
 
 def bracket(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -115,12 +129,25 @@ def bracket(size: int, look: Look, rng: np.random.Generator) -> Scene:
     x, y = pose(size, look)
     tall = rng.uniform(0.18, 0.3)
     plate = box(x, y, (0.38, tall), 0.06)
-    holes = np.minimum(disc(np.abs(x) - 0.27, np.abs(y) - tall + 0.1, 0.04), box(x, y, (0.12, 0.05), 0.05))
+    holes = np.minimum(
+        disc(np.abs(x) - 0.27, np.abs(y) - tall + 0.1, 0.04), box(x, y, (0.12, 0.05), 0.05)
+    )
     distance = np.maximum(plate, -holes)
     marks = noise(rng, size, 80, 2, 20, look.angle)
-    value = 0.9 + 0.4 * np.clip(relief(dome(distance, 0.015), look.toward, size), -1, 1) + 0.05 * look.contrast * marks
+    value = (
+        0.9
+        + 0.4 * np.clip(relief(dome(distance, 0.015), look.toward, size), -1, 1)
+        + 0.05 * look.contrast * marks
+    )
     words = posed(lettering(size, [(part_number(rng), -0.12, -0.085, 0.06)], 0.008), look)
-    return placed(look, plane(look.base) * value, cover(distance, size * look.scale), rng, words, legible(look.base))
+    return placed(
+        look,
+        plane(look.base) * value,
+        cover(distance, size * look.scale),
+        rng,
+        words,
+        legible(look.base),
+    )
 
 
 def circuit(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -129,24 +156,36 @@ def circuit(size: int, look: Look, rng: np.random.Generator) -> Scene:
     u, v = x * (1 / look.scale), y * (1 / look.scale)
     body = plane(look.base) * (1 + 0.03 * noise(rng, size, 40, 2))
     traces = step(
-        np.abs(fraction(v * 16 + 1.2 * step(u, *np.sort(rng.uniform(-0.4, 0.4, 2)).tolist())) - 0.5), 0.2, 0.12
+        np.abs(
+            fraction(v * 16 + 1.2 * step(u, *np.sort(rng.uniform(-0.4, 0.4, 2)).tolist())) - 0.5
+        ),
+        0.2,
+        0.12,
     )
     body = body * (1 + 0.35 * traces * step(noise(rng, size, 4), -0.4, 0.0))
     for _ in range(int(rng.integers(5, 10))):
         via = disc(u - rng.uniform(-0.45, 0.45), v - rng.uniform(-0.45, 0.45), 0.022)
-        body = mix(body, plane((0.80, 0.68, 0.38)), cover(via, size)) * (1 - 0.8 * cover(via + 0.012, size))
+        body = mix(body, plane((0.80, 0.68, 0.38)), cover(via, size)) * (
+            1 - 0.8 * cover(via + 0.012, size)
+        )
     for _ in range(int(rng.integers(2, 5))):
         body = _chip(body, u - rng.uniform(-0.38, 0.38), v - rng.uniform(-0.38, 0.38), rng, look)
-    words = posed(lettering(size, [(part_number(rng), -0.3, rng.uniform(-0.3, 0.3), 0.06)], 0.008), look)
+    words = posed(
+        lettering(size, [(part_number(rng), -0.3, rng.uniform(-0.3, 0.3), 0.06)], 0.008), look
+    )
     return texture(look, body, words, legible(look.base))
 
 
-def _chip(body: np.ndarray, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, look: Look) -> np.ndarray:
+def _chip(
+    body: np.ndarray, u: np.ndarray, v: np.ndarray, rng: np.random.Generator, look: Look
+) -> np.ndarray:
     """Return the board with a black chip and its two rows of legs."""
     wide, tall = rng.uniform(0.06, 0.13), rng.uniform(0.04, 0.09)
     size = body.shape[1]
     case = box(u, v, (wide, tall), 0.008)
-    legs = np.maximum(box(u, v, (wide * 0.92, tall + 0.022)), np.abs(fraction(u * 36) - 0.5) / 36 - 0.007)
+    legs = np.maximum(
+        box(u, v, (wide * 0.92, tall + 0.022)), np.abs(fraction(u * 36) - 0.5) / 36 - 0.007
+    )
     edge = np.clip(relief(dome(case, 0.012), look.toward, size), -1, 1)
     body = mix(body, plane((0.75, 0.76, 0.78)), cover(legs, size))
     return mix(body, plane((0.12, 0.12, 0.13)) * (1 + 0.6 * edge), cover(case, size))

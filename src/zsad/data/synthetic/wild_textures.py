@@ -34,7 +34,9 @@ def wood(size: int, look: Look, rng: np.random.Generator) -> Scene:
     early = fraction(rings) ** 2
     fibres = noise(rng, size, 70, 2, 14, look.angle)
     value = 1 + look.contrast * (0.10 * fibres + 0.05 * noise(rng, size, 2))
-    return texture(look, mix(plane(look.base), plane(look.accent), 0.55 * look.contrast * early) * value)
+    return texture(
+        look, mix(plane(look.base), plane(look.accent), 0.55 * look.contrast * early) * value
+    )
 
 
 def brushed_metal(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -57,7 +59,11 @@ def carpet(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint cut pile: tufts of two colours with shadow between them."""
     tufts = noise(rng, size, 48 / look.scale, 2)
     blend = step(noise(rng, size, 26 / look.scale, 2), -0.3, 0.9)
-    return texture(look, mix(plane(look.base), plane(look.accent), 0.5 * blend) * (0.9 + 0.22 * look.contrast * tufts))
+    return texture(
+        look,
+        mix(plane(look.base), plane(look.accent), 0.5 * blend)
+        * (0.9 + 0.22 * look.contrast * tufts),
+    )
 
 
 def fabric(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -69,7 +75,9 @@ def fabric(size: int, look: Look, rng: np.random.Generator) -> Scene:
     warp, weft = np.sin(fraction(u) * math.pi), np.sin(fraction(v) * math.pi)
     yarn = np.where(over, warp * (0.5 + 0.5 * weft), weft * (0.5 + 0.5 * warp))
     colour = mix(plane(look.base), plane(look.accent), np.where(over, 0.0, 0.6).astype(np.float32))
-    return texture(look, colour * (1 + look.contrast * (0.55 * (yarn - 0.7) + 0.05 * noise(rng, size, 80))))
+    return texture(
+        look, colour * (1 + look.contrast * (0.55 * (yarn - 0.7) + 0.05 * noise(rng, size, 80)))
+    )
 
 
 def leather(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -77,7 +85,11 @@ def leather(size: int, look: Look, rng: np.random.Generator) -> Scene:
     numbers, border = cells(rng, size, rng.uniform(16, 34) / look.scale)
     pillow = np.sqrt(np.clip(border * 2.2, 0, 1)) * (0.8 + 0.4 * per_cell(rng, numbers))
     shade = relief(pillow * 0.009, look.toward, size)
-    value = 0.82 + look.contrast * (0.20 * pillow + 0.35 * np.clip(shade, -1, 1)) + 0.05 * noise(rng, size, 4, 2)
+    value = (
+        0.82
+        + look.contrast * (0.20 * pillow + 0.35 * np.clip(shade, -1, 1))
+        + 0.05 * noise(rng, size, 4, 2)
+    )
     return texture(look, plane(look.base) * value)
 
 
@@ -86,20 +98,32 @@ def marble(size: int, look: Look, rng: np.random.Generator) -> Scene:
     ridge = 1 - np.abs(noise(rng, size, 3 / look.scale, 4, 2, look.angle)) * 1.6
     veins = step(ridge, 0.45, 1.0) * (0.5 + 0.3 * noise(rng, size, 4))
     clouds = 1 + 0.05 * noise(rng, size, 5, 3)
-    return texture(look, mix(plane(look.base) * clouds, plane(look.accent), np.clip(look.contrast * veins * 0.8, 0, 1)))
+    return texture(
+        look,
+        mix(
+            plane(look.base) * clouds,
+            plane(look.accent),
+            np.clip(look.contrast * veins * 0.8, 0, 1),
+        ),
+    )
 
 
 def paper(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint uncoated board: fibres in all directions."""
     fibres = sum(noise(rng, size, 45, 1, 6, angle) for angle in rng.uniform(-1.5, 1.5, 2).tolist())
-    return texture(look, plane(look.base) * (1 + look.contrast * (0.025 * fibres + 0.02 * noise(rng, size, 6, 2))))
+    return texture(
+        look,
+        plane(look.base) * (1 + look.contrast * (0.025 * fibres + 0.02 * noise(rng, size, 6, 2))),
+    )
 
 
 def plastic(size: int, look: Look, rng: np.random.Generator) -> Scene:
     """Paint moulded plastic with an eroded skin."""
     skin = relief(noise(rng, size, rng.uniform(30, 60) / look.scale, 2) * 0.0035, look.toward, size)
     gloss = 0.10 * noise(rng, size, 2)
-    return texture(look, plane(look.base) * (0.95 + gloss + 0.30 * look.contrast * np.clip(skin, -1, 1)))
+    return texture(
+        look, plane(look.base) * (0.95 + gloss + 0.30 * look.contrast * np.clip(skin, -1, 1))
+    )
 
 
 def stripes(size: int, look: Look, rng: np.random.Generator) -> Scene:
@@ -119,7 +143,9 @@ def perforated(size: int, look: Look, rng: np.random.Generator) -> Scene:
     u = x * count + 0.5 * (np.floor(v) % 2) + rng.random()
     distance = disc(fraction(u) - 0.5, fraction(v) - 0.5, rng.uniform(0.22, 0.36)) * (1 / count)
     rim = relief(step(distance, -0.004, 0.012) * 0.008, look.toward, size)
-    sheet = plane(look.base) * (0.92 + 0.3 * np.clip(rim, -1, 1) + 0.04 * look.contrast * noise(rng, size, 50, 2))
+    sheet = plane(look.base) * (
+        0.92 + 0.3 * np.clip(rim, -1, 1) + 0.04 * look.contrast * noise(rng, size, 50, 2)
+    )
     return texture(look, mix(sheet, plane(look.accent) * 0.4, cover(distance, size)))
 
 
@@ -129,10 +155,17 @@ def tile(size: int, look: Look, rng: np.random.Generator) -> Scene:
     count = rng.uniform(1.5, 5) / look.scale
     u, v = x * count + rng.random() * 4, y * count + rng.random() * 4
     distance = box(fraction(u) - 0.5, fraction(v) - 0.5, (0.46, 0.46), 0.04) * (1 / count)
-    tint = rng.random((16, 16), dtype=np.float32)[np.floor(v).astype(int) % 16, np.floor(u).astype(int) % 16]
-    glaze = plane(look.base) * (0.92 + look.contrast * (0.12 * tint + 0.04 * noise(rng, size, 30, 3)))
+    tint = rng.random((16, 16), dtype=np.float32)[
+        np.floor(v).astype(int) % 16, np.floor(u).astype(int) % 16
+    ]
+    glaze = plane(look.base) * (
+        0.92 + look.contrast * (0.12 * tint + 0.04 * noise(rng, size, 30, 3))
+    )
     edge = relief(dome(distance, 0.02), look.toward, size)
-    return texture(look, mix(plane(look.accent), glaze * (1 + 0.25 * np.clip(edge, -1, 1)), cover(distance, size)))
+    return texture(
+        look,
+        mix(plane(look.accent), glaze * (1 + 0.25 * np.clip(edge, -1, 1)), cover(distance, size)),
+    )
 
 
 def terrazzo(size: int, look: Look, rng: np.random.Generator) -> Scene:

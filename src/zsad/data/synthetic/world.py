@@ -31,7 +31,9 @@ WORLDS: dict[str, dict[str, Category]] = {
 }
 """Pre-training, auxiliary and target categories; no two worlds share a generator."""
 
-CATEGORIES: dict[str, Category] = {name: category for world in WORLDS.values() for name, category in world.items()}
+CATEGORIES: dict[str, Category] = {
+    name: category for world in WORLDS.values() for name, category in world.items()
+}
 
 MASK_FROM = 0.2
 """Coverage from which a pixel counts as defective. Below it lies only the soft rim of a defect."""
@@ -106,7 +108,9 @@ def render_pair(
     pair = _exposed(category, rng, size, defect, _checked(category, defect, grade), max_area)
     if pair is None:
         limit = "" if max_area is None else f" within max_area={max_area}"
-        raise ValueError(f"no {defect} that one could see fits on {category} at size={size}{limit}; ask for more.")
+        raise ValueError(
+            f"no {defect} that one could see fits on {category} at size={size}{limit}; ask for more."
+        )
     return pair
 
 
@@ -123,17 +127,26 @@ def wild_pair(seed: int, index: int, size: int) -> Draw:
 
 
 def _exposed(
-    category: str, rng: np.random.Generator, size: int, defect: str, grade: Grade, max_area: float | None = None
+    category: str,
+    rng: np.random.Generator,
+    size: int,
+    defect: str,
+    grade: Grade,
+    max_area: float | None = None,
 ) -> Pair | None:
     scene, camera, damage_rng = _staged(category, rng, size)
     damaged = _damaged(scene, defect, grade, damage_rng, max_area)
     return damaged and Pair(camera(scene.image), camera(damaged[0]), damaged[1])
 
 
-def _staged(name: str, rng: np.random.Generator, size: int) -> tuple[Scene, Camera, np.random.Generator]:
+def _staged(
+    name: str, rng: np.random.Generator, size: int
+) -> tuple[Scene, Camera, np.random.Generator]:
     """Return the scene, its camera, and the stream for a defect, each from a stream of its own."""
     category = known_category(name)
-    look_rng, scene_rng, camera_rng, damage_rng = (np.random.default_rng(key) for key in rng.integers(0, 2**62, 4))
+    look_rng, scene_rng, camera_rng, damage_rng = (
+        np.random.default_rng(key) for key in rng.integers(0, 2**62, 4)
+    )
     vary = in_the_wild if category.wild else on_the_line
     look = vary(category.look, look_rng)
     return category.paint(size, look, scene_rng), Camera(look, size, camera_rng), damage_rng
@@ -142,7 +155,9 @@ def _staged(name: str, rng: np.random.Generator, size: int) -> tuple[Scene, Came
 def known_category(name: str) -> Category:
     """Return the category of that name; the error lists the names."""
     if name not in CATEGORIES:
-        raise ValueError(f"no procedural category {name!r}; there are: {', '.join(sorted(CATEGORIES))}.")
+        raise ValueError(
+            f"no procedural category {name!r}; there are: {', '.join(sorted(CATEGORIES))}."
+        )
     return CATEGORIES[name]
 
 
@@ -177,4 +192,9 @@ def _damaged(
 
 def _grown(mask: Mask) -> Mask:
     side = 2 * max(2, round(RIM * len(mask))) + 1
-    return cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
+    return (
+        cv2.dilate(
+            mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        )
+        > 0
+    )

@@ -49,7 +49,9 @@ class Recipe:
             raise ValueError(f"no procedural world {self.world!r}; there are: {', '.join(WORLDS)}.")
         unknown = [grade for grade in self.grades if grade not in GRADES]
         if unknown or not self.grades:
-            raise ValueError(f"grades must be some of {', '.join(GRADES)}; got {', '.join(self.grades) or 'none'}.")
+            raise ValueError(
+                f"grades must be some of {', '.join(GRADES)}; got {', '.join(self.grades) or 'none'}."
+            )
         if self.size < 32:
             raise ValueError(f"size must be at least 32 pixels; got {self.size}.")
 
@@ -107,8 +109,12 @@ def _sign(root: Path, recipe: Recipe) -> None:
     text = json.dumps({"version": _VERSION, **asdict(recipe)}, indent=1) + "\n"
     path = root / _RECIPE
     if not path.exists():
-        if any(file.suffix != ".partial" for file in root.iterdir()):  # what a killed process had begun to write
-            raise ValueError(f"{root} is not empty and holds no {_RECIPE}; choose an empty or a new folder.")
+        if any(
+            file.suffix != ".partial" for file in root.iterdir()
+        ):  # what a killed process had begun to write
+            raise ValueError(
+                f"{root} is not empty and holds no {_RECIPE}; choose an empty or a new folder."
+            )
         write_whole(path, text)
     elif path.read_text() != text:
         raise ValueError(
@@ -117,8 +123,13 @@ def _sign(root: Path, recipe: Recipe) -> None:
 
 
 def _tasks(recipe: Recipe, category: str) -> list[_Task]:
-    tasks = [_Task(Path(f"train/good/{i:03d}.png"), None, "train/good", i) for i in range(recipe.train_good)]
-    tasks += [_Task(Path(f"test/good/{i:03d}.png"), None, "test/good", i) for i in range(recipe.good)]
+    tasks = [
+        _Task(Path(f"train/good/{i:03d}.png"), None, "train/good", i)
+        for i in range(recipe.train_good)
+    ]
+    tasks += [
+        _Task(Path(f"test/good/{i:03d}.png"), None, "test/good", i) for i in range(recipe.good)
+    ]
     defects, counts = WORLDS[recipe.world][category].defects, Counter()
     for i in range(recipe.defective):
         grade = recipe.grades[i % len(recipe.grades)]
@@ -127,7 +138,11 @@ def _tasks(recipe: Recipe, category: str) -> list[_Task]:
         number = f"{counts[folder]:03d}"
         counts[folder] += 1
         mask_path = Path(f"ground_truth/{folder}/{number}_mask.png")
-        tasks.append(_Task(Path(f"test/{folder}/{number}.png"), mask_path, "test/defective", i, defect, grade))
+        tasks.append(
+            _Task(
+                Path(f"test/{folder}/{number}.png"), mask_path, "test/defective", i, defect, grade
+            )
+        )
     return tasks
 
 

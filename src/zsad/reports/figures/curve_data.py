@@ -71,7 +71,9 @@ def diagrams(curves: Curves) -> list[Diagram]:
         found.append(Diagram("Precision and recall", "recall", "precision", lines))
     if curves.pixel_overlap:
         lines = {"regions": curves.pixel_overlap}
-        found.append(Diagram("PRO", "false-positive rate of pixels", "mean region overlap", lines, FPR_LIMIT))
+        found.append(
+            Diagram("PRO", "false-positive rate of pixels", "mean region overlap", lines, FPR_LIMIT)
+        )
     return found
 
 
@@ -89,7 +91,9 @@ def curves(image: Ranking, pixel: Ranking) -> Curves:
 def mean_curves(categories: Mapping[str, Curves]) -> Curves:
     """Average each line over the categories where it is defined, position by position."""
     names = Curves.__dataclass_fields__
-    return Curves(**{name: _mean([getattr(one, name) for one in categories.values()]) for name in names})
+    return Curves(
+        **{name: _mean([getattr(one, name) for one in categories.values()]) for name in names}
+    )
 
 
 def roc(points: OperatingPoints) -> Line:

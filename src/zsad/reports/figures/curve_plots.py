@@ -30,8 +30,15 @@ def picture(diagram: Diagram) -> Picture:
         if line:
             draw.line(_corners(line), fill=colour, width=2 * _FINER, joint="curve")
     _write(draw, (_LEFT, 8.0), diagram.title, INK)
-    for row, (colour, (name, line)) in enumerate(zip(_COLOURS, diagram.lines.items(), strict=False)):
-        _write(draw, (_LEFT + _SIDE - 110, _TOP + _SIDE - 24 * (row + 1)), name if line else f"{name}: none", colour)
+    for row, (colour, (name, line)) in enumerate(
+        zip(_COLOURS, diagram.lines.items(), strict=False)
+    ):
+        _write(
+            draw,
+            (_LEFT + _SIDE - 110, _TOP + _SIDE - 24 * (row + 1)),
+            name if line else f"{name}: none",
+            colour,
+        )
     return np.asarray(canvas.resize(size, Image.Resampling.LANCZOS))
 
 
@@ -49,13 +56,17 @@ def _axes(draw: ImageDraw.ImageDraw, diagram: Diagram) -> None:
 
 def _corners(line: Line) -> list[tuple[float, float]]:
     step = _SIDE / (len(line) - 1)
-    return _scaled([(_LEFT + i * step, _TOP + (1 - height) * _SIDE) for i, height in enumerate(line)])
+    return _scaled(
+        [(_LEFT + i * step, _TOP + (1 - height) * _SIDE) for i, height in enumerate(line)]
+    )
 
 
 def _scaled(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x * _FINER, y * _FINER) for x, y in corners]
 
 
-def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+def _write(
+    draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: tuple[int, int, int]
+) -> None:
     x, y = (math.floor(value * _FINER) for value in place)
     draw.text((x, y), text, fill=colour, font=ImageFont.load_default(_TEXT_PX * _FINER))

@@ -18,11 +18,15 @@ class _Extremes:
 
     def admits(self, score: float, path: str) -> bool:
         """Tell whether an image would be shown, if no other followed."""
-        return len(self.entries) < self.length or self._rank(score, path) < self._rank(*self.entries[-1][:2])
+        return len(self.entries) < self.length or self._rank(score, path) < self._rank(
+            *self.entries[-1][:2]
+        )
 
     def add(self, *entries: tuple[float, str, Thumbnail]) -> None:
         """Take entries in, and let go of what is no longer extreme."""
-        self.entries = sorted([*self.entries, *entries], key=lambda entry: self._rank(*entry[:2]))[: self.length]
+        self.entries = sorted([*self.entries, *entries], key=lambda entry: self._rank(*entry[:2]))[
+            : self.length
+        ]
 
     def _rank(self, score: float, path: str) -> tuple[float, str]:
         return (-score if self.highest else score), path
@@ -40,7 +44,9 @@ class Shortlist:
         self.misses = _Extremes(length, highest=False)
         self.hits = _Extremes(length, highest=True)
 
-    def offer(self, score: float, path: str, is_anomalous: bool, draw: Callable[[], Thumbnail]) -> None:
+    def offer(
+        self, score: float, path: str, is_anomalous: bool, draw: Callable[[], Thumbnail]
+    ) -> None:
         """Take an image in if its score is extreme; only then it is drawn."""
         candidates = (self.misses, self.hits) if is_anomalous else (self.false_alarms,)
         admitting = [extremes for extremes in candidates if extremes.admits(score, path)]
@@ -59,7 +65,16 @@ class Shortlist:
         """Return the rows of the sheet with their headings; no image is in two."""
         shown = {path for _, path, _ in self.misses.entries}
         return [
-            ("good, highest scores first", [thumbnail for *_, thumbnail in self.false_alarms.entries]),
-            ("defective, lowest scores first", [thumbnail for *_, thumbnail in self.misses.entries]),
-            ("defective, highest scores first", [t for _, path, t in self.hits.entries if path not in shown]),
+            (
+                "good, highest scores first",
+                [thumbnail for *_, thumbnail in self.false_alarms.entries],
+            ),
+            (
+                "defective, lowest scores first",
+                [thumbnail for *_, thumbnail in self.misses.entries],
+            ),
+            (
+                "defective, highest scores first",
+                [t for _, path, t in self.hits.entries if path not in shown],
+            ),
         ]

@@ -50,7 +50,9 @@ class Thumbnail:
 
 def to_picture(image: Tensor, size: Size) -> Picture:
     """Turn an image (3, H, W) in [0, 1] into a picture of the given size."""
-    pixels = image.detach().float().clamp(0, 1).mul(255).round().byte().cpu().permute(1, 2, 0).numpy()
+    pixels = (
+        image.detach().float().clamp(0, 1).mul(255).round().byte().cpu().permute(1, 2, 0).numpy()
+    )
     return _resized(pixels, size)
 
 
@@ -60,10 +62,14 @@ def heat(picture: Picture, anomaly_map: Tensor, value_range: Range | None = (0.0
     A fixed range gives the same colour to the same value in every image, so that normal images do not glow. With
     ``None`` each map is stretched by its own minimum and maximum.
     """
-    values = _resized(anomaly_map.detach().float().cpu().numpy(), (picture.shape[1], picture.shape[0]))
+    values = _resized(
+        anomaly_map.detach().float().cpu().numpy(), (picture.shape[1], picture.shape[0])
+    )
     low, high = value_range or (float(values.min()), float(values.max()))
     level = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(np.uint8)
+    grey = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(
+        np.uint8
+    )
     return _blended(level, grey)
 
 
@@ -83,7 +89,9 @@ def contour(picture: Picture, anomaly_map: Tensor, threshold: float) -> Picture:
     """Draw the contours of the regions of a map (H, W) from a threshold on, onto a copy of a picture."""
     height, width = picture.shape[:2]
     called = (anomaly_map.detach().float().cpu() >= threshold).byte().numpy()
-    return _lined(picture, _covered(called, (width, height)), CALLED, max(1, round(max(width, height) / 300)))
+    return _lined(
+        picture, _covered(called, (width, height)), CALLED, max(1, round(max(width, height) / 300))
+    )
 
 
 def found(picture: Picture, detections: Detections, size: tuple[int, int]) -> Picture:
@@ -154,12 +162,18 @@ def overlay(
 
 def panels(titled: Sequence[tuple[str, Picture]], caption: str = "") -> Picture:
     """Draw pictures side by side, each below its title, and a caption below all."""
-    return _framed(_side_by_side([_titled(title, picture) for title, picture in titled]), below=caption)
+    return _framed(
+        _side_by_side([_titled(title, picture) for title, picture in titled]), below=caption
+    )
 
 
 def contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> Picture:
     """Draw rows of thumbnails, each row under its heading; empty rows are left out."""
-    strips = [_titled(heading, _side_by_side([_captioned(t) for t in row])) for heading, row in rows if row]
+    strips = [
+        _titled(heading, _side_by_side([_captioned(t) for t in row]))
+        for heading, row in rows
+        if row
+    ]
     return _framed(_stacked(strips, gap=MARGIN_PX), above=title)
 
 
@@ -181,7 +195,11 @@ def _free_corners(boxes: Sequence[tuple[int, int, int, int]], size: Size) -> lis
     for left, top, _, _ in boxes:
         x, y = min(left, size[0] - TAG_PX), max(0, min(top, size[1] - TAG_PX))
         steps = ((x + TAG_PX * step, y) for step in range(len(boxes)))
-        free = (at for at in steps if all(max(abs(at[0] - u), abs(at[1] - v)) >= TAG_PX for u, v in taken))
+        free = (
+            at
+            for at in steps
+            if all(max(abs(at[0] - u), abs(at[1] - v)) >= TAG_PX for u, v in taken)
+        )
         taken.append(next(free, (x, y)))
     return taken
 
@@ -192,7 +210,9 @@ def _tagged(picture: Picture, corner: tuple[int, int], place: int) -> Picture:
     picture = picture.copy()
     picture[top : top + TAG_PX, left : left + TAG_PX] = FOUND[place]
     text = str(place + 1)
-    return _written(picture, [((left + round((TAG_PX - _font().getlength(text)) / 2), top), text)], BACKGROUND)
+    return _written(
+        picture, [((left + round((TAG_PX - _font().getlength(text)) / 2), top), text)], BACKGROUND
+    )
 
 
 def _legend(lines: Sequence[str]) -> Picture:
@@ -212,12 +232,16 @@ def _count(number: int) -> str:
 
 def _blended(level: NDArray[np.floating], grey: Picture) -> Picture:
     """Lay the colours of levels in [0, 1] over a grey picture; the higher, the more opaque."""
-    colours = cv2.applyColorMap(np.round(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    colours = cv2.applyColorMap(np.round(level * 255).astype(np.uint8), cv2.COLORMAP_TURBO)[
+        ..., ::-1
+    ]
     opacity = (OPACITY[0] + (OPACITY[1] - OPACITY[0]) * level)[..., None]
     return np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
 
 
-def _lined(picture: Picture, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int) -> Picture:
+def _lined(
+    picture: Picture, mask: NDArray[np.uint8], colour: tuple[int, int, int], line: int
+) -> Picture:
     """Draw the contours of a mask of the picture's size, with a dark rim."""
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     drawn = picture.copy()
@@ -229,7 +253,9 @@ def _lined(picture: Picture, mask: NDArray[np.uint8], colour: tuple[int, int, in
 def _covered(mask: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize a mask so that every defect leaves at least one pixel."""
     if size[0] < mask.shape[1]:
-        return (cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+        return (cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0).astype(
+            np.uint8
+        )
     return cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
 
 
@@ -253,14 +279,18 @@ def _captioned(thumbnail: Thumbnail) -> Picture:
     stack = _stacked(thumbnail.pictures, gap=2)
     colour = DEFECTIVE if thumbnail.is_anomalous else GOOD
     strip = np.full((LINE_PX, stack.shape[1], 3), BACKGROUND, np.uint8)
-    return np.vstack((stack, _written(strip, [((0, 2), _shortened(thumbnail.caption, stack.shape[1]))], colour)))
+    return np.vstack(
+        (stack, _written(strip, [((0, 2), _shortened(thumbnail.caption, stack.shape[1]))], colour))
+    )
 
 
 def _titled(title: str, picture: Picture) -> Picture:
     """Put a line above a picture, which becomes wider where the line needs it."""
     width = max(picture.shape[1], math.ceil(_font().getlength(title)))
     strip = np.full((LINE_PX, width, 3), BACKGROUND, np.uint8)
-    return np.vstack((_written(strip, [((0, 0), title)]), _padded(picture, picture.shape[0], width)))
+    return np.vstack(
+        (_written(strip, [((0, 0), title)]), _padded(picture, picture.shape[0], width))
+    )
 
 
 def _framed(picture: Picture, above: str = "", below: str = "") -> Picture:
@@ -296,7 +326,9 @@ def _padded(picture: Picture, height: int, width: int) -> Picture:
 
 
 def _written(
-    picture: Picture, lines: Sequence[tuple[tuple[int, int], str]], colour: tuple[int, int, int] = INK
+    picture: Picture,
+    lines: Sequence[tuple[tuple[int, int], str]],
+    colour: tuple[int, int, int] = INK,
 ) -> Picture:
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
@@ -309,7 +341,9 @@ def _shortened(text: str, width_px: int) -> str:
     """Cut a text to a width, with an ellipsis where something is missing."""
     if _font().getlength(text) <= width_px:
         return text
-    kept = next((n for n in range(len(text), 0, -1) if _font().getlength(text[:n] + "…") <= width_px), 0)
+    kept = next(
+        (n for n in range(len(text), 0, -1) if _font().getlength(text[:n] + "…") <= width_px), 0
+    )
     return text[:kept] + "…"
 
 

@@ -29,7 +29,9 @@ class Series:
     values: Sequence[float]
 
 
-def line_chart(title: str, x_name: str, y_name: str, lines: Sequence[Series], x_limit: float = 1.0) -> Markup:
+def line_chart(
+    title: str, x_name: str, y_name: str, lines: Sequence[Series], x_limit: float = 1.0
+) -> Markup:
     """Draw lines over an axis from 0 to ``x_limit``; heights go from 0 to 1."""
     drawn = [
         tag("polyline", points=_points(line.values), class_=f"line {line.style}", fill="none")
@@ -41,7 +43,9 @@ def line_chart(title: str, x_name: str, y_name: str, lines: Sequence[Series], x_
     return _chart(title, lines, joined(_axes(x_name, y_name, ticks, heights), *drawn))
 
 
-def histogram(title: str, x_name: str, kinds: Sequence[Series], threshold: float | None = None) -> Markup:
+def histogram(
+    title: str, x_name: str, kinds: Sequence[Series], threshold: float | None = None
+) -> Markup:
     """Draw how values are distributed: for each kind the share of its own values that falls into a bin.
 
     A threshold is a dashed line, and part of the axis.
@@ -57,14 +61,26 @@ def histogram(title: str, x_name: str, kinds: Sequence[Series], threshold: float
     heights = [f"{100 * highest * i / _TICKS:.0f} %" for i in range(_TICKS + 1)]
     lines = [_dashed((mark - low) / (high - low) if high > low else 0.0) for mark in marks]
     named = [*kinds, *(Series(f"threshold {mark:+.2f}", "mark", marks) for mark in marks)]
-    return _chart(title, named, joined(_axes(x_name, "share of images", ticks, heights), *bars, *lines))
+    return _chart(
+        title, named, joined(_axes(x_name, "share of images", ticks, heights), *bars, *lines)
+    )
 
 
 def _chart(title: str, series: Sequence[Series], drawing: Markup) -> Markup:
-    picture = tag("svg", tag("title", title), drawing, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", class_="chart")
+    picture = tag(
+        "svg",
+        tag("title", title),
+        drawing,
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        class_="chart",
+    )
     legend = [
         tag(
-            "span", tag("i", class_=f"key {one.style}"), one.name if one.values else f"{one.name}: none", class_="entry"
+            "span",
+            tag("i", class_=f"key {one.style}"),
+            one.name if one.values else f"{one.name}: none",
+            class_="entry",
         )
         for one in series
     ]
@@ -128,6 +144,14 @@ def _axes(x_name: str, y_name: str, x_ticks: Sequence[str], y_ticks: Sequence[st
     parts.append(tag("text", x_name, x=middle, y=_HEIGHT - 6, text_anchor="middle", class_="name"))
     turned = f"rotate(-90 11 {(_TOP + _BOTTOM) / 2})"
     parts.append(
-        tag("text", y_name, x=11, y=(_TOP + _BOTTOM) / 2, transform=turned, text_anchor="middle", class_="name")
+        tag(
+            "text",
+            y_name,
+            x=11,
+            y=(_TOP + _BOTTOM) / 2,
+            transform=turned,
+            text_anchor="middle",
+            class_="name",
+        )
     )
     return joined(*parts)

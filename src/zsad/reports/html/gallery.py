@@ -15,7 +15,9 @@ from zsad.reports.image_scores import ImageScore
 
 _HEATMAP_PX = 720  # width in the page
 _SHEET_PX = 1136
-_SHEETS_AT_FULL_SIZE = 16  # a page of more categories shows smaller sheets, so that it stays a few megabytes
+_SHEETS_AT_FULL_SIZE = (
+    16  # a page of more categories shows smaller sheets, so that it stays a few megabytes
+)
 
 
 def extremes(scores: Sequence[ImageScore], length: int) -> list[tuple[str, list[ImageScore]]]:
@@ -38,10 +40,16 @@ def cards(scores: Sequence[ImageScore], heatmaps: Mapping[str, Path], length: in
     if not drawn:
         return Markup()
     rows = [
-        tag("div", tag("h4", heading), tag("div", *(_card(one, heatmaps[one.path]) for one in row), class_="cards"))
+        tag(
+            "div",
+            tag("h4", heading),
+            tag("div", *(_card(one, heatmaps[one.path]) for one in row), class_="cards"),
+        )
         for heading, row in extremes(drawn, length)
     ]
-    several = f"Chosen among the {len(drawn):,} of {len(scores):,} images whose heat map was written."
+    several = (
+        f"Chosen among the {len(drawn):,} of {len(scores):,} images whose heat map was written."
+    )
     remark = tag("p", several, class_="remark") if len(drawn) < len(scores) else ""
     return tag("div", *rows, remark)
 
@@ -51,7 +59,14 @@ def sheet(category: str, file: Path, sheets: int) -> Markup:
     width = round(_SHEET_PX * min(1.0, math.sqrt(_SHEETS_AT_FULL_SIZE / sheets)))
     picture = _picture(file, width, f"contact sheet of {category}", quality=60)
     heading = tag("h4", "Of all images: highest scored good, lowest and highest scored defective")
-    region = tag("div", picture, class_="scroll sheet", role="region", tabindex=0, aria_label=f"sheet of {category}")
+    region = tag(
+        "div",
+        picture,
+        class_="scroll sheet",
+        role="region",
+        tabindex=0,
+        aria_label=f"sheet of {category}",
+    )
     return tag("div", heading, region)
 
 
@@ -67,8 +82,17 @@ def restored(files: Mapping[str, Path]) -> Markup:
 
 def _card(one: ImageScore, file: Path) -> Markup:
     name = f"{one.category} · {one.defect or ('defective' if one.is_anomalous else 'good')} · {Path(one.path).name}"
-    said = tag("figcaption", name, tag("span", f"score {one.score:+.2f}, p = {one.probability:.3f}", class_="score"))
-    return tag("figure", _picture(file, _HEATMAP_PX, f"heat map of {name}", quality=72), said, class_="card")
+    said = tag(
+        "figcaption",
+        name,
+        tag("span", f"score {one.score:+.2f}, p = {one.probability:.3f}", class_="score"),
+    )
+    return tag(
+        "figure",
+        _picture(file, _HEATMAP_PX, f"heat map of {name}", quality=72),
+        said,
+        class_="card",
+    )
 
 
 def _picture(file: Path, width: int, description: str, quality: int) -> Markup:
@@ -76,7 +100,9 @@ def _picture(file: Path, width: int, description: str, quality: int) -> Markup:
     with Image.open(file) as opened:
         picture = opened.convert("RGB")
     if picture.width > width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
+        )
     buffer = io.BytesIO()
     picture.save(buffer, format="WEBP", quality=quality, method=4)
     source = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -22,7 +22,9 @@ def tag(name: str, /, *content: str, **attributes: str | int | float | None) -> 
     >>> tag("td", "R&D", class_="best", data_value=1.5, hidden=True, title=None)
     '<td class="best" data-value="1.5" hidden>R&amp;D</td>'
     """
-    shown = (_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
+    shown = (
+        _attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()
+    )
     opening = f"<{name}{''.join(shown)}>"
     return Markup(opening) if name in _VOID else Markup(f"{opening}{joined(*content)}</{name}>")
 

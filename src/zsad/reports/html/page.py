@@ -23,7 +23,9 @@ def page(run: RunPage) -> str:
         sections.header(run.title, run.results, run.rows, run.notes),
         sections.summary(run.results, run.rows, run.mean_intervals),
         sections.results_table(run.results, run.rows, run.intervals, run.mean_intervals, run.links),
-        sections.panels(names, drawn, mean_curves(drawn), run.scores, run.heatmaps, run.sheets, run.threshold),
+        sections.panels(
+            names, drawn, mean_curves(drawn), run.scores, run.heatmaps, run.sheets, run.threshold
+        ),
         sections.restored(run.restored),
         sections.robustness(table.heading, table.rows, table.remark),
         sections.published(run.published),

@@ -27,7 +27,9 @@ def header(title: str, results: Results, rows: Rows, notes: Sequence[str]) -> Ma
     """Say what was tested, on how much, and what a reader has to know."""
     good, bad = (sum(counts[i] for counts in results.images.values()) for i in (0, 1))
     kind = rows.heading if len(results.images) == 1 else _plural(rows.heading)
-    facts = f"{good + bad:,} images ({good:,} good, {bad:,} defective), {len(results.images)} {kind}"
+    facts = (
+        f"{good + bad:,} images ({good:,} good, {bad:,} defective), {len(results.images)} {kind}"
+    )
     warnings = [tag("p", note, class_="note", role="note") for note in notes]
     return tag("header", tag("h1", title), tag("p", facts, class_="facts"), *warnings)
 
@@ -35,13 +37,23 @@ def header(title: str, results: Results, rows: Rows, notes: Sequence[str]) -> Ma
 def summary(results: Results, rows: Rows, intervals: Intervals) -> Markup:
     """Show the mean of every metric, with its confidence interval where there is one."""
     entries = [
-        tag("div", tag("dt", metric_label(name)), tag("dd", _percent(value), _small(intervals.get(name))))
+        tag(
+            "div",
+            tag("dt", metric_label(name)),
+            tag("dd", _percent(value), _small(intervals.get(name))),
+        )
         for name, value in results.mean.items()
     ]
-    several = f"Unweighted means over {_plural(rows.heading)}, percent." if len(results.values) > 1 else "Percent."
+    several = (
+        f"Unweighted means over {_plural(rows.heading)}, percent."
+        if len(results.values) > 1
+        else "Percent."
+    )
     ranges = " Ranges are 95 % confidence intervals, from resampled images; from few images they come out too narrow."
     remark = several + (ranges if intervals else "")
-    return _section("Summary", tag("dl", *entries, class_="summary"), tag("p", remark, class_="remark"))
+    return _section(
+        "Summary", tag("dl", *entries, class_="summary"), tag("p", remark, class_="remark")
+    )
 
 
 def results_table(
@@ -53,14 +65,21 @@ def results_table(
 ) -> Markup:
     """Show the metrics of every category, means last, and why some are undefined."""
     body = [
-        [Cell(row, link=links.get(row, "")), *_counts(results, row), *_values(results, row, intervals.get(row, {}))]
+        [
+            Cell(row, link=links.get(row, "")),
+            *_counts(results, row),
+            *_values(results, row, intervals.get(row, {})),
+        ]
         for row in rows.sorted(results)
     ]
     foot = []
     for name, group in rows.means(results).items():
         known = mean_intervals if group is results else {}
         totals = (sum(counts[i] for counts in group.images.values()) for i in (0, 1))
-        means = [number(100 * value, note=_range(known.get(metric))) for metric, value in group.mean.items()]
+        means = [
+            number(100 * value, note=_range(known.get(metric)))
+            for metric, value in group.mean.items()
+        ]
         foot.append([Cell(name), *map(_as_it_is, totals), *means])
     heading = [rows.heading, "good", "defective", *map(metric_label, results.metrics)]
     shown = table(f"Results per {rows.heading}", heading, body, foot)
@@ -80,15 +99,29 @@ def panels(
     drawn = {path: file for path, file in heatmaps.items() if file.is_file()}
     found = {category: file for category, file in sheets.items() if file.is_file()}
     several = len(categories) > 1
-    shown = [_panel("", "All categories", _charts(mean, scores, threshold), cards(scores, drawn))] if several else []
+    shown = (
+        [_panel("", "All categories", _charts(mean, scores, threshold), cards(scores, drawn))]
+        if several
+        else []
+    )
     for category in categories:
         own = [one for one in scores if one.category == category]
         pictures = [] if several else [cards(own, drawn)]
         pictures += [sheet(category, found[category], len(found))] if category in found else []
-        shown.append(_panel(category, category, _charts(curves.get(category, Curves()), own, threshold), *pictures))
+        shown.append(
+            _panel(
+                category,
+                category,
+                _charts(curves.get(category, Curves()), own, threshold),
+                *pictures,
+            )
+        )
     if not any(shown):
         return Markup()
-    options = [tag("option", "all categories", value=""), *(tag("option", each, value=each) for each in categories)]
+    options = [
+        tag("option", "all categories", value=""),
+        *(tag("option", each, value=each) for each in categories),
+    ]
     choice = tag("label", "Show ", tag("select", *options, id="shown"), class_="choice")
     return _section("Curves, scores and images", choice if several else "", *shown)
 
@@ -101,15 +134,24 @@ def restored(files: Mapping[str, Path]) -> Markup:
         "The region that the method takes for anomalous, filled from its surroundings, and where that differs from the "
         "image. An invention, not a measurement."
     )
-    return _section("Restored to normal", restored_pictures(files), tag("p", remark, class_="remark"))
+    return _section(
+        "Restored to normal", restored_pictures(files), tag("p", remark, class_="remark")
+    )
 
 
-def robustness(heading: Sequence[str], rows: Sequence[Sequence[str | int | float]], remark: str) -> Markup:
+def robustness(
+    heading: Sequence[str], rows: Sequence[Sequence[str | int | float]], remark: str
+) -> Markup:
     """Show a table of words, of whole numbers such as a severity, and of numbers in percent."""
-    body = [[number(cell) if isinstance(cell, float) else _as_it_is(cell) for cell in row] for row in rows]
+    body = [
+        [number(cell) if isinstance(cell, float) else _as_it_is(cell) for cell in row]
+        for row in rows
+    ]
     if not body:
         return Markup()
-    return _section("Robustness", table("Robustness", heading, body), tag("p", remark, class_="remark"))
+    return _section(
+        "Robustness", table("Robustness", heading, body), tag("p", remark, class_="remark")
+    )
 
 
 def published(rows: Sequence[Comparison]) -> Markup:
@@ -118,14 +160,28 @@ def published(rows: Sequence[Comparison]) -> Markup:
     for row in rows:
         if row.published is None:
             continue
-        value, remark = row.published.value, f"not comparable: {row.remark}" if row.unlike else row.remark
-        difference = Cell("n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}", row.difference)
+        value, remark = (
+            row.published.value,
+            f"not comparable: {row.remark}" if row.unlike else row.remark,
+        )
+        difference = Cell(
+            "n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}", row.difference
+        )
         numbers = (number(row.measured), Cell(f"{value:g}", value), difference)
         names = (Cell(row.dataset), Cell(row.category), Cell(metric_label(row.metric)))
         body.append([*names, *numbers, Cell(row.published.source), Cell(remark)])
     if not body:
         return Markup()
-    heading = ["dataset", "category", "metric", "measured", "published", "difference", "source", "remark"]
+    heading = [
+        "dataset",
+        "category",
+        "metric",
+        "measured",
+        "published",
+        "difference",
+        "source",
+        "remark",
+    ]
     return _section("Beside published numbers", table("Published numbers", heading, body))
 
 
@@ -133,8 +189,13 @@ def run_card(card: Mapping[str, Any]) -> Markup:
     """Show what is needed to repeat a run; versions and configuration are folded."""
     if not card:
         return Markup()
-    facts = {key: value for key, value in card.items() if key not in _CARD_APART and value is not None}
-    entries = [joined(tag("dt", key.replace("_", " ")), tag("dd", _said(value))) for key, value in facts.items()]
+    facts = {
+        key: value for key, value in card.items() if key not in _CARD_APART and value is not None
+    }
+    entries = [
+        joined(tag("dt", key.replace("_", " ")), tag("dd", _said(value)))
+        for key, value in facts.items()
+    ]
     folded = [_folded(key, card[key]) for key in ("packages", "config") if card.get(key)]
     return _section("Run card", tag("dl", *entries, class_="card-facts"), *folded)
 
@@ -145,7 +206,11 @@ def _section(title: str, *content: str) -> Markup:
 
 def _panel(value: str, title: str, *content: str) -> Markup:
     """Show one choice; nothing where nothing is known."""
-    return tag("div", tag("h3", title), *content, class_="panel", data_panel=value) if any(content) else Markup()
+    return (
+        tag("div", tag("h3", title), *content, class_="panel", data_panel=value)
+        if any(content)
+        else Markup()
+    )
 
 
 def _charts(curves: Curves, scores: Sequence[ImageScore], threshold: float | None) -> Markup:
@@ -155,7 +220,13 @@ def _charts(curves: Curves, scores: Sequence[ImageScore], threshold: float | Non
 
 def _curve_charts(curves: Curves) -> list[Markup]:
     return [
-        line_chart(one.title, one.x_name, one.y_name, [_series(*line) for line in one.lines.items()], one.x_limit)
+        line_chart(
+            one.title,
+            one.x_name,
+            one.y_name,
+            [_series(*line) for line in one.lines.items()],
+            one.x_limit,
+        )
         for one in diagrams(curves)
     ]
 
@@ -165,7 +236,9 @@ def _series(name: str, line: Line) -> Series:
 
 
 def _score_charts(scores: Sequence[ImageScore], threshold: float | None) -> list[Markup]:
-    good, bad = ([one.score for one in scores if one.is_anomalous is label] for label in (False, True))
+    good, bad = (
+        [one.score for one in scores if one.is_anomalous is label] for label in (False, True)
+    )
     kinds = [Series("good", "first", good), Series("defective", "second", bad)]
     return [histogram("Image scores", "score (logit margin)", kinds, threshold)] if scores else []
 
@@ -181,7 +254,9 @@ def _counts(results: Results, row: str) -> list[Cell]:
 def _values(results: Results, row: str, intervals: Intervals) -> list[Cell]:
     values, reasons = results.values[row], results.reasons.get(row, {})
     return [
-        number(100 * values[metric], note=_range(intervals.get(metric)), hint=reasons.get(metric, ""))
+        number(
+            100 * values[metric], note=_range(intervals.get(metric)), hint=reasons.get(metric, "")
+        )
         for metric in results.metrics
     ]
 
@@ -204,7 +279,11 @@ def _percent(value: float) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    return "" if interval is None or math.isnan(interval[0]) else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+    return (
+        ""
+        if interval is None or math.isnan(interval[0])
+        else f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f}"
+    )
 
 
 def _small(interval: Interval | None) -> str:
@@ -219,10 +298,17 @@ def _plural(noun: str) -> str:
 def _said(value: Any) -> str:
     """Write a plain value in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {_said(item)}" for key, item in value.items()) or "none"
+        return (
+            ", ".join(f"{key.replace('_', ' ')} {_said(item)}" for key, item in value.items())
+            or "none"
+        )
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_said, value)) or "none"
-    return {True: "yes", False: "no", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "yes", False: "no", None: "none"}[value]
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _folded(name: str, value: Any) -> Markup:
