@@ -131,13 +131,15 @@ def small_defects(side: int, pictures: int) -> list[tuple[str, Tensor, Tensor]]:
     """Render defective pictures of every auxiliary category, defects of at most a thousandth of the area."""
     import torch
 
-    from zsad.data.synthetic import WORLDS, render, stream
+    from zsad.data.synthetic import WORLDS, random_stream, render
 
     drawn = []
     for name, category in WORLDS["a"].items():
         for number in range(pictures):
             defect = category.defects[number % len(category.defects)]
-            photo, mask = render(name, stream(31, name, number), side, defect, "medium", 0.001)
+            photo, mask = render(
+                name, random_stream(31, name, number), side, defect, "medium", 0.001
+            )
             image = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
             drawn.append((name, image, torch.from_numpy(mask)))
     return drawn

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zsad.backbones.clip.model import CLIP
-from zsad.data.synthetic import WORLDS, render_pair, stream
+from zsad.data.synthetic import WORLDS, random_stream, render_pair
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.metrics.curves import auroc, rank_labelled, rank_pixels
 from zsad.types import Batch
@@ -30,7 +30,7 @@ def pictures(world: str) -> list[Batch]:
     batches = []
     for category in WORLDS[world]:
         pairs = [
-            render_pair(category, stream(7, category, kind), SIZE, kind, "easy")
+            render_pair(category, random_stream(7, category, kind), SIZE, kind, "easy")
             for kind in KINDS
             if kind in WORLDS[world][category].defects
         ][:PER_CATEGORY]

@@ -20,7 +20,7 @@ from zsad.backbones.clip.tokenizer import tokenize
 from zsad.backbones.clip.weights import infer_architecture, read_state_dict
 from zsad.config import compose, instantiate
 from zsad.data.images import collate
-from zsad.data.synthetic import render, stream
+from zsad.data.synthetic import random_stream, render
 from zsad.data.synthetic.world import WORLDS
 from zsad.functional import similarity
 from zsad.functional.resample import gaussian_smooth
@@ -88,7 +88,7 @@ def _photo(
     defect, grade = (
         (None, "medium") if bad < 0 else (kinds[bad % len(kinds)], grades[bad % len(grades)])
     )
-    photo, mask = render(name, stream(_SEED, name, number), _RENDERED, defect, grade)
+    photo, mask = render(name, random_stream(_SEED, name, number), _RENDERED, defect, grade)
     small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), small > 0.5 * min(
         1.0, small.max()

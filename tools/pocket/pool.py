@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pocket.texts import CATEGORIES, DEFECTS
-from zsad.data.synthetic import stream, wild_pair
+from zsad.data.synthetic import random_stream, wild_pair
 
 SIDE = 128
 
@@ -79,7 +79,7 @@ def _render_shard(folder: Path, number: int, seed: int) -> None:
 
 
 def _render(seed: int, index: int) -> tuple[np.ndarray, tuple[int, int]]:
-    rng = stream(seed, "pool", index)
+    rng = random_stream(seed, "pool", index)
     draw = wild_pair(seed, index, int(rng.choice(_RENDER_SIZES)))
     pair = draw.pair
     stacked = np.concatenate(

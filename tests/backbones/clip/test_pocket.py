@@ -14,7 +14,7 @@ from torch import Tensor
 import zsad
 from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.tokenizer import tokenize
-from zsad.data.synthetic import render_pair, stream
+from zsad.data.synthetic import random_stream, render_pair
 from zsad.data.synthetic.world import WORLDS
 from zsad.methods.anomalyclip import AnomalyCLIP
 
@@ -61,7 +61,7 @@ def auroc_inside_defects(clip: CLIP) -> float:
     method, results = AnomalyCLIP(clip, sigma_px=0.0), []
     for category in WORLDS["a"]:
         pairs = [
-            render_pair(category, stream(5, category, k), 128, defect, "easy")
+            render_pair(category, random_stream(5, category, k), 128, defect, "easy")
             for k, defect in _first(category)
         ]
         image = (

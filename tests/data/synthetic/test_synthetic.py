@@ -14,14 +14,14 @@ from zsad.data.synthetic import (
     GRADES,
     WORLDS,
     captions,
+    random_stream,
     render,
     render_pair,
-    stream,
     wild_pair,
     write_synthetic,
 )
 from zsad.data.synthetic.defects import DEFECTS
-from zsad.data.synthetic.scene import Camera, Look
+from zsad.data.synthetic.scene import Appearance, Camera
 from zsad.data.synthetic.world import RIM
 
 SIZE = 96
@@ -43,7 +43,7 @@ def grown(mask, radius):
 
 def scene_of(name, seed=0):
     category = CATEGORIES[name]
-    return category.paint(SIZE, category.look, np.random.default_rng(seed))
+    return category.paint(SIZE, category.appearance, np.random.default_rng(seed))
 
 
 # what there is
@@ -56,7 +56,7 @@ def test_no_generator_serves_two_categories():
 
 @pytest.mark.parametrize(("world", "least"), [("wild", 16), ("a", 6), ("b", 6)])
 def test_a_world_has_enough_textures_and_objects(world, least):
-    is_object = [scene_of(name).ground is not None for name in WORLDS[world]]
+    is_object = [scene_of(name).background is not None for name in WORLDS[world]]
     assert len(is_object) >= least
     assert sum(is_object) >= 3
     assert len(is_object) - sum(is_object) >= 3
@@ -97,14 +97,14 @@ def test_a_scene_is_single_precision_and_its_picture_is_its_part_where_there_is_
 
 @pytest.mark.parametrize("name", [name for world in ("a", "b") for name in WORLDS[world]])
 def test_parts_on_an_inspection_line_look_alike(name):
-    brightness = [render(name, stream(0, name, i), SIZE)[0].mean() for i in range(8)]
+    brightness = [render(name, random_stream(0, name, i), SIZE)[0].mean() for i in range(8)]
     assert np.std(brightness) < 0.07 * np.mean(brightness)
 
 
 def test_the_wild_world_varies_far_more():
     spread = []
     for name in WORLDS["wild"]:
-        brightness = [render(name, stream(0, name, i), 48)[0].mean() for i in range(8)]
+        brightness = [render(name, random_stream(0, name, i), 48)[0].mean() for i in range(8)]
         spread.append(np.std(brightness) / np.mean(brightness))
     assert np.median(spread) > 0.2
 
@@ -113,23 +113,23 @@ def test_the_wild_world_varies_far_more():
 
 
 def test_a_picture_depends_on_its_stream_alone():
-    first = [render("cork", stream(1, "cork", i), SIZE, "stain")[0] for i in range(4)]
+    first = [render("cork", random_stream(1, "cork", i), SIZE, "stain")[0] for i in range(4)]
     for i in (2, 0, 3, 1):
-        again = render("cork", stream(1, "cork", i), SIZE, "stain")[0]
+        again = render("cork", random_stream(1, "cork", i), SIZE, "stain")[0]
         np.testing.assert_array_equal(again, first[i])
     assert all((first[i] != first[j]).any() for i in range(4) for j in range(i))
 
 
 def test_a_pair_is_the_two_renderings_of_one_stream():
-    pair = render_pair("gear", stream(3, "gear"), SIZE, "crack", "easy")
-    np.testing.assert_array_equal(pair.clean, render("gear", stream(3, "gear"), SIZE)[0])
-    defective, mask = render("gear", stream(3, "gear"), SIZE, "crack", "easy")
+    pair = render_pair("gear", random_stream(3, "gear"), SIZE, "crack", "easy")
+    np.testing.assert_array_equal(pair.clean, render("gear", random_stream(3, "gear"), SIZE)[0])
+    defective, mask = render("gear", random_stream(3, "gear"), SIZE, "crack", "easy")
     np.testing.assert_array_equal(pair.defective, defective)
     np.testing.assert_array_equal(pair.mask, mask)
 
 
 def test_a_clean_picture_has_an_empty_mask():
-    image, mask = render("label", stream(0), SIZE)
+    image, mask = render("label", random_stream(0), SIZE)
     assert image.shape == (SIZE, SIZE, 3)
     assert image.dtype == np.uint8
     assert mask.shape == (SIZE, SIZE)
@@ -155,7 +155,7 @@ def test_the_wild_stream_is_repeatable_and_reaches_every_category_and_defect():
 @pytest.mark.parametrize(("name", "defect"), ON_CATEGORIES)
 def test_a_defect_changes_what_its_mask_covers_and_nothing_else(name, defect):
     for grade in ("easy", "hard"):
-        pair = render_pair(name, stream(11, name, defect), SIZE, defect, grade)
+        pair = render_pair(name, random_stream(11, name, defect), SIZE, defect, grade)
         changed = difference(pair)
         assert 0 < pair.mask.mean() <= 0.25
         assert changed[pair.mask].mean() > 4
@@ -187,7 +187,7 @@ def test_an_easier_grade_changes_more(defect):
         if defect in category.defects:
             for grade in GRADES:
                 total[grade] += difference(
-                    render_pair(name, stream(2, name), SIZE, defect, grade)
+                    render_pair(name, random_stream(2, name), SIZE, defect, grade)
                 ).mean()
     assert total["easy"] > total["medium"] > total["hard"]
 
@@ -197,16 +197,16 @@ def test_an_easier_grade_changes_more(defect):
 )
 def test_a_defect_can_be_held_to_a_thousandth_of_the_picture(name, defect):
     for i in range(3):
-        mask = render(name, stream(4, i), 512, defect, max_area=0.001)[1]
+        mask = render(name, random_stream(4, i), 512, defect, max_area=0.001)[1]
         assert 5 <= mask.sum() <= 0.001 * 512 * 512
 
 
 def test_the_camera_shows_two_scenes_with_the_same_noise():
-    camera = Camera(Look(), SIZE, np.random.default_rng(0))
+    camera = Camera(Appearance(), SIZE, np.random.default_rng(0))
     scene = scene_of("knit")
     np.testing.assert_array_equal(camera(scene.image), camera(scene.image.copy()))
     assert (
-        camera(scene.image) != Camera(Look(), SIZE, np.random.default_rng(1))(scene.image)
+        camera(scene.image) != Camera(Appearance(), SIZE, np.random.default_rng(1))(scene.image)
     ).any()
 
 
@@ -221,12 +221,12 @@ def test_the_camera_shows_two_scenes_with_the_same_noise():
 def test_a_wrong_name_is_answered_with_the_right_ones(arguments, message):
     name, defect, grade = arguments
     with pytest.raises(ValueError, match=message):
-        render(name, stream(0), SIZE, defect, grade)
+        render(name, random_stream(0), SIZE, defect, grade)
 
 
 def test_a_defect_that_cannot_be_small_enough_says_what_to_change():
     with pytest.raises(ValueError, match=r"fits on cork at size=64 within max_area=0\.0005"):
-        render("cork", stream(0), 64, "stain", max_area=0.0005)
+        render("cork", random_stream(0), 64, "stain", max_area=0.0005)
 
 
 # on disk
@@ -254,7 +254,9 @@ def test_the_folders_are_those_of_mvtec_ad(dataset):
 def test_a_file_is_the_picture_of_its_own_stream(dataset):
     # The third defective picture of a category has the third grade.
     defect = WORLDS["b"]["screw"].defects[0]
-    image, mask = render("screw", stream(0, "screw", "test/defective", 2), 48, defect, "hard")
+    image, mask = render(
+        "screw", random_stream(0, "screw", "test/defective", 2), 48, defect, "hard"
+    )
     np.testing.assert_array_equal(
         np.asarray(Image.open(dataset / f"screw/test/{defect}_hard/000.png")), image
     )

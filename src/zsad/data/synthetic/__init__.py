@@ -5,11 +5,11 @@ from zsad.data.synthetic.marks import GRADES, Grade
 from zsad.data.synthetic.world import (
     CATEGORIES,
     WORLDS,
-    Draw,
-    Pair,
+    ImagePair,
+    WildSample,
+    random_stream,
     render,
     render_pair,
-    stream,
     wild_pair,
 )
 from zsad.data.synthetic.writer import write_synthetic
@@ -19,13 +19,13 @@ __all__ = [
     "GRADES",
     "WORLDS",
     "Caption",
-    "Draw",
     "Grade",
-    "Pair",
+    "ImagePair",
+    "WildSample",
     "captions",
+    "random_stream",
     "render",
     "render_pair",
-    "stream",
     "wild_pair",
     "write_synthetic",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[Any]
-Picture = NDArray[Any]
+ImageArray = NDArray[Any]
 Number = int | float
 Rgb = tuple[Number, Number, Number]
 
@@ -29,23 +29,23 @@ def grid(size: int) -> tuple[Plane, Plane]:
     return x, y
 
 
-def turned(x: Plane, y: Plane, angle: Number) -> tuple[Plane, Plane]:
+def rotate_axes(x: Plane, y: Plane, angle: Number) -> tuple[Plane, Plane]:
     """Return the coordinates along and across a direction of ``angle`` radians."""
     c, s = math.cos(angle), math.sin(angle)
     return c * x + s * y, c * y - s * x
 
 
-def plane(rgb: Rgb) -> Picture:
+def colour(rgb: Rgb) -> ImageArray:
     """Return a colour as (3, 1, 1), ready to be multiplied with a plane."""
     return np.asarray(rgb, dtype=np.float32).reshape(3, 1, 1)
 
 
-def mix(first: Picture, second: Picture, weight: Plane) -> Picture:
+def blend(first: ImageArray, second: ImageArray, weight: Plane) -> ImageArray:
     """Return ``first`` where the weight is 0 and ``second`` where it is 1."""
     return first + (second - first) * weight
 
 
-def step(value: Plane, low: Number, high: Number) -> Plane:
+def smoothstep(value: Plane, low: Number, high: Number) -> Plane:
     """Return the smooth step from 0 at ``low`` to 1 at ``high``."""
     t = np.clip((value - low) * (1.0 / (high - low)), 0, 1)
     return t * t * (3 - 2 * t)
@@ -61,7 +61,7 @@ def fraction(value: Plane) -> Plane:
     return value - np.floor(value)
 
 
-def soften(image: Plane, sigma_px: Number) -> Plane:
+def gaussian_blur(image: Plane, sigma_px: Number) -> Plane:
     """Return a Gaussian blur; wide ones work on a smaller copy, where nobody sees the difference."""
     if sigma_px < 0.2:
         return image
@@ -101,10 +101,10 @@ def noise(
         lumps = rng.standard_normal((across, along), dtype=np.float32)
         total += cv2.resize(lumps, (side, side), interpolation=cv2.INTER_CUBIC) * 0.5**octave
     total *= 1.3 / math.sqrt(sum(0.25**octave for octave in range(octaves)))
-    return total if angle == 0 else rotated(total, size, angle)
+    return total if angle == 0 else rotate_image(total, size, angle)
 
 
-def rotated(image: Plane, size: int, angle: Number) -> Plane:
+def rotate_image(image: Plane, size: int, angle: Number) -> Plane:
     """Return the middle ``size`` square of ``image`` after a turn by ``angle`` radians."""
     c, s, half = math.cos(angle), math.sin(angle), image.shape[0] / 2
     inverse = np.array([[c, s, half - size / 2 * (c + s)], [-s, c, half + size / 2 * (s - c)]])
@@ -112,13 +112,13 @@ def rotated(image: Plane, size: int, angle: Number) -> Plane:
     return cv2.warpAffine(image, inverse, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT)
 
 
-def grain(rng: np.random.Generator, size: int, sigma_px: Number = 0) -> Plane:
+def pixel_noise(rng: np.random.Generator, size: int, sigma_px: Number = 0) -> Plane:
     """Return zero-mean noise of unit deviation that is independent from pixel to pixel, or nearly."""
     values = rng.standard_normal((size, size), dtype=np.float32)
-    return soften(values, sigma_px) * (1 + 3.2 * sigma_px)
+    return gaussian_blur(values, sigma_px) * (1 + 3.2 * sigma_px)
 
 
-def cells(
+def voronoi_cells(
     rng: np.random.Generator, size: int, across: Number, jitter: Number = 0.9
 ) -> tuple[NDArray[Any], Plane]:
     """Return a Voronoi tiling: the number of each pixel's cell and the distance to the cell's border.
@@ -149,12 +149,12 @@ def cells(
     return numbers[window], distance[window]
 
 
-def per_cell(rng: np.random.Generator, numbers: NDArray[Any]) -> Plane:
+def random_per_cell(rng: np.random.Generator, numbers: NDArray[Any]) -> Plane:
     """Return one random value in [0, 1] per cell of a Voronoi tiling."""
     return rng.random(int(numbers.max()) + 1, dtype=np.float32)[numbers]
 
 
-def cover(distance: Plane, size_px: Number) -> Plane:
+def coverage(distance: Plane, size_px: Number) -> Plane:
     """Return the coverage of a shape, anti-aliased over one pixel, from the signed distance to its outline."""
     return np.clip(0.5 - distance * size_px, 0, 1)
 
@@ -183,17 +183,17 @@ def polar(x: Plane, y: Plane) -> tuple[Plane, Plane]:
     return radius, angle * (0.5 / math.pi)
 
 
-def relief(height: Plane, toward: Number, size: int) -> Plane:
-    """Return how much brighter a surface is for light from direction ``toward`` (slope along the light).
+def relief(height: Plane, light_angle: Number, size: int) -> Plane:
+    """Return how much brighter a surface is for light from direction ``light_angle`` (slope along the light).
 
     Args:
         height: Heights in units of the picture's side.
-        toward: Direction to the lamp, radians.
+        light_angle: Direction to the lamp, radians.
         size: Side in pixels.
     """
     dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=size / 8)
     dy = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=size / 8)
-    return -(math.cos(toward) * dx + math.sin(toward) * dy)
+    return -(math.cos(light_angle) * dx + math.sin(light_angle) * dy)
 
 
 def dome(distance: Plane, bevel: Number) -> Plane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zsad.data.synthetic.world import known_category
+from zsad.data.synthetic.world import find_category
 
 GENERIC_NOUNS = ("object", "surface", "item", "product", "part", "material")
 """Nouns that fit every category."""
@@ -75,5 +75,5 @@ class Caption:
 def captions(category: str, defect: str | None) -> Caption:
     """Return the words for a category and one of its defects, or for a flawless one."""
     return Caption(
-        known_category(category).nouns, GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect]
+        find_category(category).nouns, GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect]
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from zsad.data.synthetic.scene import Look, Scene
+from zsad.data.synthetic.scene import Appearance, Scene
 
-Generator = Callable[[int, Look, np.random.Generator], Scene]
+Painter = Callable[[int, Appearance, np.random.Generator], Scene]
 
 SURFACE_DEFECTS = ("scratch", "stain", "hole", "fibre", "contamination", "colour_spot")
 
@@ -19,15 +19,15 @@ class Category:
     """One kind of part, which a generator can paint.
 
     Attributes:
-        paint: Draws a clean scene of ``size`` pixels for a look, from a random stream.
-        look: How it looks as designed.
+        paint: Draws a clean scene of ``size`` pixels for an appearance, from a random stream.
+        appearance: As designed.
         nouns: Names for captions, the plainest first.
         defects: The defects that make sense on it.
         wild: Looks vary freely instead of as on an inspection line.
     """
 
-    paint: Generator
-    look: Look
+    paint: Painter
+    appearance: Appearance
     nouns: tuple[str, ...]
     defects: tuple[str, ...] = field(default=SURFACE_DEFECTS)
     wild: bool = False

@@ -14,43 +14,43 @@ import cv2
 import numpy as np
 
 from zsad.data.synthetic.canvas import (
-    Picture,
+    ImageArray,
     Plane,
+    blend,
+    colour,
+    gaussian_blur,
     grid,
-    mix,
     noise,
-    plane,
     relief,
-    soften,
-    step,
+    smoothstep,
     strokes,
 )
 from zsad.data.synthetic.marks import (
     Grade,
     blob,
-    closed,
-    coin,
-    difference,
-    edge,
-    filled,
+    close_gaps,
+    contrasting_colour,
+    fill_polygons,
     luminance,
     mean_colour,
-    moved,
-    peaked,
-    sign,
-    spot,
-    tone,
-    walk,
+    normalise_coverage,
+    random_outline_point,
+    random_point,
+    random_sign,
+    random_walk,
+    remap,
+    visible_difference,
+    visible_sign,
 )
 from zsad.data.synthetic.scene import Scene, compose
 
-Damage = tuple[Picture, Plane]
+Damage = tuple[ImageArray, Plane]
 Defect = Callable[[Scene, Grade, np.random.Generator], Damage]
 
 
 def scratch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add fine, slightly bent lines, bright where the surface is dark and dark where it is bright."""
-    size, (cx, cy) = len(scene.part), spot(scene, rng)
+    size, (cx, cy) = len(scene.part), random_point(scene, rng)
     angle, lines = rng.uniform(0, math.pi), []
     for _ in range(rng.integers(1, 4)):
         reach = grade.extent * size * rng.uniform(0.07, 0.16)
@@ -61,70 +61,86 @@ def scratch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
         x = cx + ox + reach * t * math.cos(turn) - sag * math.sin(turn)
         y = cy + oy + reach * t * math.sin(turn) + sag * math.cos(turn)
         lines.append(np.stack([x, y], 1))
-    change = peaked(strokes(size, lines, 0.005 * grade.extent * size)) * scene.part
-    return mix(scene.image, tone(scene, change, 1.2 * grade.contrast, coin(rng)), change), change
+    change = normalise_coverage(strokes(size, lines, 0.005 * grade.extent * size)) * scene.part
+    return blend(
+        scene.image,
+        contrasting_colour(scene, change, 1.2 * grade.contrast, random_sign(rng)),
+        change,
+    ), change
 
 
 def crack(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a jagged dark line with side branches."""
-    size, (cx, cy) = len(scene.part), spot(scene, rng)
+    size, (cx, cy) = len(scene.part), random_point(scene, rng)
     reach = grade.extent * size * rng.uniform(0.2, 0.36)
-    trunk = walk(rng, (cx, cy), rng.uniform(0, 2 * math.pi), reach, 26)
+    trunk = random_walk(rng, (cx, cy), rng.uniform(0, 2 * math.pi), reach, 26)
     trunk = trunk - trunk[13] + (cx, cy)
     twigs = []
     for at in rng.integers(4, 22, rng.integers(1, 4)):
-        heading = math.atan2(*(trunk[at + 1] - trunk[at])[::-1]) + coin(rng) * rng.uniform(0.4, 1.0)
-        twigs.append(walk(rng, tuple(trunk[at]), heading, reach * rng.uniform(0.15, 0.4), 10))
+        heading = math.atan2(*(trunk[at + 1] - trunk[at])[::-1]) + random_sign(rng) * rng.uniform(
+            0.4, 1.0
+        )
+        twigs.append(
+            random_walk(rng, tuple(trunk[at]), heading, reach * rng.uniform(0.15, 0.4), 10)
+        )
     width = 0.0055 * grade.extent * size
     change = np.maximum(
         strokes(size, [trunk[5:22]], 1.6 * width), strokes(size, [trunk, *twigs], width)
     )
-    change = peaked(change) * scene.part
-    return mix(scene.image, tone(scene, change, 1.3 * grade.contrast, -1), change), change
+    change = normalise_coverage(change) * scene.part
+    return blend(
+        scene.image, contrasting_colour(scene, change, 1.3 * grade.contrast, -1), change
+    ), change
 
 
 def hole(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a pit or blowhole: dark, with one lit rim."""
     size = len(scene.part)
     radius = 0.045 * grade.extent * rng.uniform(0.7, 1.3)
-    far = blob(size, spot(scene, rng), radius, rng, 0.25, rng.uniform(1, 1.6))
-    change = step(far, 1.1, 0.9) * scene.part
-    depth = np.clip(relief(step(far, 1.1, 0.4) * (0.6 * radius), scene.look.toward, size), -1, 1)
-    dark = tone(scene, change, 1.4 * grade.contrast, -1) + grade.contrast * 0.5 * -depth
-    return mix(scene.image, dark, change), change
+    far = blob(size, random_point(scene, rng), radius, rng, 0.25, rng.uniform(1, 1.6))
+    change = smoothstep(far, 1.1, 0.9) * scene.part
+    depth = np.clip(
+        relief(smoothstep(far, 1.1, 0.4) * (0.6 * radius), scene.appearance.light_angle, size),
+        -1,
+        1,
+    )
+    dark = (
+        contrasting_colour(scene, change, 1.4 * grade.contrast, -1) + grade.contrast * 0.5 * -depth
+    )
+    return blend(scene.image, dark, change), change
 
 
 def stain(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a dried liquid: the surface shows through, darker towards the edge."""
     size = len(scene.part)
     radius = 0.095 * grade.extent * rng.uniform(0.7, 1.3)
-    far = blob(size, spot(scene, rng), radius, rng, 0.35, rng.uniform(1, 1.7))
-    change = step(far, 1.1, 0.85) * scene.part
+    far = blob(size, random_point(scene, rng), radius, rng, 0.35, rng.uniform(1, 1.7))
+    change = smoothstep(far, 1.1, 0.85) * scene.part
     tint = (
         np.array(colorsys.hsv_to_rgb(rng.uniform(0.03, 0.14), rng.uniform(0, 0.5), 1), np.float32)
         - 1
     )
-    direction = sign(scene, change, -1)
+    direction = visible_sign(scene, change, -1)
     shift = grade.contrast * rng.uniform(0.7, 1) * (0.4 * tint.reshape(3, 1, 1) + direction)
-    ring = 0.65 + 0.35 * step(far, 0.5, 0.95)
+    ring = 0.65 + 0.35 * smoothstep(far, 0.5, 0.95)
     return scene.image + shift * (change * ring), change
 
 
 def colour_spot(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a splash of paint or ink of a colour that does not belong there."""
     size = len(scene.part)
-    cx, cy = spot(scene, rng)
+    cx, cy = random_point(scene, rng)
     radius = 0.055 * grade.extent * rng.uniform(0.7, 1.3)
     far = blob(size, (cx, cy), radius, rng, 0.3, 1.2)
     for _ in range(rng.integers(0, 4)):
         near = (cx + rng.normal(0, 1.6 * radius * size), cy + rng.normal(0, 1.6 * radius * size))
         far = np.minimum(far, blob(size, near, radius * rng.uniform(0.2, 0.45), rng, 0.2, 1.1))
-    change = step(far, 1.08, 0.92) * scene.part
+    change = smoothstep(far, 1.08, 0.92) * scene.part
     local = mean_colour(scene, change)
     hue = colorsys.rgb_to_hsv(*local.ravel().tolist())[0] + rng.uniform(0.25, 0.75)
-    paint = plane(colorsys.hsv_to_rgb(hue % 1, 0.9, min(0.95, float(local.max()) + 0.25))) - local
+    paint = colour(colorsys.hsv_to_rgb(hue % 1, 0.9, min(0.95, float(local.max()) + 0.25))) - local
     shift = (paint - luminance(paint)) * min(1.0, 1.7 * grade.contrast)
-    seen_in_grey = 0.6 * grade.contrast * sign(scene, change, coin(rng))
+    seen_in_grey = 0.6 * grade.contrast * visible_sign(scene, change, random_sign(rng))
     return scene.image + (shift + seen_in_grey) * change, change
 
 
@@ -132,10 +148,10 @@ def dent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a pressed spot: one flank turns to the light, the other away from it."""
     size = len(scene.part)
     radius = 0.085 * grade.extent * rng.uniform(0.8, 1.3)
-    far = blob(size, spot(scene, rng), radius, rng, 0.12, rng.uniform(1, 1.5))
-    change = step(far, 1.05, 0.8) * scene.part
+    far = blob(size, random_point(scene, rng), radius, rng, 0.12, rng.uniform(1, 1.5))
+    change = smoothstep(far, 1.05, 0.8) * scene.part
     bowl = np.clip(1 - far * far, 0, 1) ** 2
-    slope = relief(bowl * radius, scene.look.toward, size)
+    slope = relief(bowl * radius, scene.appearance.light_angle, size)
     shading = (
         -slope * (1.4 * grade.contrast / (float(np.abs(slope).max()) + 1e-6))
         - 0.25 * grade.contrast * bowl
@@ -145,7 +161,7 @@ def dent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
 
 def fibre(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a hair or thread that lies on the surface."""
-    size, (cx, cy) = len(scene.part), spot(scene, rng)
+    size, (cx, cy) = len(scene.part), random_point(scene, rng)
     reach = grade.extent * size * rng.uniform(0.3, 0.5)
     curl = rng.normal(0, 5)
     t = np.linspace(-0.5, 0.5, 32)
@@ -156,17 +172,17 @@ def fibre(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     )
     path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0) * (reach / len(t))
     path = path - path[len(t) // 2] + (cx, cy)
-    change = peaked(strokes(size, [path], 0.006 * grade.extent * size)) * scene.part
+    change = normalise_coverage(strokes(size, [path], 0.006 * grade.extent * size)) * scene.part
     hue = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.6), 1), np.float32).reshape(
         3, 1, 1
     )
-    target = tone(scene, change, 1.25 * grade.contrast, coin(rng))
-    return mix(scene.image, target * (1 + 0.5 * grade.contrast * (hue - 1)), change), change
+    target = contrasting_colour(scene, change, 1.25 * grade.contrast, random_sign(rng))
+    return blend(scene.image, target * (1 + 0.5 * grade.contrast * (hue - 1)), change), change
 
 
 def contamination(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a sprinkle of chips and dust."""
-    size, (cx, cy) = len(scene.part), spot(scene, rng)
+    size, (cx, cy) = len(scene.part), random_point(scene, rng)
     spread = 0.05 * grade.extent * size
     chips = []
     for _ in range(rng.integers(7, 18)):
@@ -174,49 +190,55 @@ def contamination(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damag
         angles = np.sort(rng.uniform(0, 2 * math.pi, 6))
         reach = 0.010 * grade.extent * size * rng.uniform(0.4, 1.3)
         chips.append(np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles)], 1))
-    change = peaked(filled(size, chips)) * scene.part
-    return mix(scene.image, tone(scene, change, 1.2 * grade.contrast, coin(rng)), change), change
+    change = normalise_coverage(fill_polygons(size, chips)) * scene.part
+    return blend(
+        scene.image,
+        contrasting_colour(scene, change, 1.2 * grade.contrast, random_sign(rng)),
+        change,
+    ), change
 
 
 def worn(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a rubbed patch: the surface's own pattern is gone and fine streaks are left."""
     size, angle = len(scene.part), rng.uniform(0.1, math.pi)
     radius = 0.10 * grade.extent * rng.uniform(0.8, 1.2)
-    far = blob(size, spot(scene, rng), radius, rng, 0.3, rng.uniform(1, 1.6))
+    far = blob(size, random_point(scene, rng), radius, rng, 0.3, rng.uniform(1, 1.6))
     streaks = noise(rng, size, 70, 1, 10, angle)
-    change = step(far + 0.08 * streaks, 1.1, 0.8) * scene.part
-    flat = np.stack([soften(channel, 0.03 * size) for channel in scene.body])
-    shift = grade.contrast * (0.6 * sign(scene, change, 1) + 0.18 * streaks)
+    change = smoothstep(far + 0.08 * streaks, 1.1, 0.8) * scene.part
+    flat = np.stack([gaussian_blur(channel, 0.03 * size) for channel in scene.body])
+    shift = grade.contrast * (0.6 * visible_sign(scene, change, 1) + 0.18 * streaks)
     rubbed = scene.body + (flat - scene.body) * min(1.0, 2 * grade.contrast)
-    return mix(scene.image, rubbed + shift, change), change
+    return blend(scene.image, rubbed + shift, change), change
 
 
 def missing_part(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a piece broken off the edge: the backdrop shows."""
     size = len(scene.part)
     radius = (0.05 + 0.09 * grade.contrast) * grade.extent
-    far = blob(size, edge(scene, rng), radius, rng, 0.2, 1.2)
-    bite = step(far, 1.06, 0.94)
-    without = compose(scene.ground, scene.body, scene.part * (1 - bite), scene.look)
+    far = blob(size, random_outline_point(scene, rng), radius, rng, 0.2, 1.2)
+    bite = smoothstep(far, 1.06, 0.94)
+    without = compose(scene.background, scene.body, scene.part * (1 - bite), scene.appearance)
     change = bite * np.clip(3 * scene.part - 0.5, 0, 1)
-    return mix(scene.image, without, change), change
+    return blend(scene.image, without, change), change
 
 
 def bent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     """Add a part pushed out of shape near its edge."""
     size = len(scene.part)
-    cx, cy = edge(scene, rng)
+    cx, cy = random_outline_point(scene, rng)
     radius = 0.20 * grade.extent
     x, y = (axis * size + (size / 2 - 0.5) for axis in grid(size))
     window = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) * (1 / (0.55 * radius * size) ** 2))
     angle, push = rng.uniform(0, 2 * math.pi), (0.04 + 0.07 * grade.contrast) * grade.extent * size
     dx, dy = window * (push * math.cos(angle)), window * (push * math.sin(angle))
-    body = np.stack([moved(channel, x - dx, y - dy) for channel in scene.body])
-    part = moved(scene.part, x - dx, y - dy)
-    image = compose(scene.ground, body, part, scene.look)
-    change = closed(difference(image, scene.image), 0.02 * size) * step(window, 0.15, 0.3)
+    body = np.stack([remap(channel, x - dx, y - dy) for channel in scene.body])
+    part = remap(scene.part, x - dx, y - dy)
+    image = compose(scene.background, body, part, scene.appearance)
+    change = close_gaps(visible_difference(image, scene.image), 0.02 * size) * smoothstep(
+        window, 0.15, 0.3
+    )
     change = change * np.clip(3 * np.maximum(part, scene.part), 0, 1)
-    return mix(scene.image, image, change), change
+    return blend(scene.image, image, change), change
 
 
 def misprint(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
@@ -227,15 +249,15 @@ def misprint(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     rows, columns = np.nonzero(ink * scene.part > 0.5 * ink.max())
     pick = rng.integers(len(rows))
     far = blob(size, (float(columns[pick]), float(rows[pick])), 0.13 * grade.extent, rng, 0.2, 1.5)
-    area = step(far, 1.05, 0.95)
+    area = smoothstep(far, 1.05, 0.95)
     angle, by = rng.uniform(0, 2 * math.pi), size * (0.02 + 0.04 * grade.contrast)
     move = np.array([[1, 0, by * math.cos(angle)], [0, 1, by * math.sin(angle)]])
     shifted = cv2.warpAffine(ink, move, (size, size))
     new = (np.maximum(ink, shifted), shifted, np.zeros_like(ink))[rng.integers(3)] * scene.part
     touched = np.clip(2 * np.abs(new - ink) / ink.max(), 0, 1)
-    change = closed(area * touched, 0.012 * size) * area * scene.part
+    change = close_gaps(area * touched, 0.012 * size) * area * scene.part
     wanted = ink + (new - ink) * min(1.0, 2.5 * grade.contrast)
-    return mix(scene.image, mix(scene.blank, plane(scene.ink_colour), wanted), change), change
+    return blend(scene.image, blend(scene.blank, colour(scene.ink_colour), wanted), change), change
 
 
 DEFECTS: dict[str, Defect] = {

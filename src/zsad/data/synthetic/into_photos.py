@@ -16,10 +16,10 @@ from PIL import Image
 
 from zsad.data.images import Drawn
 from zsad.data.synthetic import defects
-from zsad.data.synthetic.canvas import Number, Picture, Plane
+from zsad.data.synthetic.canvas import ImageArray, Number, Plane
 from zsad.data.synthetic.cutpaste import foreign_texture, pasted_patch
 from zsad.data.synthetic.marks import Grade
-from zsad.data.synthetic.scene import Look, Scene, texture
+from zsad.data.synthetic.scene import Appearance, Scene, texture_scene
 from zsad.types import Box
 
 # Those of the procedural world that need to know nothing but the surface.
@@ -53,7 +53,7 @@ class _Damaged:
     """A drawing on its canvas: the kind, (3, n, n) what it adds, (n, n) how far it covers each pixel."""
 
     kind: str
-    added: Picture
+    added: ImageArray
     change: Plane
 
 
@@ -146,7 +146,9 @@ def _scene(image: Image.Image, window: Box, rng: np.random.Generator) -> Scene:
     corners = (window.left, window.top, window.left + window.width, window.top + window.height)
     small = image.resize((size, size), Image.Resampling.BILINEAR, box=corners, reducing_gap=2.0)
     pixels = np.asarray(small.convert("RGB"), np.float32).transpose(2, 0, 1) / 255
-    scene = texture(Look(toward=rng.uniform(-math.pi, math.pi)), np.ascontiguousarray(pixels))
+    scene = texture_scene(
+        Appearance(light_angle=rng.uniform(-math.pi, math.pi)), np.ascontiguousarray(pixels)
+    )
     return (
         replace(scene, part=np.asarray(small.getchannel("A"), np.float32) / 255)
         if small.mode == "RGBA"
@@ -188,7 +190,7 @@ def _carried_back(damaged: _Damaged, image: Image.Image, window: Box) -> Drawn |
     mask = _enlarged(damaged.change, box, scale) >= _MASK_FROM
     if not 0 < mask.sum() <= _LARGEST * image.width * image.height:
         return None
-    added = np.stack([_enlarged(plane, box, scale)[mask] for plane in damaged.added], -1)
+    added = np.stack([_enlarged(channel, box, scale)[mask] for channel in damaged.added], -1)
     corners = (window.left + box.left, window.top + box.top)
     extent = (*corners, corners[0] + box.width, corners[1] + box.height)
     image.paste(Image.fromarray(_repainted(np.array(image.crop(extent)), added, mask)), corners)
@@ -223,7 +225,7 @@ def _enlarged(plane: Plane, box: Box, scale: float) -> Plane:
     )
 
 
-def _repainted(pixels: Plane, added: Picture, mask: Plane) -> Plane:
+def _repainted(pixels: Plane, added: ImageArray, mask: Plane) -> Plane:
     """Add (k, 3), of the white level, to the k masked pixels of (h, w) or (h, w, 3 or 4) uint8; alpha is kept."""
     colours = pixels[..., None] if pixels.ndim == 2 else pixels
     channels = min(3, colours.shape[2])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from zsad.data.synthetic import wild_objects, wild_textures
 from zsad.data.synthetic.canvas import Rgb
-from zsad.data.synthetic.category import SURFACE_DEFECTS, Category, Generator
-from zsad.data.synthetic.scene import Look
+from zsad.data.synthetic.category import SURFACE_DEFECTS, Category, Painter
+from zsad.data.synthetic.scene import Appearance
 
 
-def _wild(paint: Generator, colours: tuple[Rgb, Rgb, Rgb], nouns: str, *more: str) -> Category:
-    base, accent, ground = colours
+def _wild(paint: Painter, colours: tuple[Rgb, Rgb, Rgb], nouns: str, *more: str) -> Category:
+    base, accent, background = colours
     defects = (*SURFACE_DEFECTS, *more)
-    return Category(paint, Look(base, accent, ground), tuple(nouns.split(", ")), defects, wild=True)
+    return Category(
+        paint, Appearance(base, accent, background), tuple(nouns.split(", ")), defects, wild=True
+    )
 
 
 _GREY, _DARK, _BENCH = (0.62, 0.63, 0.65), (0.22, 0.22, 0.24), (0.45, 0.46, 0.48)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsad.data.synthetic import auxiliary, target, wild
-from zsad.data.synthetic.canvas import Picture, soften
+from zsad.data.synthetic.canvas import ImageArray, gaussian_blur
 from zsad.data.synthetic.category import Category
 from zsad.data.synthetic.defects import DEFECTS
 from zsad.data.synthetic.marks import GRADES, Grade
-from zsad.data.synthetic.scene import Camera, Scene, blur_px, in_the_wild, on_the_line
+from zsad.data.synthetic.scene import Camera, Scene, blur_px, vary_freely, vary_slightly
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -47,7 +47,7 @@ _TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ImagePair:
     """One part, flawless and damaged: (H, W, 3) uint8 RGB each, and the (H, W) bool mask of the damage."""
 
     clean: Photo
@@ -56,17 +56,17 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class WildSample:
     """A pair of the wild world with what it shows."""
 
-    pair: Pair
+    pair: ImagePair
     category: str
     defect: str
     grade: Grade
 
 
-def stream(seed: int, *keys: str | int) -> np.random.Generator:
-    """Return the random stream of one picture, for example ``stream(0, "cork", "test/good", 17)``."""
+def random_stream(seed: int, *keys: str | int) -> np.random.Generator:
+    """Return the random stream of one picture, for example ``random_stream(0, "cork", "test/good", 17)``."""
     numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
     return np.random.default_rng([seed, *numbers])
 
@@ -103,7 +103,7 @@ def render_pair(
     defect: str,
     grade: str | Grade = "medium",
     max_area: float | None = None,
-) -> Pair:
+) -> ImagePair:
     """Return the flawless and the damaged photograph of one part. Arguments as for :func:`render`."""
     pair = _exposed(category, rng, size, defect, _checked(category, defect, grade), max_area)
     if pair is None:
@@ -114,16 +114,16 @@ def render_pair(
     return pair
 
 
-def wild_pair(seed: int, index: int, size: int) -> Draw:
+def wild_pair(seed: int, index: int, size: int) -> WildSample:
     """Return the ``index``-th pair of the pre-training stream: any wild category, any defect, any contrast."""
-    rng = stream(seed, "wild", index)
+    rng = random_stream(seed, "wild", index)
     while True:  # a bent uniform surface, say, shows nothing: something else is drawn then
         category = str(rng.choice(list(wild.CATEGORIES)))
         defect = str(rng.choice(wild.CATEGORIES[category].defects))
         grade = Grade(contrast=rng.uniform(0.15, 0.6), extent=rng.uniform(0.6, 1.6))
         pair = _exposed(category, rng, size, defect, grade)
         if pair is not None:
-            return Draw(pair, category, defect, grade)
+            return WildSample(pair, category, defect, grade)
 
 
 def _exposed(
@@ -133,26 +133,30 @@ def _exposed(
     defect: str,
     grade: Grade,
     max_area: float | None = None,
-) -> Pair | None:
+) -> ImagePair | None:
     scene, camera, damage_rng = _staged(category, rng, size)
     damaged = _damaged(scene, defect, grade, damage_rng, max_area)
-    return damaged and Pair(camera(scene.image), camera(damaged[0]), damaged[1])
+    return damaged and ImagePair(camera(scene.image), camera(damaged[0]), damaged[1])
 
 
 def _staged(
     name: str, rng: np.random.Generator, size: int
 ) -> tuple[Scene, Camera, np.random.Generator]:
     """Return the scene, its camera, and the stream for a defect, each from a stream of its own."""
-    category = known_category(name)
+    category = find_category(name)
     look_rng, scene_rng, camera_rng, damage_rng = (
         np.random.default_rng(key) for key in rng.integers(0, 2**62, 4)
     )
-    vary = in_the_wild if category.wild else on_the_line
-    look = vary(category.look, look_rng)
-    return category.paint(size, look, scene_rng), Camera(look, size, camera_rng), damage_rng
+    vary = vary_freely if category.wild else vary_slightly
+    appearance = vary(category.appearance, look_rng)
+    return (
+        category.paint(size, appearance, scene_rng),
+        Camera(appearance, size, camera_rng),
+        damage_rng,
+    )
 
 
-def known_category(name: str) -> Category:
+def find_category(name: str) -> Category:
     """Return the category of that name; the error lists the names."""
     if name not in CATEGORIES:
         raise ValueError(
@@ -163,7 +167,7 @@ def known_category(name: str) -> Category:
 
 def _checked(name: str, defect: str, grade: str | Grade) -> Grade:
     """Return the grade's numbers; raise for a defect or a grade that the category does not know."""
-    defects = known_category(name).defects
+    defects = find_category(name).defects
     if defect not in defects:
         raise ValueError(f"no defect {defect!r} on {name}; there are: {', '.join(defects)}.")
     if isinstance(grade, Grade):
@@ -175,14 +179,14 @@ def _checked(name: str, defect: str, grade: str | Grade) -> Grade:
 
 def _damaged(
     scene: Scene, defect: str, grade: Grade, rng: np.random.Generator, max_area: float | None
-) -> tuple[Picture, Mask] | None:
+) -> tuple[ImageArray, Mask] | None:
     """Return the damaged scene and its mask, or ``None`` if no try hit the part visibly and within the limits."""
     least = 5 if max_area is not None else max(5, round(0.0004 * scene.part.size))
     most = (0.25 if max_area is None else max_area) * scene.part.size
     extent = grade.extent
     for _ in range(_TRIES):
         image, change = DEFECTS[defect](scene, Grade(grade.contrast, extent), rng)
-        mask = soften(change, blur_px(scene.look, len(change))) > MASK_FROM
+        mask = gaussian_blur(change, blur_px(scene.appearance, len(change))) > MASK_FROM
         area = int(mask.sum())
         if least <= area <= most and np.abs(image - scene.image).max(0)[mask].mean() > _NOTICEABLE:
             return np.where(_grown(mask), image, scene.image), mask

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from zsad.atomic_write import write_whole
 from zsad.data.synthetic.marks import GRADES
-from zsad.data.synthetic.world import WORLDS, render, stream
+from zsad.data.synthetic.world import WORLDS, random_stream, render
 
 _RECIPE = "synthetic.json"
 _VERSION = 1  # to be raised whenever the same recipe gives other pictures
@@ -147,7 +147,7 @@ def _tasks(recipe: Recipe, category: str) -> list[_Task]:
 
 
 def _write(recipe: Recipe, category: str, task: _Task, folder: Path) -> None:
-    rng = stream(recipe.seed, category, task.split, task.index)
+    rng = random_stream(recipe.seed, category, task.split, task.index)
     photo, mask = render(category, rng, recipe.size, task.defect, task.grade, recipe.max_area)
     _save(photo, folder / task.path)
     if task.mask_path is not None:
