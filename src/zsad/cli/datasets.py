@@ -125,11 +125,12 @@ def datasets(
 
     with errors.clear_errors():
         if name is None:
-            text = catalogue.table(
-                catalogue.rows(data_json, group), shutil.get_terminal_size((WIDE, 0)).columns
+            text = catalogue.format_table(
+                catalogue.list_datasets(data_json, group),
+                shutil.get_terminal_size((WIDE, 0)).columns,
             )
         else:
-            text = catalogue.details(name, data_json)
+            text = catalogue.describe_dataset(name, data_json)
     typer.echo(text)
 
 

@@ -145,7 +145,7 @@ def resize_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Bool
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class SynthesisedImage:
     """A photograph into which a defect was drawn.
 
     Attributes:
@@ -159,8 +159,8 @@ class Drawn:
     defect: str
 
 
-DrawDefect = Callable[
-    [Image.Image, np.random.Generator], Drawn | None
+SynthesiseDefect = Callable[
+    [Image.Image, np.random.Generator], SynthesisedImage | None
 ]  # None: the image stays as it is
 
 
@@ -188,7 +188,7 @@ class ImageDataset(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         fast_jpeg: bool = False,
-        drawn_defects: DrawDefect | None = None,
+        drawn_defects: SynthesiseDefect | None = None,
         views: int | None = None,
     ) -> None:
         if views is not None and views < 1:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from zsad.data.cached_dataset import Recall, RememberedDataset, collate_remembered
 from zsad.data.few_shot import References, draw_references, normal_samples
-from zsad.data.images import Augmentation, DrawDefect, ImageDataset, collate
+from zsad.data.images import Augmentation, ImageDataset, SynthesiseDefect, collate
 from zsad.data.index import read_index
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
@@ -99,7 +99,7 @@ class JsonDataModule(LightningDataModule):
         max_images: int | None = None,
         shots: int = 0,
         reference_phase: str = "train",
-        drawn_defects: DrawDefect | None = None,
+        drawn_defects: SynthesiseDefect | None = None,
         fast_jpeg: bool = False,
         views: int | None = None,
     ) -> None:

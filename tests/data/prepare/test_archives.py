@@ -45,7 +45,9 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != archives.STAMP)
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and path.name != archives.STAMP_FILE
+    )
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -135,7 +137,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "SMALL", 1000)
+    monkeypatch.setattr(archives, "SMALL_ARCHIVE", 1000)
     for archive in (
         zipped(tmp_path / "a.zip", {"zeros.bin": bytes(5_000_000)}),
         tarred(tmp_path / "a.tar.xz", {"zeros.bin": bytes(5_000_000)}),
@@ -147,7 +149,7 @@ def test_a_bomb_is_refused_before_it_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 def test_what_the_disk_has_no_room_for_is_refused(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(archives, "SHARE", 0)
+    monkeypatch.setattr(archives, "DISK_SHARE", 0)
     with pytest.raises(ValueError, match=r"needs .* GB more than the disk has to spare"):
         unpack([packed(tmp_path / name, FILES)], tmp_path / "out")
 
@@ -235,7 +237,7 @@ def test_what_is_unpacked_already_is_used_again_and_nothing_else_is(tmp_path):
 def test_half_of_another_archive_does_not_get_in(tmp_path):
     partial = tmp_path / ".out.partial"
     partial.mkdir()
-    (partial / archives.STAMP).write_text(json.dumps({"other.zip": 3}))
+    (partial / archives.STAMP_FILE).write_text(json.dumps({"other.zip": 3}))
     (partial / "stranger.png").write_bytes(b"")
     assert contents(unpack([zipped(tmp_path / "a.zip", FILES)], tmp_path / "out")) == FILES
 

@@ -3,7 +3,7 @@
 import pytest
 
 from zsad.data.layouts import LAYOUTS
-from zsad.data.prepare.catalogue import details, rows, table
+from zsad.data.prepare.catalogue import describe_dataset, format_table, list_datasets
 from zsad.data.prepare.write_index import prepare
 
 
@@ -15,27 +15,29 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_every_dataset_has_a_line_that_fits_into_eighty_columns(tmp_path):
-    lines = table(rows(tmp_path), 80).splitlines()
+    lines = format_table(list_datasets(tmp_path), 80).splitlines()
     assert lines[0].split() == ["dataset", "group", "images", "size", "licence", "here"]
-    assert [line.split()[0] for line in lines[1:-2]] == [row.name for row in rows(tmp_path)]
-    assert {row.name for row in rows(tmp_path)} == set(LAYOUTS)
+    assert [line.split()[0] for line in lines[1:-2]] == [
+        row.name for row in list_datasets(tmp_path)
+    ]
+    assert {row.name for row in list_datasets(tmp_path)} == set(LAYOUTS)
     assert max(len(line) for line in lines[:-1]) <= 80
 
 
 def test_a_wide_table_has_the_pages(tmp_path):
-    text = table(rows(tmp_path), 1000)
+    text = format_table(list_datasets(tmp_path), 1000)
     assert all(layout.page in text for layout in LAYOUTS.values())
 
 
 def test_a_group_can_be_chosen(tmp_path):
-    assert {row.group for row in rows(tmp_path, "medical")} == {"medical"}
-    assert rows(tmp_path, "own") == []
+    assert {row.group for row in list_datasets(tmp_path, "medical")} == {"medical"}
+    assert list_datasets(tmp_path, "own") == []
     with pytest.raises(ValueError, match=r"no group medcal\. .* Did you mean medical\?"):
-        rows(tmp_path, "medcal")
+        list_datasets(tmp_path, "medcal")
 
 
 def test_the_facts_are_those_of_the_table(tmp_path):
-    (visa,) = (row for row in rows(tmp_path) if row.name == "visa")
+    (visa,) = (row for row in list_datasets(tmp_path) if row.name == "visa")
     assert (visa.images, visa.size, visa.licence, visa.here) == (
         "10,821",
         "1.9 GB",
@@ -50,20 +52,20 @@ def test_what_is_here_is_said(tmp_path, visa_tree, save):
     save(tmp_path / "own/good/1.png")
     prepare("mine", tmp_path / "own", "folder", data_json=data_json, conf=tmp_path / "conf")
     (tmp_path / "datasets/mtd").mkdir(parents=True)
-    here = {row.name: row.here for row in rows(data_json)}
+    here = {row.name: row.here for row in list_datasets(data_json)}
     assert (here["visa"], here["mine"], here["mtd"], here["mvtec"]) == (
         "4 images",
         "1 images",
         "folder, no index",
         "",
     )
-    assert [row.name for row in rows(data_json, "own")] == ["mine"]
+    assert [row.name for row in list_datasets(data_json, "own")] == ["mine"]
     visa_tree.rename(tmp_path / "moved")
-    assert {row.name: row.here for row in rows(data_json)}["visa"] == "index only"
+    assert {row.name: row.here for row in list_datasets(data_json)}["visa"] == "index only"
 
 
 def test_the_details_say_where_to_get_it_and_what_is_here(tmp_path):
-    text = details("visa", tmp_path)
+    text = describe_dataset("visa", tmp_path)
     for fact in (
         LAYOUTS["visa"].page,
         LAYOUTS["visa"].how,
@@ -72,6 +74,6 @@ def test_the_details_say_where_to_get_it_and_what_is_here(tmp_path):
         "split_csv/1cls.csv",
     ):
         assert fact in text
-    assert "zsad prepare folder ROOT --name NAME" in details("folder", tmp_path)
+    assert "zsad prepare folder ROOT --name NAME" in describe_dataset("folder", tmp_path)
     with pytest.raises(ValueError, match="Did you mean visa"):
-        details("vsia", tmp_path)
+        describe_dataset("vsia", tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zsad.data.layouts import LAYOUTS, find_layout
-from zsad.data.prepare.downloads import find_download, where_to_get
+from zsad.data.prepare.downloads import download_instructions, find_download
 from zsad.data.prepare.write_index import prepare
 
 VISA = find_layout("visa")
@@ -51,7 +51,7 @@ def test_who_has_no_data_is_told_where_to_get_it_and_what_must_lie_where(tmp_pat
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_dataset_says_how_to_get_it(name):
-    text = where_to_get(name, LAYOUTS[name])
+    text = download_instructions(name, LAYOUTS[name])
     assert f"get it from  {LAYOUTS[name].page}" in text
     assert f"how          {LAYOUTS[name].how}" in text
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zsad.data.images import UnreadableImageError, load_image
-from zsad.data.prepare.image_headers import checked_size
+from zsad.data.prepare.image_headers import read_image_size
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8))
 
@@ -39,14 +39,14 @@ def exif(orientation: int) -> Image.Exif:
 )
 def test_the_size_is_that_of_the_decoded_image(tmp_path, name, options):
     NOISE.save(tmp_path / name, **options)
-    assert checked_size(tmp_path / name) == load_image(tmp_path / name).size
+    assert read_image_size(tmp_path / name) == load_image(tmp_path / name).size
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16", "CMYK", "LA"])
 def test_every_mode_has_its_size(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
     (Image.new(mode, (7, 5)) if mode == "I;16" else NOISE.resize((7, 5)).convert(mode)).save(path)
-    assert checked_size(path) == (7, 5)
+    assert read_image_size(path) == (7, 5)
 
 
 def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path):
@@ -54,7 +54,7 @@ def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path):
     path = tmp_path / "a.jpg"
     NOISE.save(path)
     path.write_bytes(path.read_bytes() + b"some maker's notes")
-    assert checked_size(path) == (50, 30)
+    assert read_image_size(path) == (50, 30)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -76,10 +76,10 @@ def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(
         len(whole) - path.stat().st_size > 12 + 4 + 4 + 1
     ):  # end chunk, checksums of the last chunk and of the pixels
         with pytest.raises(UnreadableImageError, match="cannot read"):
-            checked_size(path)
+            read_image_size(path)
         return
     with suppress(UnreadableImageError):
-        assert checked_size(path) == NOISE.size
+        assert read_image_size(path) == NOISE.size
         assert np.array_equal(load_image(path), load_image(folder / f"whole.{suffix}"))
 
 
@@ -89,7 +89,7 @@ def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(
 def test_what_is_no_image_is_told(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(UnreadableImageError):
-        checked_size(tmp_path / "a.png")
+        read_image_size(tmp_path / "a.png")
 
 
 def test_a_damaged_header_is_left_to_pillow(tmp_path):
@@ -99,11 +99,11 @@ def test_a_damaged_header_is_left_to_pillow(tmp_path):
     data[18] ^= 1  # of the width; its checksum no longer fits
     path.write_bytes(data)
     with pytest.raises(UnreadableImageError):
-        checked_size(path)
+        read_image_size(path)
 
 
 def test_an_image_too_large_to_decode_is_refused_by_its_header(tmp_path, monkeypatch):
     NOISE.save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnreadableImageError, match="decompression bomb"):
-        checked_size(tmp_path / "a.png")
+        read_image_size(tmp_path / "a.png")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.fabricated import download
 from zsad.data.layouts import LAYOUTS
-from zsad.data.prepare.missing_files import gaps, missing_masks
+from zsad.data.prepare.missing_files import completeness_notes, missing_masks
 from zsad.data.prepare.write_index import prepare
 
 
@@ -57,7 +57,7 @@ def test_ones_own_images_in_a_published_layout_may_do_without_masks(tmp_path, sa
         save(tmp_path / f"gear/test/{kind}/0.png")
     assert problems("mvtec", tmp_path) == []
     row, tree, records = looked_at("mvtec", tmp_path)
-    assert gaps(row, tree, records) == []
+    assert completeness_notes(row, tree, records) == []
 
 
 def test_missing_categories_images_and_lost_masks_are_told(tmp_path):
@@ -67,7 +67,7 @@ def test_missing_categories_images_and_lost_masks_are_told(tmp_path):
     for i in range(2):
         (root / f"cigarette_box/test/opened/{i:06d}.jpg").unlink()
     row, tree, records = looked_at("goodsad", root)
-    assert gaps(row, tree, records) == [
+    assert completeness_notes(row, tree, records) == [
         "cigarette_box/ground_truth/opened has masks without an image: 000000, 000001",
         "no images of drink_can, food_box",
         f"{len(records)} images, but GoodsAD is published with 6124",
@@ -79,7 +79,7 @@ def test_long_lists_of_lost_masks_are_counted(tmp_path, save, save_mask):
     for i in range(8):
         save_mask(tmp_path / f"tile/ground_truth/crack/{i}_mask.png")
     row, tree, records = looked_at("mvtec", tmp_path)
-    assert gaps(row, tree, records)[0].endswith(
+    assert completeness_notes(row, tree, records)[0].endswith(
         "without an image: 0_mask, 1_mask, 2_mask, 3_mask, 4_mask and 3 more"
     )
 
@@ -89,11 +89,11 @@ def test_a_whole_download_lacks_nothing(tmp_path, save, save_mask):
         save(tmp_path / f"Images/{i:03d}.jpg", size=(2, 2))
         save_mask(tmp_path / f"Masks/{i:03d}_label.PNG", size=(2, 2))
     row, tree, records = looked_at("crackforest", tmp_path)
-    assert gaps(row, tree, records) == []
+    assert completeness_notes(row, tree, records) == []
 
 
 def test_unlabelled_images_are_counted(tmp_path):
     row, tree, records = looked_at("mvtec_ad2", download("mvtec_ad_2").write(tmp_path / "raw"))
-    assert gaps(row, tree, records) == [
+    assert completeness_notes(row, tree, records) == [
         "32 images have no published label: they can be predicted, not tested"
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from zsad.data.index import read_index
-from zsad.data.prepare.archives import STAMP
+from zsad.data.prepare.archives import STAMP_FILE
 from zsad.data.prepare.write_index import prepare
 
 
@@ -182,9 +182,9 @@ def test_a_folder_around_everything_says_nothing(run, tree):
 
 
 def test_the_folder_that_an_archive_brings_along_is_no_category(run, tree):
-    (tree("pictures/good/1.png", "pictures/bad/2.png", "pictures/masks/2.png") / STAMP).write_text(
-        "{}"
-    )
+    (
+        tree("pictures/good/1.png", "pictures/bad/2.png", "pictures/masks/2.png") / STAMP_FILE
+    ).write_text("{}")
     assert run() == {
         ("test", "mine", "pictures/good/1.png"): (0, "good", ""),
         ("test", "mine", "pictures/bad/2.png"): (1, "bad", "pictures/masks/2.png"),

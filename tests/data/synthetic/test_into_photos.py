@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zsad.data.images import Drawn, resize_mask
+from zsad.data.images import SynthesisedImage, resize_mask
 from zsad.data.synthetic.into_photos import KINDS, DrawnDefects
 
 
@@ -25,11 +25,13 @@ def photograph(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Ima
     return Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode)
 
 
-def draw(image: Image.Image, seed: int = 0, **options) -> Drawn | None:
+def draw(image: Image.Image, seed: int = 0, **options) -> SynthesisedImage | None:
     return DrawnDefects(**{"share": 1, **options})(image.copy(), np.random.default_rng(seed))
 
 
-def certainly(image: Image.Image, seed: int = 0, **options) -> tuple[np.ndarray, np.ndarray, Drawn]:
+def certainly(
+    image: Image.Image, seed: int = 0, **options
+) -> tuple[np.ndarray, np.ndarray, SynthesisedImage]:
     """Return the damaged pixels, the mask and the rest."""
     drawn = draw(image, seed, **options)
     assert drawn is not None

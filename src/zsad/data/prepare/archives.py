@@ -24,13 +24,13 @@ from typing import IO
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
-STAMP = ".unpacked_from.json"
-PART = (
+STAMP_FILE = ".unpacked_from.json"
+PARTIAL_FILE = (
     ".being_unpacked"  # a name of its own: one made from the member's may be too long for the disk
 )
-SHARE = 0.95  # of what the disk has free; the rest is left to others
+DISK_SHARE = 0.95  # of what the disk has free; the rest is left to others
 MAX_RATIO = 100  # images hardly shrink; bombs shrink a thousandfold
-SMALL = 2**30  # bytes below which the ratio does not matter
+SMALL_ARCHIVE = 2**30  # bytes below which the ratio does not matter
 CHUNK = 2**20
 # What the standard library raises on archives that are damaged, cut short, encrypted or of a kind it cannot read.
 UNREADABLE = (
@@ -115,7 +115,7 @@ def unpack(archives: Sequence[Path], target: Path, progress: Progress | None = N
     if partial.exists() and _stamp(partial) != stamp:
         shutil.rmtree(partial)  # of another archive
     partial.mkdir(parents=True, exist_ok=True)
-    (partial / STAMP).write_text(stamp, encoding="utf-8")
+    (partial / STAMP_FILE).write_text(stamp, encoding="utf-8")
     try:
         _unpack_all(archives, partial, progress)
     except ValueError:
@@ -128,33 +128,35 @@ def unpack(archives: Sequence[Path], target: Path, progress: Progress | None = N
 
 
 def _stamp(folder: Path) -> str:
-    file = folder / STAMP
+    file = folder / STAMP_FILE
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _unpack_all(archives: Sequence[Path], folder: Path, progress: Progress | None) -> None:
     sizes = [archive.stat().st_size for archive in archives]
-    room = _Room(folder, sum(sizes))
-    seen: set[str] = {STAMP, PART}
+    budget = _DiskBudget(folder, sum(sizes))
+    seen: set[str] = {STAMP_FILE, PARTIAL_FILE}
     for number, archive in enumerate(archives):
         with archive.open("rb") as file, _readable(archive):
-            for member in _members(archive, file, room):
-                _place(member, folder, room, seen, archive)
+            for member in _members(archive, file, budget):
+                _place(member, folder, budget, seen, archive)
                 if progress is not None:
                     progress(sum(sizes[:number]) + min(file.tell(), sizes[number]), sum(sizes))
     if progress is not None:
         progress(sum(sizes), sum(sizes))
 
 
-def _place(member: Member, folder: Path, room: _Room, seen: set[str], archive: Path) -> None:
+def _place(
+    member: Member, folder: Path, budget: _DiskBudget, seen: set[str], archive: Path
+) -> None:
     """Write a member, unless an interrupted call did; two of one name must be equal."""
     file = folder / member.name
     is_repeated = member.name in seen
     if not is_repeated and file.is_file() and file.stat().st_size == member.size:
-        room.keep(member.size)
+        budget.keep(member.size)
     else:
-        room.take(member.size, archive)
-        part = folder / PART
+        budget.take(member.size, archive)
+        part = folder / PARTIAL_FILE
         with member.open() as source, part.open("wb") as written:
             shutil.copyfileobj(source, written, CHUNK)
         if part.stat().st_size != member.size:
@@ -170,12 +172,12 @@ def _place(member: Member, folder: Path, room: _Room, seen: set[str], archive: P
     seen.add(member.name)
 
 
-class _Room:
+class _DiskBudget:
     """How much may be written: what the disk has, and no more than archives of images become."""
 
     def __init__(self, folder: Path, packed: int) -> None:
-        self._free = int(SHARE * shutil.disk_usage(folder).free)
-        self._most = max(SMALL, MAX_RATIO * packed)
+        self._free = int(DISK_SHARE * shutil.disk_usage(folder).free)
+        self._most = max(SMALL_ARCHIVE, MAX_RATIO * packed)
 
     def take(self, size: int, archive: Path) -> None:
         """Note that ``size`` bytes will be written."""
@@ -218,18 +220,18 @@ def _readable(archive: Path) -> Iterator[None]:
         ) from error
 
 
-def _members(archive: Path, file: IO[bytes], room: _Room) -> Iterator[Member]:
+def _members(archive: Path, file: IO[bytes], budget: _DiskBudget) -> Iterator[Member]:
     return (
-        _zip_members(archive, file, room)
+        _zip_members(archive, file, budget)
         if archive.name.lower().endswith(".zip")
         else _tar_members(archive, file)
     )
 
 
-def _zip_members(archive: Path, file: IO[bytes], room: _Room) -> Iterator[Member]:
+def _zip_members(archive: Path, file: IO[bytes], budget: _DiskBudget) -> Iterator[Member]:
     with zipfile.ZipFile(file) as opened:
         files = [each for each in opened.infolist() if not each.is_dir()]
-        room.require(sum(each.file_size for each in files), archive)
+        budget.require(sum(each.file_size for each in files), archive)
         for each in files:
             if stat.S_IFMT(each.external_attr >> 16) not in (0, stat.S_IFREG):
                 raise UnsafeArchiveError(

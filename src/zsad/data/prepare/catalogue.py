@@ -9,8 +9,8 @@ from pathlib import Path
 from zsad.data.index import index_phases
 from zsad.data.layouts import LAYOUTS, Layout
 from zsad.data.locations import GENERATED, dataset_names, did_you_mean, find_root
-from zsad.data.prepare.downloads import size_text, where_to_get
-from zsad.data.prepare.user_folders import OWN, layout_of
+from zsad.data.prepare.downloads import download_instructions, format_size
+from zsad.data.prepare.user_folders import USER_LAYOUTS, resolve_layout
 
 GROUPS_OF_MACHINE = ("own", GENERATED)  # which may be empty
 HEADS = ("dataset", "group", "images", "size", "licence", "here", "page")
@@ -19,7 +19,7 @@ GAP = "  "
 
 
 @dataclass(frozen=True)
-class Row:
+class DatasetRow:
     """A dataset: the facts of its download, and what is here.
 
     Attributes:
@@ -48,7 +48,7 @@ class Row:
         return (self.name, self.group, self.images, self.size, licence, self.here, self.page)
 
 
-def rows(data_json: Path, group: str | None = None) -> list[Row]:
+def list_datasets(data_json: Path, group: str | None = None) -> list[DatasetRow]:
     """Return every known download, then every other dataset that has an index.
 
     Raises:
@@ -64,7 +64,7 @@ def rows(data_json: Path, group: str | None = None) -> list[Row]:
     return sorted((row for row in found if group in (None, row.group)), key=lambda row: row.group)
 
 
-def table(rows: Sequence[Row], width: int) -> str:
+def format_table(rows: Sequence[DatasetRow], width: int) -> str:
     """Return a line each; with the page where the lines then still fit into ``width`` columns."""
     cells = [HEADS, *(row.cells() for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(HEADS))]
@@ -78,19 +78,19 @@ def table(rows: Sequence[Row], width: int) -> str:
     return "\n".join([*lines, "", about])
 
 
-def details(name: str, data_json: Path) -> str:
+def describe_dataset(name: str, data_json: Path) -> str:
     """Return all that is known of one dataset."""
     prepared = dataset_names(data_json)
     if name in prepared and name not in LAYOUTS:
         return f"{name}: prepared on this machine\n  here         {_here(name, data_json)}"
-    if name not in LAYOUTS and name not in OWN:
-        known = [*LAYOUTS, *OWN, *prepared]
+    if name not in LAYOUTS and name not in USER_LAYOUTS:
+        known = [*LAYOUTS, *USER_LAYOUTS, *prepared]
         raise ValueError(
             f"no dataset {name}. Known: {', '.join(known)}.{did_you_mean(name, known)}"
         )
-    layout = layout_of(name)
-    command = "zsad prepare folder ROOT --name NAME" if name in OWN else ""
-    lines = [where_to_get(name, layout, command), f"  group        {layout.group}"]
+    layout = resolve_layout(name)
+    command = "zsad prepare folder ROOT --name NAME" if name in USER_LAYOUTS else ""
+    lines = [download_instructions(name, layout, command), f"  group        {layout.group}"]
     if layout.images:
         lines.append(f"  images       {layout.images:,}")
     if layout.sha256 or layout.md5:
@@ -101,13 +101,15 @@ def details(name: str, data_json: Path) -> str:
     return "\n".join([*lines, f"  here         {here}"] if here else lines)
 
 
-def _row(name: str, layout: Layout | None, data_json: Path) -> Row:
+def _row(name: str, layout: Layout | None, data_json: Path) -> DatasetRow:
     here = _here(name, data_json)
     if layout is None:
-        return Row(name, GENERATED if name.startswith(GENERATED) else "own", "", "", "", here, "")
+        return DatasetRow(
+            name, GENERATED if name.startswith(GENERATED) else "own", "", "", "", here, ""
+        )
     images = "" if layout.images is None else f"{layout.images:,}"
-    return Row(
-        name, layout.group, images, size_text(layout.bytes), layout.licence, here, layout.page
+    return DatasetRow(
+        name, layout.group, images, format_size(layout.bytes), layout.licence, here, layout.page
     )
 
 

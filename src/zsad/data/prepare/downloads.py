@@ -64,9 +64,9 @@ def find_download(
     ]
 
 
-def where_to_get(name: str, layout: Layout, command: str = "") -> str:
+def download_instructions(name: str, layout: Layout, command: str = "") -> str:
     """Return how to get a download, what must lie where, and the command that follows."""
-    size = f", {size_text(layout.bytes)}" if layout.bytes else ""
+    size = f", {format_size(layout.bytes)}" if layout.bytes else ""
     archive = (
         f" ({layout.archive}{size})"
         if layout.archive
@@ -84,10 +84,10 @@ def where_to_get(name: str, layout: Layout, command: str = "") -> str:
     return "\n".join(line for line in lines if line)
 
 
-def size_text(size: int | None) -> str:
+def format_size(size: int | None) -> str:
     """Return bytes for the eye.
 
-    >>> size_text(4_900_000_000), size_text(69_000_000), size_text(None)
+    >>> format_size(4_900_000_000), format_size(69_000_000), format_size(None)
     ('4.9 GB', '69 MB', '')
     """
     if size is None:
@@ -101,7 +101,7 @@ def _usual_root(name: str, layout: Layout, data_json: Path) -> Path:
     except FileNotFoundError as error:
         looked = str(error).partition(": ")[2].partition(". ")[0]
         raise FileNotFoundError(
-            f"{name} is not on this machine ({looked})\n{where_to_get(name, layout)}"
+            f"{name} is not on this machine ({looked})\n{download_instructions(name, layout)}"
         ) from error
 
 

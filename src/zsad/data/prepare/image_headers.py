@@ -22,7 +22,7 @@ _JPEG_END = b"\xff\xd9"
 _NO_SIZE = (0xC4, 0xC8, 0xCC)  # JPEG segments among those of the frame that are none
 
 
-def checked_size(path: Path) -> tuple[int, int]:
+def read_image_size(path: Path) -> tuple[int, int]:
     """Return (width, height) as ``load_image`` will give it; a file without a proper end is decoded to see.
 
     Raises:

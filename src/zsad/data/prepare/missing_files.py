@@ -37,7 +37,7 @@ def missing_masks(layout: Layout, records: Sequence[Record]) -> list[Problem]:
     ]
 
 
-def gaps(layout: Layout, tree: Tree, records: Sequence[Record]) -> list[str]:
+def completeness_notes(layout: Layout, tree: Tree, records: Sequence[Record]) -> list[str]:
     """Return what a published download seems to lack, as sentences that stop nothing: parts of it are useful too."""
     sentences = list(_masks_without_image(layout, tree))
     unlabelled = sum(record.is_anomalous is None for record in records)

@@ -10,7 +10,7 @@ from pathlib import Path
 from zsad.data.images import UnreadableImageError, mask_values, size_difference
 from zsad.data.index import Problem
 from zsad.data.path_check import Disk
-from zsad.data.prepare.image_headers import checked_size
+from zsad.data.prepare.image_headers import read_image_size
 from zsad.data.sources import Record
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
@@ -65,7 +65,7 @@ def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
             yield Problem(problem, name, "")
             continue
         try:
-            sizes[name] = checked_size(path)
+            sizes[name] = read_image_size(path)
         except UnreadableImageError as error:
             yield Problem("unreadable", name, str(error.__cause__))
     for mask in record.masks:

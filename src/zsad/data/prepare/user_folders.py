@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from zsad.data.layouts import Layout, find_layout
-from zsad.data.prepare.archives import STAMP
+from zsad.data.prepare.archives import STAMP_FILE
 from zsad.data.sources import Record, Tree, natural_key, split_suffix
 
 NORMAL = ("good", "ok", "normal", "negative", "free", "no_defect", "defect_free")
@@ -59,13 +59,13 @@ SHOWN_LABELS = 5
 
 
 @dataclass(frozen=True)
-class OwnImages(Layout):
+class UserImages(Layout):
     """A layout that is not recognised but read, whatever the folders are: its source says what it misses."""
 
     def scan(self, root: Path) -> Tree:
         """List the images of a folder; what was packed into an archive as one folder is that folder."""
         shown = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-        is_packed = (root / STAMP).exists() and len(shown) == 1 and shown[0].is_dir()
+        is_packed = (root / STAMP_FILE).exists() and len(shown) == 1 and shown[0].is_dir()
         return Tree.scan(root, f"{shown[0].name}/" if is_packed else "")
 
     def is_published(self, records: Iterable[Record]) -> bool:  # noqa: ARG002 - whatever they are
@@ -75,13 +75,13 @@ class OwnImages(Layout):
     def named(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
         """Return a copy that reads other names for normal folders and masks."""
         sources = (
-            OwnFolders(normal or NORMAL, MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)),
+            UserFolders(normal or NORMAL, MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)),
         )
         return replace(self, sources=sources)
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageLocation:
     """Where an image or a mask lies, phase taken out.
 
     Attributes:
@@ -97,7 +97,7 @@ class Place:
     stem: str
 
     @classmethod
-    def of(cls, file: str, without: Sequence[str] = ()) -> Place:
+    def from_path(cls, file: str, without: Sequence[str] = ()) -> ImageLocation:
         """Take a path apart."""
         *folders, name = file.split("/")
         phase = next((PHASES[folder.lower()] for folder in folders if folder.lower() in PHASES), "")
@@ -106,7 +106,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class OwnFolders:
+class UserFolders:
     """Samples whose label is the name of a folder: ``good/``, ``bad/``, ``bad/KIND/``, or ``KIND/`` beside ``good/``.
 
     Folders above the label are the category, but for those that name a phase (``train``, ``test``).
@@ -124,10 +124,12 @@ class OwnFolders:
             ValueError: No folder says what is good or bad, or no mask is named after an image.
         """
         masks = _MaskFiles(tree, self.mask_suffixes)
-        images = [Place.of(file) for file in tree.files if file not in masks.files]
+        images = [ImageLocation.from_path(file) for file in tree.files if file not in masks.files]
         labels = _Labels(images, self.normal)
         records = [
-            record for place in images if (record := self._record(place, labels, masks)) is not None
+            record
+            for location in images
+            if (record := self._record(location, labels, masks)) is not None
         ]
         if not records:
             raise ValueError(
@@ -138,21 +140,21 @@ class OwnFolders:
         masks.require_pairs(tree, records)
         yield from records
 
-    def _record(self, place: Place, labels: _Labels, masks: _MaskFiles) -> Record | None:
+    def _record(self, location: ImageLocation, labels: _Labels, masks: _MaskFiles) -> Record | None:
         """Return the sample of an image; ``None`` where no folder says its label."""
-        depth, is_anomalous = labels.of(place)
+        depth, is_anomalous = labels.find(location)
         if depth is None:
             return None
         above, label, kinds = (
-            place.folders[:depth],
-            place.folders[depth],
-            place.folders[depth + 1 :],
+            location.folders[:depth],
+            location.folders[depth],
+            location.folders[depth + 1 :],
         )
         return Record(
-            phase=place.phase or "test",
+            phase=location.phase or "test",
             category="_".join(above),
-            image=masks.base + place.file,
-            masks=tuple(masks.base + mask for mask in masks.of(place, above, label, kinds))
+            image=masks.base + location.file,
+            masks=tuple(masks.base + mask for mask in masks.find(location, above, label, kinds))
             if is_anomalous
             else (),
             defect=("_".join(kinds) or label) if is_anomalous else "good",
@@ -163,48 +165,50 @@ class OwnFolders:
 class _Labels:
     """Which folder above an image says whether it is normal."""
 
-    def __init__(self, images: Sequence[Place], normal: Sequence[str]) -> None:
+    def __init__(self, images: Sequence[ImageLocation], normal: Sequence[str]) -> None:
         self._names = dict.fromkeys(ANOMALOUS, True) | dict.fromkeys(
             (name.lower() for name in normal), False
         )
         self._start = 0
         levels = zip(
-            *(place.folders for place in images), strict=False
+            *(location.folders for location in images), strict=False
         )  # as deep as the shallowest image
         common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
-        if any(self._depth(place, common) is not None for place in images):
+        if any(self._depth(location, common) is not None for location in images):
             self._start = (
                 common  # a folder around everything says nothing, though it be called defects/
             )
         self._plain = self._folders_with(images, False) - self._folders_with(images, True)
 
-    def of(self, place: Place) -> tuple[int | None, bool]:
+    def find(self, location: ImageLocation) -> tuple[int | None, bool]:
         """Return how many folders lie above the one that says the label, and whether it says anomalous."""
-        depth = self._depth(place, self._start)
+        depth = self._depth(location, self._start)
         if depth is not None:
-            return depth, self._names[place.folders[depth].lower()]
+            return depth, self._names[location.folders[depth].lower()]
         # Kinds of defect beside the normal folder, as in MVTec AD.
         return next(
-            (d for d in range(len(place.folders)) if place.folders[:d] in self._plain), None
+            (d for d in range(len(location.folders)) if location.folders[:d] in self._plain), None
         ), True
 
-    def _depth(self, place: Place, start: int) -> int | None:
+    def _depth(self, location: ImageLocation, start: int) -> int | None:
         return next(
             (
                 d
-                for d in range(start, len(place.folders))
-                if place.folders[d].lower() in self._names
+                for d in range(start, len(location.folders))
+                if location.folders[d].lower() in self._names
             ),
             None,
         )
 
-    def _folders_with(self, images: Sequence[Place], is_anomalous: bool) -> set[tuple[str, ...]]:
+    def _folders_with(
+        self, images: Sequence[ImageLocation], is_anomalous: bool
+    ) -> set[tuple[str, ...]]:
         """Return the folders that hold one of normal (of anomalous) images."""
-        found = [(place, self._depth(place, self._start)) for place in images]
+        found = [(location, self._depth(location, self._start)) for location in images]
         return {
-            place.folders[:depth]
-            for place, depth in found
-            if depth is not None and self._names[place.folders[depth].lower()] is is_anomalous
+            location.folders[:depth]
+            for location, depth in found
+            if depth is not None and self._names[location.folders[depth].lower()] is is_anomalous
         }
 
 
@@ -216,14 +220,16 @@ class _MaskFiles:
         self._suffixes = tuple(suffix for suffix in suffixes if suffix)
         stems = {split_suffix(file)[0] for file in tree.files}
         self.files = {file for file in tree.files if self._is_mask(file, stems)}
-        self._by_key: dict[tuple[str, ...], list[Place]] = {}
+        self._by_key: dict[tuple[str, ...], list[ImageLocation]] = {}
         for file in tree.files:
             if file in self.files:
-                place = Place.of(file, without=MASKS)
-                self._by_key.setdefault((*place.folders, self._bare(place.stem)), []).append(place)
+                location = ImageLocation.from_path(file, without=MASKS)
+                self._by_key.setdefault((*location.folders, self._bare(location.stem)), []).append(
+                    location
+                )
 
-    def of(
-        self, image: Place, above: tuple[str, ...], label: str, kinds: tuple[str, ...]
+    def find(
+        self, image: ImageLocation, above: tuple[str, ...], label: str, kinds: tuple[str, ...]
     ) -> list[str]:
         """Return the mask of an image: the one that shares most of its folders."""
         for folders in ((*above, label, *kinds), (*above, *kinds), (*above, label), above):
@@ -266,7 +272,7 @@ class _MaskFiles:
 
 
 @dataclass(frozen=True)
-class OwnTable:
+class UserTable:
     """Samples that a CSV file lists: image and label; mask, category, defect and phase where it has such columns."""
 
     table: Path
@@ -350,34 +356,34 @@ def _label(text: str) -> bool | None:
     return True if word in ANOMALOUS_LABELS else None
 
 
-FOLDER = OwnImages(
+USER_FOLDER = UserImages(
     title="images of your own",
     page="",
     licence="yours",
-    sources=(OwnFolders(),),
+    sources=(UserFolders(),),
     mask_threshold=127,
     group="own",
     how="put good images into ROOT/good and defective ones into ROOT/bad (kinds of defect in folders below it), and "
     "masks of the same names into ROOT/masks, if there are any: zsad prepare folder ROOT --name NAME; "
     "or list them: zsad prepare folder ROOT --name NAME --table labels.csv",
 )
-OWN: dict[str, Layout] = {"folder": FOLDER}
+USER_LAYOUTS: dict[str, Layout] = {"folder": USER_FOLDER}
 
 
-def layout_of(name: str) -> Layout:
+def resolve_layout(name: str) -> Layout:
     """Return ``folder``, or a row of the table of layouts."""
-    return OWN[name] if name in OWN else find_layout(name)
+    return USER_LAYOUTS[name] if name in USER_LAYOUTS else find_layout(name)
 
 
-def listed_in(table: Path, root: Path) -> Layout:
+def table_layout(table: Path, root: Path) -> Layout:
     """Return the layout of images that a table lists; the table is looked for here, then below the root.
 
     Raises:
         FileNotFoundError: No such table.
     """
-    for place in (table, root / table):
-        if place.is_file():
-            return replace(FOLDER, sources=(OwnTable(place),))
+    for location in (table, root / table):
+        if location.is_file():
+            return replace(USER_FOLDER, sources=(UserTable(location),))
     raise FileNotFoundError(
         f"no table {table}, neither here nor in {root}; expected a CSV file with image,label"
     )

@@ -15,19 +15,25 @@ from zsad.data.index import SHOWN_PROBLEMS, Problem
 from zsad.data.layouts import Layout
 from zsad.data.locations import ROOTS_FILE, remember_root, write_json
 from zsad.data.prepare.downloads import find_download
-from zsad.data.prepare.missing_files import gaps, missing_masks
+from zsad.data.prepare.missing_files import completeness_notes, missing_masks
 from zsad.data.prepare.record_checks import (
     Progress,
     file_problems,
     inconsistencies,
     threshold_remarks,
 )
-from zsad.data.prepare.user_folders import FOLDER, OWN, OwnImages, layout_of, listed_in
+from zsad.data.prepare.user_folders import (
+    USER_FOLDER,
+    USER_LAYOUTS,
+    UserImages,
+    resolve_layout,
+    table_layout,
+)
 from zsad.data.sources import Folders, Record, Tree, split_suffix
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedDataset:
     """What ``prepare`` made.
 
     Attributes:
@@ -55,7 +61,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Choices:
+class PrepareOptions:
     """How ``prepare`` reads a download.
 
     Attributes:
@@ -87,7 +93,7 @@ def prepare(
     progress: Progress | None = None,
     unpacking: Progress | None = None,
     **choices: Any,
-) -> Prepared:
+) -> PreparedDataset:
     """Write ``data_json/NAME.json`` for a download, remember its root, give it a ``conf/dataset/NAME.yaml``.
 
     Args:
@@ -99,25 +105,25 @@ def prepare(
         conf: Folder of the dataset configurations.
         progress: Called after every image.
         unpacking: Called with the bytes read of archives and the bytes in all.
-        **choices: Fields of ``Choices``.
+        **choices: Fields of ``PrepareOptions``.
 
     Raises:
         FileNotFoundError: No such root; where to get the download.
         ValueError: Unknown layout, a folder of another layout, or files that do not fit; all of those are counted.
     """
-    chosen = Choices(**choices)
+    chosen = PrepareOptions(**choices)
     _check_name(name, layout)
     row = (
-        FOLDER
+        USER_FOLDER
         if chosen.table
-        else layout_of(layout or name).named(tuple(chosen.normal), chosen.mask_suffix)
+        else resolve_layout(layout or name).named(tuple(chosen.normal), chosen.mask_suffix)
     )
     compare = chosen.compare_checksum
     folder, remarks = find_download(
         name, row, root, data_json=data_json, compare=compare, progress=unpacking
     )
     if chosen.table:
-        row = listed_in(chosen.table, folder)
+        row = table_layout(chosen.table, folder)
     if chosen.mask_threshold is not None:
         row = replace(row, mask_threshold=chosen.mask_threshold)
     tree = row.scan(folder)
@@ -140,17 +146,17 @@ def prepare(
         *kept,
         *_skipped(index, broken, len(records) - len(sound)),
         *_notes(tree),
-        *gaps(row, tree, sound),
+        *completeness_notes(row, tree, sound),
     ]
     remarks += [
         *_left_out(row, tree, records),
         *threshold_remarks(sound, tree.root, row.mask_threshold),
     ]
-    return Prepared(index, dataset_yaml, count_records(sound), remarks)
+    return PreparedDataset(index, dataset_yaml, count_records(sound), remarks)
 
 
 def _check_name(name: str, layout: str | None) -> None:
-    if name in OWN and layout is None:
+    if name in USER_LAYOUTS and layout is None:
         raise ValueError(
             f"give the images a name: zsad prepare {name} ROOT --name NAME; it is then dataset=NAME"
         )
@@ -277,7 +283,7 @@ def _notes(tree: Tree) -> list[str]:
 
 def _left_out(row: Layout, tree: Tree, records: Sequence[Record]) -> Iterator[str]:
     """Yield how many of one's own images are in no index, lest a misspelled folder go unseen."""
-    if not isinstance(row, OwnImages):
+    if not isinstance(row, UserImages):
         return
     used = {path for record in records for path in (record.image, *record.masks)}
     if rest := [file for file in tree.files if tree.base + file not in used]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from zsad.data.images import Drawn
+from zsad.data.images import SynthesisedImage
 from zsad.data.synthetic import defects
 from zsad.data.synthetic.canvas import ImageArray, Number, Plane
 from zsad.data.synthetic.cutpaste import foreign_texture, pasted_patch
@@ -99,7 +99,7 @@ class DrawnDefects:
         self.kinds = list(KINDS if kinds is None else kinds)
         self.view_px = _VIEW_PX if view_px is None else view_px
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> Drawn | None:
+    def __call__(self, image: Image.Image, rng: np.random.Generator) -> SynthesisedImage | None:
         """Return the damaged photograph, or ``None`` where chance, or a photograph on which nothing shows, says so.
 
         Args:
@@ -180,7 +180,7 @@ def _is_cut(mask: Plane, window: Box, size: tuple[int, int]) -> bool:
     )
 
 
-def _carried_back(damaged: _Damaged, image: Image.Image, window: Box) -> Drawn | None:
+def _carried_back(damaged: _Damaged, image: Image.Image, window: Box) -> SynthesisedImage | None:
     """Paint a drawing into its window of the photograph, unless that has too few pixels to show it.
 
     Pixels outside the mask keep their values.
@@ -196,7 +196,7 @@ def _carried_back(damaged: _Damaged, image: Image.Image, window: Box) -> Drawn |
     image.paste(Image.fromarray(_repainted(np.array(image.crop(extent)), added, mask)), corners)
     whole = Image.new("L", image.size)
     whole.paste(Image.fromarray(mask.astype(np.uint8) * 255), corners)
-    return Drawn(image, whole, f"drawn {damaged.kind.replace('_', ' ')}")
+    return SynthesisedImage(image, whole, f"drawn {damaged.kind.replace('_', ' ')}")
 
 
 def _touched(mask: Plane, scale: float, side: int) -> Box:
