@@ -92,10 +92,15 @@ def test_iou_max_is_the_overlap_at_the_best_threshold(case):
     assert curves.iou_max(curves.rank_labelled(scores, labels)) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("hits", "alarms"), [(1, 1), (3, 5), (40, 9), (60, 200)])
-def test_precision_inside_a_mixed_bin_is_that_of_a_random_order(hits, alarms):
-    before = torch.tensor([10.0, 10.0 + hits]).double()
-    above, at = torch.tensor([0.0, 4.0]).double(), torch.tensor([4.0, 4.0 + alarms]).double()
+@pytest.mark.parametrize(
+    ("true_positives", "false_positives"), [(1, 1), (3, 5), (40, 9), (60, 200)]
+)
+def test_precision_inside_a_mixed_bin_is_that_of_a_random_order(true_positives, false_positives):
+    before = torch.tensor([10.0, 10.0 + true_positives]).double()
+    above, at = (
+        torch.tensor([0.0, 4.0]).double(),
+        torch.tensor([4.0, 4.0 + false_positives]).double(),
+    )
     points = OperatingPoints(
         torch.tensor([1.0, 0.0]),
         before,
@@ -105,13 +110,13 @@ def test_precision_inside_a_mixed_bin_is_that_of_a_random_order(hits, alarms):
         at[-1],
         mixed=torch.tensor([False, True]),
     )
-    labels = torch.arange(hits + alarms) < hits
+    labels = torch.arange(true_positives + false_positives) < true_positives
     generator, found = torch.Generator().manual_seed(0), []
     for _ in range(3000):
         called = labels[torch.randperm(len(labels), generator=generator)]
         truth = 10 + called.cumsum(0)
         found.append((truth / (truth + 4 + (~called).cumsum(0)))[called].sum())
-    expected = (10 * 10 / 14 + float(torch.stack(found).mean())) / (10 + hits)
+    expected = (10 * 10 / 14 + float(torch.stack(found).mean())) / (10 + true_positives)
     assert float(precision_recall_area(points)) == pytest.approx(expected, abs=1e-2)
 
 
@@ -120,8 +125,10 @@ def test_the_f1_threshold_reaches_the_f1_it_promises(case):
     scores, labels = case
     value, threshold = curves.f1_optimum(curves.rank_labelled(scores, labels))
     called = scores >= threshold
-    hits = (called & labels).sum().item()
-    assert 2 * hits / (called.sum().item() + labels.sum().item()) == pytest.approx(value, abs=1e-12)
+    true_positives = (called & labels).sum().item()
+    assert 2 * true_positives / (called.sum().item() + labels.sum().item()) == pytest.approx(
+        value, abs=1e-12
+    )
 
 
 def slow_aupro(maps, masks, limit):

@@ -18,7 +18,7 @@ def slow(maps, masks, iou, steps, matched):
     maps, masks, best = maps.double().numpy(), masks.numpy(), 0.0
     for step in range(steps):
         threshold = maps.max() - step * (maps.max() - maps.min()) / steps
-        hits = found = defects = 0
+        true_positives = found = defects = 0
         for one_map, mask in zip(maps, masks, strict=True):
             ours, theirs = (
                 measure.label(one_map > threshold, connectivity=2),
@@ -35,10 +35,10 @@ def slow(maps, masks, iou, steps, matched):
                 table[i, j] = (a & b).sum() / (a | b).sum()
             if matched and table.size:
                 allowed = (table >= iou).astype(int)
-                hits += allowed[linear_sum_assignment(allowed, maximize=True)].sum()
+                true_positives += allowed[linear_sum_assignment(allowed, maximize=True)].sum()
             elif table.size:
-                hits += (table.max(1) >= iou).sum()
-        best = max(best, 2 * hits / (found + defects))
+                true_positives += (table.max(1) >= iou).sum()
+        best = max(best, 2 * true_positives / (found + defects))
     return best
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zsad.metrics import score_histogram
 from zsad.metrics.ranking import Ranking, rank
 from zsad.metrics.score_histogram import BinnedRanking
-from zsad.metrics.threshold_rules import decisions, pool, read_rule, threshold_at
+from zsad.metrics.threshold_rules import decisions, merge_rankings, read_rule, threshold_at
 
 PATIENT = settings(
     deadline=None, max_examples=40
@@ -69,10 +69,10 @@ def test_the_f1_rule_finds_the_best_of_all_thresholds(
     make, anomalous: list[float], normal: list[float]
 ) -> None:
     def f1(threshold: float) -> float:
-        hits, alarms = (
+        true_positives, false_positives = (
             sum(score >= threshold for score in scores) for scores in (anomalous, normal)
         )
-        return 2 * hits / (hits + alarms + len(anomalous))
+        return 2 * true_positives / (true_positives + false_positives + len(anomalous))
 
     ranking: Ranking = make(anomalous, normal)
     threshold = read_rule("f1_max").image_threshold(ranking)
@@ -106,8 +106,8 @@ def test_pooled_categories_are_ranked_as_one(parts: list[tuple[list[float], list
     anomalous, normal = (
         [score for part in side for score in part] for side in zip(*parts, strict=True)
     )
-    sorted_parts = pool([rank(tensor(a), tensor(n)) for a, n in parts])
-    binned_parts = pool([binned(a, n, bins=64) for a, n in parts])
+    sorted_parts = merge_rankings([rank(tensor(a), tensor(n)) for a, n in parts])
+    binned_parts = merge_rankings([binned(a, n, bins=64) for a, n in parts])
     for pooled in (sorted_parts, binned_parts):
         assert pooled.counts == (len(normal), len(anomalous))
         assert threshold_at(pooled, 0.1) == threshold_at(

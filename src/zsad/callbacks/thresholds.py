@@ -13,7 +13,7 @@ from lightning import Callback
 from torch import Tensor
 
 from zsad.metrics.ranking import Ranking
-from zsad.metrics.threshold_rules import decisions, pool, read_rule
+from zsad.metrics.threshold_rules import decisions, merge_rankings, read_rule
 from zsad.model_files.threshold_file import Threshold, Thresholds, made_with, write_thresholds
 from zsad.types import Batch, Prediction
 
@@ -80,7 +80,7 @@ class ThresholdWriter(Callback):
         dataset: str,
         made: dict[str, Any],
     ) -> Thresholds:
-        images, pixels = (pool(parts) for parts in zip(*rankings, strict=True))
+        images, pixels = (merge_rankings(parts) for parts in zip(*rankings, strict=True))
         image = self._rules[self.image_rule].image_threshold(images)
         pixel = self._rules[self.pixel_rule].pixel_threshold(pixels, peaks)
         return Thresholds(

@@ -55,16 +55,18 @@ def _resampled(ranking: SortedRanking, count: int, generator: torch.Generator) -
         torch.randint(len(items), (count, len(items)), generator=generator).to(items.device)
         for items in (ranking.anomalous, ranking.normal)
     )
-    hits = _reached(_first_point(ranking.anomalous, threshold)[drawn_bad], len(threshold))
+    true_positives = _reached(_first_point(ranking.anomalous, threshold)[drawn_bad], len(threshold))
     return OperatingPoints(
         threshold=threshold,
-        hits=hits,
-        overlap=hits / hits[:, -1:],
-        alarms=_reached(_first_point(ranking.normal, threshold)[drawn_good], len(threshold)),
-        alarms_above=_reached(
+        true_positives=true_positives,
+        overlap=true_positives / true_positives[:, -1:],
+        false_positives=_reached(
+            _first_point(ranking.normal, threshold)[drawn_good], len(threshold)
+        ),
+        false_positives_above=_reached(
             _first_point(ranking.normal, threshold, above=True)[drawn_good], len(threshold)
         ),
-        normal=hits.new_full((count,), len(ranking.normal)),
+        normal=true_positives.new_full((count,), len(ranking.normal)),
         mixed=ranking.points.mixed,
     )
 

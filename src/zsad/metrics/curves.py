@@ -121,8 +121,8 @@ def aupro_200(ranking: Ranking, fpr_limit: float = 0.3, steps: int = 200) -> flo
     thresholds = _equal_steps(ranking.extremes, steps) if ranking.is_defined else None
     if thresholds is None:
         return math.nan
-    alarms, overlap = ranking.above(thresholds)
-    fpr = alarms / ranking.counts[0]
+    false_positives, overlap = ranking.above(thresholds)
+    fpr = false_positives / ranking.counts[0]
     kept = fpr < fpr_limit
     fpr, overlap = fpr[kept].flip(0), overlap[kept].flip(0)
     if len(fpr) == 0 or fpr[0] == fpr[-1]:

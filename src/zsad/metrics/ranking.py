@@ -81,13 +81,13 @@ class SortedRanking(Ranking):
     def points(self) -> OperatingPoints:
         """The operating points, one at each distinct score of the anomalous items."""
         distinct, count = torch.unique_consecutive(self.anomalous, return_counts=True)
-        threshold, hits = distinct.flip(0), count.flip(0).cumsum(0)
+        threshold, true_positives = distinct.flip(0), count.flip(0).cumsum(0)
         return OperatingPoints(
             threshold=threshold,
-            hits=hits.double(),
-            overlap=self.reached[hits],
-            alarms=_count_above(self.normal, threshold, or_equal=True).double(),
-            alarms_above=_count_above(self.normal, threshold).double(),
+            true_positives=true_positives.double(),
+            overlap=self.reached[true_positives],
+            false_positives=_count_above(self.normal, threshold, or_equal=True).double(),
+            false_positives_above=_count_above(self.normal, threshold).double(),
             normal=self.reached.new_tensor(len(self.normal)),
             mixed=torch.zeros_like(threshold, dtype=torch.bool),
         )
@@ -103,8 +103,8 @@ class SortedRanking(Ranking):
     ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do."""
         rounded = round_down(thresholds, self.normal.dtype)
-        hits = _count_above(self.anomalous, rounded)
-        return _count_above(self.normal, rounded).double(), self.reached[hits]
+        true_positives = _count_above(self.anomalous, rounded)
+        return _count_above(self.normal, rounded).double(), self.reached[true_positives]
 
 
 def rank(

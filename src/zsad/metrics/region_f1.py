@@ -70,7 +70,7 @@ def _highest_f1(
     maps: Float[Tensor, "b h w"],
     masks: Bool[Tensor, "b h w"],
     steps: int,
-    hits_of: Callable[[_Regions, _Regions], int],
+    count_true_positives: Callable[[_Regions, _Regions], int],
 ) -> float:
     truths = [_regions(mask) for mask in masks]
     defects = sum(len(truth.boxes) for truth in truths)
@@ -81,8 +81,12 @@ def _highest_f1(
     for step in range(steps):
         called = maps.double() > high - step * (high - low) / steps
         found = [_regions(mask) for mask in called]
-        hits = sum(hits_of(f, t) for f, t in zip(found, truths, strict=True) if f.boxes and t.boxes)
-        best = max(best, 2 * hits / (defects + sum(len(f.boxes) for f in found)))
+        true_positives = sum(
+            count_true_positives(f, t)
+            for f, t in zip(found, truths, strict=True)
+            if f.boxes and t.boxes
+        )
+        best = max(best, 2 * true_positives / (defects + sum(len(f.boxes) for f in found)))
     return best
 
 

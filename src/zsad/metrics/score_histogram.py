@@ -145,10 +145,10 @@ class BinnedRanking(Ranking):
         bins, total = bins[bins[:, ANOMALOUS] > 0], total[bins[:, ANOMALOUS] > 0]
         return OperatingPoints(
             threshold=scores_of(bins[:, LOWEST]),
-            hits=total[:, ANOMALOUS].double(),
+            true_positives=total[:, ANOMALOUS].double(),
             overlap=total[:, WEIGHT].double() / total[-1, WEIGHT].double(),
-            alarms=total[:, NORMAL].double(),
-            alarms_above=(total[:, NORMAL] - bins[:, NORMAL]).double(),
+            false_positives=total[:, NORMAL].double(),
+            false_positives_above=(total[:, NORMAL] - bins[:, NORMAL]).double(),
             normal=total.new_tensor(self.counts[0]).double(),
             mixed=bins[:, HIGHEST] > bins[:, LOWEST],
         )

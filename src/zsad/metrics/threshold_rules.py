@@ -148,21 +148,21 @@ def decisions(ranking: Ranking, threshold: float) -> Decisions:
     """Return what a threshold does to ranked items."""
     normal, anomalous = ranking.counts
     scores, counts = _normal_groups(ranking)
-    alarms = float(counts[scores.double() >= threshold].sum())
-    hits = _hits(ranking, threshold)
+    false_positives = float(counts[scores.double() >= threshold].sum())
+    true_positives = _count_true_positives(ranking, threshold)
     return Decisions(
         normal=normal,
         anomalous=anomalous,
-        recall=_share(hits, anomalous),
-        false_positive_rate=_share(alarms, normal),
-        f1=_share(2 * hits, hits + alarms + anomalous),
+        recall=_share(true_positives, anomalous),
+        false_positive_rate=_share(false_positives, normal),
+        f1=_share(2 * true_positives, true_positives + false_positives + anomalous),
     )
 
 
-def pool(rankings: Sequence[Ranking]) -> Ranking:
+def merge_rankings(rankings: Sequence[Ranking]) -> Ranking:
     """Rank the items of several rankings of one kind together, such as those of all categories.
 
-    >>> pool([rank(torch.tensor([2.0]), torch.zeros(1)), rank(torch.zeros(0), torch.ones(1))]).counts
+    >>> merge_rankings([rank(torch.tensor([2.0]), torch.zeros(1)), rank(torch.zeros(0), torch.ones(1))]).counts
     (2, 1)
     """
     if all(isinstance(one, BinnedRanking) for one in rankings):
@@ -189,10 +189,10 @@ def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tenso
     return scores, torch.ones_like(scores, dtype=torch.float64)
 
 
-def _hits(ranking: Ranking, threshold: float) -> float:
+def _count_true_positives(ranking: Ranking, threshold: float) -> float:
     if not ranking.is_defined:
         return math.nan
-    reached = ranking.points.hits[ranking.points.threshold.double() >= threshold]
+    reached = ranking.points.true_positives[ranking.points.threshold.double() >= threshold]
     return float(reached[-1]) if len(reached) else 0.0
 
 

@@ -98,7 +98,7 @@ def mean_curves(categories: Mapping[str, Curves]) -> Curves:
 
 def roc(points: OperatingPoints) -> Line:
     """Return the true-positive rate over the false-positive rate."""
-    return _heights(points, points.hits / points.hits[-1], 1.0)
+    return _heights(points, points.true_positives / points.true_positives[-1], 1.0)
 
 
 def overlap(points: OperatingPoints) -> Line:
@@ -111,15 +111,20 @@ def precision(points: OperatingPoints) -> Line:
 
     These are the steps that average precision adds up.
     """
-    recall = points.hits / points.hits[-1]
+    recall = points.true_positives / points.true_positives[-1]
     at = torch.searchsorted(recall, _grid(1.0).to(recall.device))
-    return tuple((points.hits / (points.hits + points.alarms))[at].tolist())
+    return tuple(
+        (points.true_positives / (points.true_positives + points.false_positives))[at].tolist()
+    )
 
 
 def _heights(points: OperatingPoints, share: Float64[Tensor, " k"], limit: float) -> Line:
     """Return a share of the anomalous items over the false-positive rate; where the curve rises, its upper end."""
     ends = share.new_tensor((0.0, 1.0))
-    rates = torch.stack((points.alarms_above, points.alarms), dim=1).flatten() / points.normal
+    rates = (
+        torch.stack((points.false_positives_above, points.false_positives), dim=1).flatten()
+        / points.normal
+    )
     x = torch.cat((ends[:1], rates, ends[1:]))
     y = torch.cat((ends[:1], share)).repeat_interleave(2)
     grid = _grid(limit).to(x.device)
