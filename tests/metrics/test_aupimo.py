@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from zsad.metrics.aupimo import aupimo, aupimo_of_images
+from zsad.metrics.aupimo import aupimo, aupimo_per_image
 
 RANGE = {"fpr_low": 1e-3, "fpr_high": 1e-1}
 
@@ -29,7 +29,7 @@ def test_the_area_equals_a_fine_sum_over_logarithmic_rates():
         np.mean([(m[k].numpy() >= t).mean() for t in thresholds[::20]])
         for m, k in zip(maps[3:], masks[3:], strict=True)
     ]
-    assert aupimo_of_images(maps, masks, **RANGE).tolist() == pytest.approx(expected, abs=5e-3)
+    assert aupimo_per_image(maps, masks, **RANGE).tolist() == pytest.approx(expected, abs=5e-3)
     assert aupimo(maps, masks, **RANGE) == pytest.approx(np.mean(expected), abs=5e-3)
 
 

@@ -15,7 +15,12 @@ from torch.nn import functional as F
 
 from zsad.metrics import curves, score_histogram
 from zsad.metrics.connected_components import region_weights
-from zsad.metrics.score_histogram import BinnedRanking, Histogram, keys_of, scores_of
+from zsad.metrics.score_histogram import (
+    BinnedRanking,
+    Histogram,
+    keys_from_scores,
+    scores_from_keys,
+)
 
 METRICS = {
     "auroc": curves.auroc,
@@ -36,7 +41,9 @@ SCORES = arrays(
 
 def counted(maps, masks, bins):
     weight = torch.cat([region_weights(mask) for mask in masks])
-    return score_histogram.add(score_histogram.empty(), maps[masks], maps[~masks], weight, bins)
+    return score_histogram.add(
+        score_histogram.empty_histogram(), maps[masks], maps[~masks], weight, bins
+    )
 
 
 def smooth_maps(count, size, seed=0):
@@ -55,8 +62,8 @@ def smooth_maps(count, size, seed=0):
 @given(SCORES)
 def test_keys_have_the_order_of_the_scores_and_lead_back_to_them(scores):
     scores = torch.from_numpy(scores)
-    keys = keys_of(scores)
-    assert torch.equal(scores_of(keys), scores)
+    keys = keys_from_scores(scores)
+    assert torch.equal(scores_from_keys(keys), scores)
     assert torch.equal(keys[:, None] < keys[None], scores[:, None] < scores[None])
 
 
@@ -68,7 +75,7 @@ def test_keys_have_the_order_of_the_scores_and_lead_back_to_them(scores):
 )
 def test_keys_stay_in_order_where_their_rule_changes(scores):
     scores = torch.tensor(scores)
-    keys = keys_of(scores)
+    keys = keys_from_scores(scores)
     assert torch.equal(keys[:, None] < keys[None], scores[:, None] < scores[None])
 
 
@@ -87,18 +94,18 @@ def test_no_order_and_no_split_changes_a_bit(case):
     scores, bad, part, order = case
     weight = 1 / (1 + torch.arange(len(scores)) % 7).double()
     whole = score_histogram.add(
-        score_histogram.empty(), scores[bad], scores[~bad], weight[bad], bins=16
+        score_histogram.empty_histogram(), scores[bad], scores[~bad], weight[bad], bins=16
     )
-    streamed, apart = score_histogram.empty(), []
+    streamed, apart = score_histogram.empty_histogram(), []
     for name in order:
         mine, good = bad & (part == name), ~bad & (part == name)
         streamed = score_histogram.add(streamed, scores[mine], scores[good], weight[mine], bins=16)
         apart.append(
             score_histogram.add(
-                score_histogram.empty(), scores[mine], scores[good], weight[mine], bins=16
+                score_histogram.empty_histogram(), scores[mine], scores[good], weight[mine], bins=16
             )
         )
-    for other in (streamed, score_histogram.join(apart, bins=16)):
+    for other in (streamed, score_histogram.merge_histograms(apart, bins=16)):
         assert other.shift == whole.shift
         assert torch.equal(other.bins, whole.bins)
 
@@ -112,13 +119,13 @@ def bin_names(keys, shift):
 def test_bins_hold_all_scores_and_give_up_no_bit_without_need(case):
     scores, bad, _, _ = case
     made = score_histogram.add(
-        score_histogram.empty(),
+        score_histogram.empty_histogram(),
         scores[bad],
         scores[~bad],
         torch.ones(int(bad.sum())).double(),
         bins=16,
     )
-    keys = keys_of(scores).numpy()
+    keys = keys_from_scores(scores).numpy()
     names = bin_names(keys, made.shift)
     assert len(made.bins) <= 16
     assert made.shift == 0 or len(set(bin_names(keys, made.shift - 1))) > 16
@@ -238,7 +245,7 @@ def test_the_f1_threshold_reaches_exactly_the_f1_it_promises():
 def test_scores_without_a_rank_are_refused(bad):
     with pytest.raises(ValueError, match="1 of 2 scores of normal items are not finite"):
         score_histogram.add(
-            score_histogram.empty(),
+            score_histogram.empty_histogram(),
             torch.zeros(0),
             torch.tensor([0.0, bad]),
             torch.zeros(0).double(),
@@ -261,7 +268,7 @@ def test_one_kind_of_pixel_leaves_every_metric_undefined(mask_value):
 
 
 def test_nothing_at_all_is_undefined_too():
-    ranking = BinnedRanking(score_histogram.empty())
+    ranking = BinnedRanking(score_histogram.empty_histogram())
     assert ranking.counts == (0, 0)
     assert math.isnan(curves.auroc(ranking))
 

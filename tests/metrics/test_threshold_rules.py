@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zsad.metrics import score_histogram
 from zsad.metrics.ranking import Ranking, rank
 from zsad.metrics.score_histogram import BinnedRanking
-from zsad.metrics.threshold_rules import decisions, merge_rankings, read_rule, threshold_at
+from zsad.metrics.threshold_rules import decisions, merge_rankings, parse_rule, threshold_at_fpr
 
 PATIENT = settings(
     deadline=None, max_examples=40
@@ -28,7 +28,7 @@ def binned(anomalous: list[float], normal: list[float], bins: int = 16) -> Binne
     weight = torch.ones(len(anomalous), dtype=torch.float64)
     return BinnedRanking(
         score_histogram.add(
-            score_histogram.empty(), tensor(anomalous), tensor(normal), weight, bins
+            score_histogram.empty_histogram(), tensor(anomalous), tensor(normal), weight, bins
         )
     )
 
@@ -42,7 +42,7 @@ def share_called(scores: list[float], threshold: float) -> float:
 def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(
     normal: list[float], share: float
 ) -> None:
-    threshold = threshold_at(rank(torch.zeros(0), tensor(normal)), share)
+    threshold = threshold_at_fpr(rank(torch.zeros(0), tensor(normal)), share)
     assert share_called(normal, threshold) <= share
     lower = max(score for score in normal if score < threshold)
     assert share_called(normal, lower) > share
@@ -56,7 +56,7 @@ def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(
 def test_a_coarse_histogram_never_lets_more_false_alarms_through(
     normal: list[float], share: float
 ) -> None:
-    threshold = threshold_at(binned([], normal), share)
+    threshold = threshold_at_fpr(binned([], normal), share)
     assert share_called(normal, threshold) <= share
 
 
@@ -75,7 +75,7 @@ def test_the_f1_rule_finds_the_best_of_all_thresholds(
         return 2 * true_positives / (true_positives + false_positives + len(anomalous))
 
     ranking: Ranking = make(anomalous, normal)
-    threshold = read_rule("f1_max").image_threshold(ranking)
+    threshold = parse_rule("f1_max").image_threshold(ranking)
     found = decisions(ranking, threshold)
     assert f1(threshold) == pytest.approx(max(map(f1, anomalous)))
     assert found.f1 == pytest.approx(f1(threshold))
@@ -84,7 +84,7 @@ def test_the_f1_rule_finds_the_best_of_all_thresholds(
 
 
 def test_normal_only_lets_a_share_of_normal_images_show_anything() -> None:
-    rule = read_rule("normal_only=0.25")
+    rule = parse_rule("normal_only=0.25")
     peaks = torch.tensor([0.1, 0.4, 0.2, 0.3])
     threshold = rule.pixel_threshold(rank(torch.zeros(0), torch.rand(100)), peaks)
     assert (peaks >= threshold).tolist() == [False, True, False, False]
@@ -96,8 +96,8 @@ def test_normal_only_lets_a_share_of_normal_images_show_anything() -> None:
 @pytest.mark.parametrize("rule", ["f1_max", "fpr=0.1", "normal_only"])
 def test_nothing_is_chosen_from_nothing(rule: str) -> None:
     nothing = rank(torch.zeros(0), torch.zeros(0))
-    assert math.isnan(read_rule(rule).image_threshold(nothing))
-    assert math.isnan(read_rule(rule).pixel_threshold(nothing, torch.zeros(0)))
+    assert math.isnan(parse_rule(rule).image_threshold(nothing))
+    assert math.isnan(parse_rule(rule).pixel_threshold(nothing, torch.zeros(0)))
 
 
 @PATIENT
@@ -110,7 +110,7 @@ def test_pooled_categories_are_ranked_as_one(parts: list[tuple[list[float], list
     binned_parts = merge_rankings([binned(a, n, bins=64) for a, n in parts])
     for pooled in (sorted_parts, binned_parts):
         assert pooled.counts == (len(normal), len(anomalous))
-        assert threshold_at(pooled, 0.1) == threshold_at(
+        assert threshold_at_fpr(pooled, 0.1) == threshold_at_fpr(
             rank(tensor(anomalous), tensor(normal)), 0.1
         )
 
@@ -120,4 +120,4 @@ def test_pooled_categories_are_ranked_as_one(parts: list[tuple[list[float], list
 )
 def test_a_rule_that_does_not_exist_is_answered_with_those_that_do(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected f1_max, fpr=0.05.*normal_only"):
-        read_rule(text)
+        parse_rule(text)

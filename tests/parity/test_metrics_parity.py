@@ -96,7 +96,9 @@ def test_pixel_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
 def _count_pixels(maps: torch.Tensor, masks: torch.Tensor) -> BinnedRanking:
     weight = torch.cat([region_weights(mask) for mask in masks])
     return BinnedRanking(
-        score_histogram.add(score_histogram.empty(), maps[masks], maps[~masks], weight, bins=2**16)
+        score_histogram.add(
+            score_histogram.empty_histogram(), maps[masks], maps[~masks], weight, bins=2**16
+        )
     )
 
 

@@ -13,7 +13,7 @@ from lightning import Callback
 from torch import Tensor
 
 from zsad.metrics.ranking import Ranking
-from zsad.metrics.threshold_rules import decisions, merge_rankings, read_rule
+from zsad.metrics.threshold_rules import decisions, merge_rankings, parse_rule
 from zsad.model_files.threshold_file import Threshold, Thresholds, made_with, write_thresholds
 from zsad.types import Batch, Prediction
 
@@ -40,7 +40,7 @@ class ThresholdWriter(Callback):
     ) -> None:
         self.file = Path(file)
         self.image_rule, self.pixel_rule = image_rule, pixel_rule
-        self._rules = {rule: read_rule(rule) for rule in (image_rule, pixel_rule)}
+        self._rules = {rule: parse_rule(rule) for rule in (image_rule, pixel_rule)}
         self.chosen: Thresholds | None = None
         self._start()
 

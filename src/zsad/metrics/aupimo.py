@@ -29,13 +29,13 @@ def aupimo(
 
     Source: Bertoldo et al., AUPIMO (BMVC 2024), equations 4 and 5.
     """
-    areas = aupimo_of_images(maps, masks, fpr_low, fpr_high)
+    areas = aupimo_per_image(maps, masks, fpr_low, fpr_high)
     return (
         float(areas.sort().values.mean()) if len(areas) else math.nan
     )  # sorted: the images' order changes no bit
 
 
-def aupimo_of_images(
+def aupimo_per_image(
     maps: Float[Tensor, "b h w"],
     masks: Bool[Tensor, "b h w"],
     fpr_low: float = 1e-5,

@@ -118,10 +118,10 @@ def aupro_200(ranking: Ranking, fpr_limit: float = 0.3, steps: int = 200) -> flo
 
     Source: AnomalyCLIP (ICLR 2024), published evaluation code.
     """
-    thresholds = _equal_steps(ranking.extremes, steps) if ranking.is_defined else None
+    thresholds = _equal_steps(ranking.score_range, steps) if ranking.is_defined else None
     if thresholds is None:
         return math.nan
-    false_positives, overlap = ranking.above(thresholds)
+    false_positives, overlap = ranking.count_above(thresholds)
     fpr = false_positives / ranking.counts[0]
     kept = fpr < fpr_limit
     fpr, overlap = fpr[kept].flip(0), overlap[kept].flip(0)
@@ -130,13 +130,13 @@ def aupro_200(ranking: Ranking, fpr_limit: float = 0.3, steps: int = 200) -> flo
     return float(torch.trapezoid(overlap, (fpr - fpr[0]) / (fpr[-1] - fpr[0])))
 
 
-def _equal_steps(extremes: Float[Tensor, "2"], steps: int) -> Float64[Tensor, " t"] | None:
+def _equal_steps(score_range: Float[Tensor, "2"], steps: int) -> Float64[Tensor, " t"] | None:
     """Thresholds from the lowest score upwards, in the arithmetic of the type of the scores; None for constant maps."""
-    low, high = extremes.cpu().numpy()
+    low, high = score_range.cpu().numpy()
     step = (high - low) / steps
     if not step > 0:
         return None
-    return torch.from_numpy(np.arange(low, high, step).astype(np.float64)).to(extremes.device)
+    return torch.from_numpy(np.arange(low, high, step).astype(np.float64)).to(score_range.device)
 
 
 def _value(ranking: Ranking, formula: Callable[[OperatingPoints], Tensor]) -> float:

@@ -43,7 +43,7 @@ class OperatingPoints(NamedTuple):
 def roc_area(points: OperatingPoints) -> Float64[Tensor, "*b"]:
     """Area under the ROC curve."""
     beaten = points.normal[..., None] - (points.false_positives + points.false_positives_above) / 2
-    return (_steps(points.true_positives) * beaten).sum(-1) / (
+    return (_increments(points.true_positives) * beaten).sum(-1) / (
         points.normal * points.true_positives[..., -1]
     )
 
@@ -55,7 +55,7 @@ def precision_recall_area(points: OperatingPoints) -> Float64[Tensor, "*b"]:
     )
     if points.mixed.any():
         precision = torch.where(points.mixed, _mean_precision(points), precision)
-    return (_steps(points.true_positives) * precision).sum(-1) / points.true_positives[..., -1]
+    return (_increments(points.true_positives) * precision).sum(-1) / points.true_positives[..., -1]
 
 
 def f1_scores(points: OperatingPoints) -> Float64[Tensor, "*b k"]:
@@ -97,7 +97,7 @@ def fpr_at(points: OperatingPoints, tpr: float) -> Float64[Tensor, ""]:
     Items of one score are called together. Within a mixed point normal and anomalous items are taken to alternate.
     """
     first = (points.true_positives / points.true_positives[-1] >= tpr).int().argmax()
-    new = _steps(points.true_positives)[first]
+    new = _increments(points.true_positives)[first]
     needed = tpr * points.true_positives[-1] - (points.true_positives[first] - new)
     above, share = (
         points.false_positives_above[first],
@@ -111,7 +111,7 @@ def _mean_precision(points: OperatingPoints) -> Float64[Tensor, "*b k"]:
 
     Before the j-th of h new true positives lie j / (h + 1) of the new false positives, on average.
     """
-    new = _steps(points.true_positives)
+    new = _increments(points.true_positives)
     before, tied = (
         points.true_positives - new,
         points.false_positives - points.false_positives_above,
@@ -134,5 +134,5 @@ def _area_up_to(
     return (kept * (y[:-1] + y.diff() * share / 2)).sum()
 
 
-def _steps(rising: Float64[Tensor, "*b k"]) -> Float64[Tensor, "*b k"]:
+def _increments(rising: Float64[Tensor, "*b k"]) -> Float64[Tensor, "*b k"]:
     return rising.diff(prepend=torch.zeros_like(rising[..., :1]))

@@ -17,10 +17,10 @@ from zsad.metrics.bootstrap import Formula
 from zsad.metrics.ranking import Ranking, SortedRanking
 from zsad.metrics.states import (
     BinnedPixelMetrics,
+    ComputedMetrics,
     ImageMetrics,
     MapMetric,
     MapMetrics,
-    Measured,
     RankingMetric,
     SortedPixelMetrics,
 )
@@ -83,14 +83,14 @@ class CategoryMetrics(nn.Module):
         different sizes where whole maps are kept as they are.
         """
         _check_finite(prediction, batch)
-        maps, masks = self._compared(prediction.map.detach().float(), batch.mask)
+        maps, masks = self._resize_for_comparison(prediction.map.detach().float(), batch.mask)
         indices = [self._index(category) for category in batch.category]
         for index in dict.fromkeys(indices):
             rows = torch.tensor([one == index for one in indices], device=prediction.score.device)
             cast("Any", self.image[index]).update(prediction.score[rows], batch.is_anomalous[rows])
             rows = rows & batch.has_mask
             for kept in (self.pixel[index], self.maps[index]):
-                if kept.measures and rows.any():
+                if kept.metrics and rows.any():
                     cast("Any", kept).update(maps[rows], masks[rows])
 
     def compute(self) -> Results:
@@ -105,7 +105,7 @@ class CategoryMetrics(nn.Module):
                     for kept in (self.image, self.pixel, self.maps)
                 )
                 results.values[category] = image.values | pixel.values | maps
-                results.reasons[category] = _why_undefined(image, "image") | _why_undefined(
+                results.reasons[category] = _undefined_reasons(image, "image") | _undefined_reasons(
                     pixel, "pixel"
                 )
                 results.reasons[category] |= {
@@ -121,7 +121,7 @@ class CategoryMetrics(nn.Module):
         for kept in (*self.image, *self.pixel, *self.maps):
             cast("Any", kept).reset()
 
-    def _compared(self, maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def _resize_for_comparison(self, maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         if self.side_px is None:
             return maps, masks
         side = (self.side_px, self.side_px)
@@ -157,12 +157,12 @@ _NO_MAPS = "too few regions, normal images or different scores for a metric over
 
 
 def _pixel_metrics(
-    measures: Mapping[str, RankingMetric], bins: int | None
+    metrics: Mapping[str, RankingMetric], bins: int | None
 ) -> SortedPixelMetrics | BinnedPixelMetrics:
-    return SortedPixelMetrics(measures) if bins is None else BinnedPixelMetrics(measures, bins)
+    return SortedPixelMetrics(metrics) if bins is None else BinnedPixelMetrics(metrics, bins)
 
 
-def _why_undefined(measured: Measured, item: str) -> dict[str, str]:
+def _undefined_reasons(measured: ComputedMetrics, item: str) -> dict[str, str]:
     normal, anomalous = measured.ranking.counts
     if normal == anomalous == 0:
         reason = f"no {item} with ground truth"

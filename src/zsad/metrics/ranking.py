@@ -37,11 +37,11 @@ class Ranking(ABC):
 
     @property
     @abstractmethod
-    def extremes(self) -> Float[Tensor, "2"]:
+    def score_range(self) -> Float[Tensor, "2"]:
         """The lowest and the highest score, in the type of the scores."""
 
     @abstractmethod
-    def above(
+    def count_above(
         self, thresholds: Float64[Tensor, " t"]
     ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do."""
@@ -72,7 +72,7 @@ class SortedRanking(Ranking):
         return len(self.normal), len(self.anomalous)
 
     @cached_property
-    def reached(self) -> Float64[Tensor, " m"]:
+    def cumulative_weight(self) -> Float64[Tensor, " m"]:
         """Weight of the 0, 1, 2 … highest anomalous items, as a fraction of all weight."""
         total = torch.cat((self.weight.new_zeros(1), self.weight.flip(0).cumsum(0)))
         return total / total[-1]
@@ -85,26 +85,26 @@ class SortedRanking(Ranking):
         return OperatingPoints(
             threshold=threshold,
             true_positives=true_positives.double(),
-            overlap=self.reached[true_positives],
+            overlap=self.cumulative_weight[true_positives],
             false_positives=_count_above(self.normal, threshold, or_equal=True).double(),
             false_positives_above=_count_above(self.normal, threshold).double(),
-            normal=self.reached.new_tensor(len(self.normal)),
+            normal=self.cumulative_weight.new_tensor(len(self.normal)),
             mixed=torch.zeros_like(threshold, dtype=torch.bool),
         )
 
     @property
-    def extremes(self) -> Float[Tensor, "2"]:
+    def score_range(self) -> Float[Tensor, "2"]:
         """The lowest and the highest score, in the type of the scores."""
         ends = torch.stack((self.anomalous[0], self.normal[0], self.anomalous[-1], self.normal[-1]))
         return torch.stack((ends.min(), ends.max()))
 
-    def above(
+    def count_above(
         self, thresholds: Float64[Tensor, " t"]
     ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do."""
         rounded = round_down(thresholds, self.normal.dtype)
         true_positives = _count_above(self.anomalous, rounded)
-        return _count_above(self.normal, rounded).double(), self.reached[true_positives]
+        return _count_above(self.normal, rounded).double(), self.cumulative_weight[true_positives]
 
 
 def rank(
@@ -154,10 +154,10 @@ def sort_scores(scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return scores.sort().values
 
 
-def order_of(numbers: Shaped[Tensor, " n"]) -> Int64[Tensor, " n"]:
+def sorting_indices(numbers: Shaped[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """Return the indices that sort upwards, found by NumPy on a CPU, where it is several times faster.
 
-    >>> order_of(torch.tensor([0.5, 0.1, 0.3])).tolist()
+    >>> sorting_indices(torch.tensor([0.5, 0.1, 0.3])).tolist()
     [1, 2, 0]
     """
     if numbers.is_cpu:

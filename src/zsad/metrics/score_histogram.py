@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from zsad.metrics.operating_points import OperatingPoints
-from zsad.metrics.ranking import Ranking, check_finite, order_of, sort_scores
+from zsad.metrics.ranking import Ranking, check_finite, sort_scores, sorting_indices
 
 FEWEST_BINS, MOST_BINS = 2**4, 2**20
 REGION_WEIGHT = (
@@ -49,7 +49,7 @@ class Histogram:
     shift: int = 0
 
 
-def empty() -> Histogram:
+def empty_histogram() -> Histogram:
     """Return the histogram of nothing."""
     return Histogram(torch.zeros(0, 5, dtype=torch.int64))
 
@@ -81,14 +81,17 @@ def add(
 
     Raises ValueError for NaN or infinite scores, which have no rank.
 
-    >>> add(empty(), torch.tensor([0.5]), torch.tensor([0.0, 0.0]), torch.ones(1).double(), bins=16).bins[:, 2:4]
+    >>> weight = torch.ones(1).double()
+    >>> add(empty_histogram(), torch.tensor([0.5]), torch.zeros(2), weight, bins=16).bins[:, 2:4]
     tensor([[2, 0],
             [0, 1]])
     """
-    return join([counted, *count(anomalous, normal, weight, bins, counted.shift)], bins)
+    return merge_histograms(
+        [counted, *count_scores(anomalous, normal, weight, bins, counted.shift)], bins
+    )
 
 
-def count(
+def count_scores(
     anomalous: Float[Tensor, " p"],
     normal: Float[Tensor, " n"],
     weight: Float64[Tensor, " p"],
@@ -99,24 +102,24 @@ def count(
     anomalous, normal = anomalous.float(), normal.float()
     for name, scores in (("anomalous", anomalous), ("normal", normal)):
         check_finite(name, scores)
-    order = order_of(anomalous)
+    order = sorting_indices(anomalous)
     weighted = (weight[order] * REGION_WEIGHT).round().long()
     return (
-        _counted(keys_of(sort_scores(normal)), None, bins, shift),
-        _counted(keys_of(anomalous[order]), weighted, bins, shift),
+        _histogram(keys_from_scores(sort_scores(normal)), None, bins, shift),
+        _histogram(keys_from_scores(anomalous[order]), weighted, bins, shift),
     )
 
 
-def join(parts: Sequence[Histogram], bins: int) -> Histogram:
+def merge_histograms(parts: Sequence[Histogram], bins: int) -> Histogram:
     """Add histograms, giving up bits until at most so many bins are left, on the device of the last one.
 
     Their order changes nothing.
     """
     shift = max(part.shift for part in parts)
     table = torch.cat([part.bins.to(parts[-1].bins.device) for part in parts])
-    table = table[order_of(table[:, LOWEST])]
+    table = table[sorting_indices(table[:, LOWEST])]
     while True:
-        table = _fused(table, shift)
+        table = _merge_rows(table, shift)
         if len(table) <= bins:
             return Histogram(table, shift)
         shift += 1
@@ -144,7 +147,7 @@ class BinnedRanking(Ranking):
         total = bins.cumsum(0)
         bins, total = bins[bins[:, ANOMALOUS] > 0], total[bins[:, ANOMALOUS] > 0]
         return OperatingPoints(
-            threshold=scores_of(bins[:, LOWEST]),
+            threshold=scores_from_keys(bins[:, LOWEST]),
             true_positives=total[:, ANOMALOUS].double(),
             overlap=total[:, WEIGHT].double() / total[-1, WEIGHT].double(),
             false_positives=total[:, NORMAL].double(),
@@ -154,13 +157,13 @@ class BinnedRanking(Ranking):
         )
 
     @property
-    def extremes(self) -> Float32[Tensor, "2"]:
+    def score_range(self) -> Float32[Tensor, "2"]:
         """The lowest and the highest score."""
-        return scores_of(
+        return scores_from_keys(
             torch.stack((self.histogram.bins[0, LOWEST], self.histogram.bins[-1, HIGHEST]))
         )
 
-    def above(
+    def count_above(
         self, thresholds: Float64[Tensor, " t"]
     ) -> tuple[Float64[Tensor, " t"], Float64[Tensor, " t"]]:
         """Count normal items that score more than each threshold; the weighted fraction of anomalous ones that do.
@@ -168,7 +171,10 @@ class BinnedRanking(Ranking):
         The items of a bin are taken to be spread evenly between its lowest and its highest score.
         """
         bins = self.histogram.bins
-        low, high = scores_of(bins[:, LOWEST]).double(), scores_of(bins[:, HIGHEST]).double()
+        low, high = (
+            scores_from_keys(bins[:, LOWEST]).double(),
+            scores_from_keys(bins[:, HIGHEST]).double(),
+        )
         first = torch.searchsorted(
             high, thresholds, right=True
         )  # the lowest bin that is above, or cut
@@ -181,13 +187,13 @@ class BinnedRanking(Ranking):
         return found[:, NORMAL].double(), found[:, WEIGHT] / total[WEIGHT]
 
 
-def keys_of(scores: Float32[Tensor, " n"]) -> Int64[Tensor, " n"]:
+def keys_from_scores(scores: Float32[Tensor, " n"]) -> Int64[Tensor, " n"]:
     """Map float32 numbers to integers in the same order.
 
     A key is the number's bits, for negative numbers their negative. Between one half and one it counts the bits of
     1 - x from above, which float32 holds without rounding.
 
-    >>> keys_of(torch.tensor([-1.0, -0.0, 0.0, 0.5, 0.75, 1.0])).tolist()
+    >>> keys_from_scores(torch.tensor([-1.0, -0.0, 0.0, 0.5, 0.75, 1.0])).tolist()
     [-1065353216, 0, 0, 1056964608, 1065353216, 2113929216]
     """
     bits = _bits(scores)
@@ -197,11 +203,11 @@ def keys_of(scores: Float32[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return torch.where(bits < 0, _SIGN - bits, keys) if (bits < 0).any() else keys
 
 
-def scores_of(keys: Int64[Tensor, " k"]) -> Float32[Tensor, " k"]:
+def scores_from_keys(keys: Int64[Tensor, " k"]) -> Float32[Tensor, " k"]:
     """Map keys back to their scores.
 
-    >>> scores_of(keys_of(torch.tensor([-0.3, 0.1, 0.7, 1.5]))).tolist() == torch.tensor([-0.3, 0.1, 0.7, 1.5]).tolist()
-    True
+    >>> scores_from_keys(keys_from_scores(torch.tensor([-0.5, 0.25, 0.75, 1.5]))).tolist()
+    [-0.5, 0.25, 0.75, 1.5]
     """
     folded = (keys > _HALF) & (keys <= 2 * _HALF)
     bits = torch.where(keys > 2 * _HALF, keys - 2 * _HALF + _ONE, keys.abs())
@@ -213,11 +219,11 @@ def _bits(scores: Float32[Tensor, " n"]) -> Int64[Tensor, " n"]:
     return scores.contiguous().view(torch.int32).long()
 
 
-def _counted(
+def _histogram(
     keys: Int64[Tensor, " n"], weight: Int64[Tensor, " n"] | None, bins: int, shift: int
 ) -> Histogram:
     """Count ascending keys, as anomalous ones where they have a weight, giving up bits until they fit."""
-    while len(starts := _starts(keys, keys, shift)) > bins:
+    while len(starts := _bin_starts(keys, keys, shift)) > bins:
         shift += 1
     ends = torch.cat((starts[1:], starts.new_full((min(1, len(starts)),), len(keys))))
     table = keys.new_zeros(len(starts), 5)
@@ -229,9 +235,9 @@ def _counted(
     return Histogram(table, shift)
 
 
-def _fused(table: Int64[Tensor, "n 5"], shift: int) -> Int64[Tensor, "k 5"]:
+def _merge_rows(table: Int64[Tensor, "n 5"], shift: int) -> Int64[Tensor, "k 5"]:
     """Add the rows, ascending, that fall into one bin."""
-    starts = _starts(table[:, LOWEST].contiguous(), table[:, HIGHEST], shift)
+    starts = _bin_starts(table[:, LOWEST].contiguous(), table[:, HIGHEST], shift)
     if len(starts) == len(table):
         return table
     row = torch.zeros_like(table[:, LOWEST]).index_fill_(0, starts, 1).cumsum(0) - 1
@@ -241,7 +247,7 @@ def _fused(table: Int64[Tensor, "n 5"], shift: int) -> Int64[Tensor, "k 5"]:
     return fused
 
 
-def _starts(
+def _bin_starts(
     lowest: Int64[Tensor, " n"], highest: Int64[Tensor, " n"], shift: int
 ) -> Int64[Tensor, " k"]:
     """Where each bin starts; ``lowest`` is ascending. The extreme keys share their bins with no other key."""

@@ -22,14 +22,14 @@ RankingMetric = Callable[[Ranking], float]
 MapMetric = Callable[[Tensor, Tensor], float]
 
 
-class Measured:
+class ComputedMetrics:
     """The values of the metrics, and the ranking they were read from.
 
     Not a dataclass: torchmetrics would look for tensors in it, copy it and refuse what is frozen.
     """
 
-    def __init__(self, measures: Mapping[str, RankingMetric], ranking: Ranking):
-        self.values = {name: measure(ranking) for name, measure in measures.items()}
+    def __init__(self, metrics: Mapping[str, RankingMetric], ranking: Ranking):
+        self.values = {name: measure(ranking) for name, measure in metrics.items()}
         self.ranking = ranking
 
 
@@ -37,7 +37,7 @@ class _SortedMetrics(Metric):
     """Keep the scores of anomalous and of normal items until ``compute`` ranks them once for all metrics.
 
     Args:
-        measures: The metrics by name.
+        metrics: The metrics by name.
     """
 
     full_state_update = False
@@ -45,18 +45,22 @@ class _SortedMetrics(Metric):
     weight: list[Tensor]
     normal: list[Tensor]
 
-    def __init__(self, measures: Mapping[str, RankingMetric]):
+    def __init__(self, metrics: Mapping[str, RankingMetric]):
         super().__init__(dist_sync_fn=_gather)
-        self.measures = dict(measures)
+        self.metrics = dict(metrics)
         for state in ("anomalous", "weight", "normal"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def compute(self) -> Measured:
+    def compute(self) -> ComputedMetrics:
         """Rank what was kept, NaN for metrics that are undefined."""
-        return Measured(self.measures, self._ranking())
+        return ComputedMetrics(self.metrics, self._ranking())
 
     def _ranking(self) -> SortedRanking:
-        return rank(_joined(self.anomalous), _joined(self.normal), _joined(self.weight).double())
+        return rank(
+            _concatenate(self.anomalous),
+            _concatenate(self.normal),
+            _concatenate(self.weight).double(),
+        )
 
     def _keep(self, anomalous: Tensor, weight: Tensor, normal: Tensor) -> None:
         self.anomalous.append(anomalous.cpu())
@@ -91,7 +95,7 @@ class BinnedPixelMetrics(Metric):
     last bit. See ``zsad.metrics.score_histogram`` for what a bin is.
 
     Args:
-        measures: The metrics by name.
+        metrics: The metrics by name.
         bins: The most bins that may be used.
     """
 
@@ -99,31 +103,36 @@ class BinnedPixelMetrics(Metric):
     bins: Tensor
     shift: Tensor
 
-    def __init__(self, measures: Mapping[str, RankingMetric], bins: int):
+    def __init__(self, metrics: Mapping[str, RankingMetric], bins: int):
         super().__init__(dist_sync_fn=_gather_rows)
-        self.measures = dict(measures)
+        self.metrics = dict(metrics)
         self.most_bins = score_histogram.check_bins(bins)
-        self.add_state("bins", default=score_histogram.empty().bins, dist_reduce_fx=_filled_rows)
+        self.add_state(
+            "bins", default=score_histogram.empty_histogram().bins, dist_reduce_fx=_filled_rows
+        )
         self.add_state("shift", default=torch.tensor(0), dist_reduce_fx="max")
 
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
         """Add maps and masks (B, H, W)."""
-        parts = [self._counted()]
+        parts = [self._histogram()]
         for scores, bad in zip(anomaly_map, mask, strict=True):
             weight = region_weights(bad).to(scores.device)
             shift = max(part.shift for part in parts[-2:])
-            parts += score_histogram.count(scores[bad], scores[~bad], weight, self.most_bins, shift)
-        counted = score_histogram.join(parts, self.most_bins)
+            parts += score_histogram.count_scores(
+                scores[bad], scores[~bad], weight, self.most_bins, shift
+            )
+        counted = score_histogram.merge_histograms(parts, self.most_bins)
         self.bins, self.shift = counted.bins, self.shift.new_tensor(counted.shift)
 
-    def compute(self) -> Measured:
+    def compute(self) -> ComputedMetrics:
         """Read the metrics off what was counted, NaN where they are undefined."""
         # The rows of several processes are fused here, after all of them were gathered.
-        return Measured(
-            self.measures, BinnedRanking(score_histogram.join([self._counted()], self.most_bins))
+        return ComputedMetrics(
+            self.metrics,
+            BinnedRanking(score_histogram.merge_histograms([self._histogram()], self.most_bins)),
         )
 
-    def _counted(self) -> Histogram:
+    def _histogram(self) -> Histogram:
         return Histogram(self.bins, int(self.shift))
 
 
@@ -131,16 +140,16 @@ class MapMetrics(Metric):
     """Metrics that need whole maps with their masks; memory grows with every map.
 
     Args:
-        measures: The metrics by name.
+        metrics: The metrics by name.
     """
 
     full_state_update = False
     maps: list[Tensor]
     masks: list[Tensor]
 
-    def __init__(self, measures: Mapping[str, MapMetric]):
+    def __init__(self, metrics: Mapping[str, MapMetric]):
         super().__init__(dist_sync_fn=_gather)
-        self.measures = dict(measures)
+        self.metrics = dict(metrics)
         for state in ("maps", "masks"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -153,7 +162,7 @@ class MapMetrics(Metric):
         if self.maps and self.maps[0].shape[1:] != anomaly_map.shape[1:]:
             (height, width), (high, wide) = self.maps[0].shape[1:], anomaly_map.shape[1:]
             raise ValueError(
-                f"{', '.join(self.measures)} need maps of one size, and the images are of {width} x {height} and of "
+                f"{', '.join(self.metrics)} need maps of one size, and the images are of {width} x {height} and of "
                 f"{wide} x {high} px: compare them as squares with +metrics.side_px=400, or metrics=saa"
             )
         self.maps.append(anomaly_map.cpu())
@@ -161,13 +170,13 @@ class MapMetrics(Metric):
 
     def compute(self) -> dict[str, float]:
         """Compute the metrics, NaN where they are undefined."""
-        maps, masks = _joined(self.maps), _joined(self.masks).bool()
+        maps, masks = _concatenate(self.maps), _concatenate(self.masks).bool()
         if not len(maps):
             maps, masks = maps.reshape(0, 1, 1), masks.reshape(0, 1, 1)
-        return {name: measure(maps, masks) for name, measure in self.measures.items()}
+        return {name: measure(maps, masks) for name, measure in self.metrics.items()}
 
 
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
+def _concatenate(state: list[Tensor] | Tensor) -> Tensor:
     """Return the state as one tensor; it is a list before the processes were joined, and a tensor after."""
     return torch.cat([torch.empty(0), *state]) if isinstance(state, list) else state
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from zsad.metrics import score_histogram
 from zsad.metrics.curves import f1_optimum
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
-from zsad.metrics.score_histogram import HIGHEST, NORMAL, BinnedRanking, scores_of
+from zsad.metrics.score_histogram import HIGHEST, NORMAL, BinnedRanking, scores_from_keys
 
 _ROUNDING = 1e-9  # 0.05 × 20 is a little more than 1, 0.07 × 100 a little more than 7
 
@@ -76,11 +76,11 @@ class FalsePositiveRate(Rule):
 
     def image_threshold(self, images: Ranking) -> float:
         """Return the threshold at which no more than the share of the normal images is called anomalous."""
-        return threshold_at(images, self.share)
+        return threshold_at_fpr(images, self.share)
 
     def pixel_threshold(self, pixels: Ranking, peaks: Float[Tensor, " n"]) -> float:  # noqa: ARG002
         """Return the threshold at which no more than the share of the normal pixels is called anomalous."""
-        return threshold_at(pixels, self.share)
+        return threshold_at_fpr(pixels, self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,11 @@ class NormalOnly(Rule):
 
     def image_threshold(self, images: Ranking) -> float:
         """Return the quantile of the scores of the normal images."""
-        return threshold_at(images, self.share)
+        return threshold_at_fpr(images, self.share)
 
     def pixel_threshold(self, pixels: Ranking, peaks: Float[Tensor, " n"]) -> float:  # noqa: ARG002
         """Return the quantile of the highest values of the maps of the normal images."""
-        return threshold_at(rank(peaks.new_zeros(0), peaks), self.share)
+        return threshold_at_fpr(rank(peaks.new_zeros(0), peaks), self.share)
 
 
 _WITHOUT_SHARE = {"f1_max": F1Max, "normal_only": NormalOnly}
@@ -107,13 +107,13 @@ _WITH_SHARE = {"fpr": FalsePositiveRate, "normal_only": NormalOnly}
 _SHARE = re.compile(r"0(\.\d*)?|\.\d+|[1-9]e-\d+")
 
 
-def read_rule(text: str) -> Rule:
+def parse_rule(text: str) -> Rule:
     """Read a rule as a user writes it.
 
     Raises:
         ValueError: An unknown rule, or a share outside of [0, 1).
 
-    >>> read_rule("f1_max"), read_rule("fpr=0.01"), read_rule("normal_only")
+    >>> parse_rule("f1_max"), parse_rule("fpr=0.01"), parse_rule("normal_only")
     (F1Max(), FalsePositiveRate(share=0.01), NormalOnly(share=0.05))
     """
     name, given, share = text.partition("=")
@@ -126,12 +126,12 @@ def read_rule(text: str) -> Rule:
     )
 
 
-def threshold_at(ranking: Ranking, false_positive_rate: float) -> float:
+def threshold_at_fpr(ranking: Ranking, false_positive_rate: float) -> float:
     """Return the lowest threshold at which no more than a share of the normal items is called anomalous.
 
     NaN without normal items. A histogram knows it to a bin, and never lets more through than asked for.
 
-    >>> round(threshold_at(rank(torch.zeros(0), torch.tensor([1.0, 2.0, 3.0, 4.0])), 0.25), 6)
+    >>> round(threshold_at_fpr(rank(torch.zeros(0), torch.tensor([1.0, 2.0, 3.0, 4.0])), 0.25), 6)
     3.0
     """
     scores, counts = _normal_groups(ranking)
@@ -168,7 +168,9 @@ def merge_rankings(rankings: Sequence[Ranking]) -> Ranking:
     if all(isinstance(one, BinnedRanking) for one in rankings):
         parts = [one.histogram for one in cast("Sequence[BinnedRanking]", rankings)]
         return BinnedRanking(
-            score_histogram.join([score_histogram.empty(), *parts], score_histogram.MOST_BINS)
+            score_histogram.merge_histograms(
+                [score_histogram.empty_histogram(), *parts], score_histogram.MOST_BINS
+            )
         )
     ranked = cast("Sequence[SortedRanking]", rankings)
     return rank(
@@ -184,7 +186,7 @@ def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tenso
     if isinstance(ranking, BinnedRanking):
         bins = ranking.histogram.bins
         bins = bins[bins[:, NORMAL] > 0]
-        return scores_of(bins[:, HIGHEST]), bins[:, NORMAL].double()
+        return scores_from_keys(bins[:, HIGHEST]), bins[:, NORMAL].double()
     scores = cast("SortedRanking", ranking).normal
     return scores, torch.ones_like(scores, dtype=torch.float64)
 

@@ -11,7 +11,7 @@ from lightning import Trainer
 from zsad.callbacks.scores import ScoreWriter
 from zsad.callbacks.thresholds import ThresholdWriter
 from zsad.data.module import JsonDataModule
-from zsad.metrics.threshold_rules import F1Max, NormalOnly, read_rule
+from zsad.metrics.threshold_rules import F1Max, NormalOnly, parse_rule
 from zsad.model_files.learned import find_checkpoint
 from zsad.model_files.threshold_file import FILE, Thresholds, read_thresholds
 
@@ -60,7 +60,7 @@ def prepare_calibration(data: JsonDataModule, rules: Sequence[str]) -> None:
     Raises:
         ValueError: If it has not, or there is no such rule.
     """
-    read = [read_rule(rule) for rule in rules]
+    read = [parse_rule(rule) for rule in rules]
     normal = [sample for sample in data.test_samples if not sample.is_anomalous]
     wanted = {"normal": len(normal), "defective": len(data.test_samples) - len(normal)}
     if all(isinstance(rule, NormalOnly) for rule in read):
