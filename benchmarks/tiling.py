@@ -156,11 +156,11 @@ def left_out(
     seen = found = defective = 0
     ranked: dict[str, list[tuple[Tensor, Tensor]]] = {}
     tiling = method.tiling
-    tiling.skip, choose = share, type(tiling).worth_a_look
+    tiling.skip, choose = share, type(tiling).select_tiles
     start = time.process_time()
     for name, image, mask in drawn:
         chosen: list[Tensor] = []
-        tiling.worth_a_look = _remembered(choose.__get__(tiling), chosen)
+        tiling.select_tiles = _remembered(choose.__get__(tiling), chosen)
         ranked.setdefault(name, []).append((method(image, [name]).map[0], mask))
         plans = tiling.plans(
             tuple(mask.shape), method.backbone.input_size, method.backbone.patch_size

@@ -56,7 +56,7 @@ class Box:
 
 # Batches and predictions are not frozen: Lightning replaces their tensors when it changes device or precision.
 @dataclass(slots=True)
-class Seen:
+class CachedFeatures:
     """What is known of the images of a batch from before, so that a frozen network need not look at them again.
 
     Attributes:
@@ -69,18 +69,18 @@ class Seen:
     known: Tensor
     features: dict[str, Tensor]
 
-    def first(self, count: int) -> "Seen":
+    def first(self, count: int) -> "CachedFeatures":
         """Return what is known of the first images."""
         known = self.known[:count]
         rows = int(known.sum())
-        return Seen(
+        return CachedFeatures(
             self.keys[:count],
             known,
             {name: tensor[:rows] for name, tensor in self.features.items()},
         )
 
-    def _map(self, function) -> "Seen":
-        return Seen(
+    def _map(self, function) -> "CachedFeatures":
+        return CachedFeatures(
             self.keys,
             function(self.known),
             {name: function(tensor) for name, tensor in self.features.items()},
@@ -97,7 +97,7 @@ class Batch:
         has_mask: (B,) bool. ``False`` for an anomalous image whose ground truth is unknown: its pixels count nowhere.
         is_anomalous: (B,) bool, the image labels.
         category, defect, path: one string per image.
-        seen: Where a feature cache is in use, what it knows; ``image`` then has rows for the other images alone.
+        cached: Where a feature cache is in use, what it knows; ``image`` then has rows for the other images alone.
     """
 
     image: Tensor
@@ -107,7 +107,7 @@ class Batch:
     category: tuple[str, ...]
     defect: tuple[str, ...]
     path: tuple[str, ...]
-    seen: Seen | None = None
+    cached: CachedFeatures | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """Return a copy whose tensors live on ``device``. Lightning and PyTorch look for this name."""
@@ -123,14 +123,14 @@ class Batch:
 
     def first(self, count: int) -> "Batch":
         """Return the first images as a batch."""
-        seen = None if self.seen is None else self.seen.first(count)
+        cached = None if self.cached is None else self.cached.first(count)
         rows = {
             f.name: getattr(self, f.name)[:count]
             for f in fields(self)
-            if f.name not in ("image", "seen")
+            if f.name not in ("image", "cached")
         }
-        looked_at = count if seen is None else int((~seen.known).sum())
-        return Batch(image=self.image[:looked_at], seen=seen, **rows)
+        looked_at = count if cached is None else int((~cached.known).sum())
+        return Batch(image=self.image[:looked_at], cached=cached, **rows)
 
     def _map(self, function) -> "Batch":
         tensors = {
@@ -138,9 +138,9 @@ class Batch:
             for f in fields(self)
             if isinstance(getattr(self, f.name), Tensor)
         }
-        seen = None if self.seen is None else self.seen._map(function)
+        cached = None if self.cached is None else self.cached._map(function)
         return replace(
-            self, seen=seen, **{name: function(tensor) for name, tensor in tensors.items()}
+            self, cached=cached, **{name: function(tensor) for name, tensor in tensors.items()}
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,8 @@ LEATHER, NUT = Subject("leather", "fold. leather.", "table"), Subject("nut", "de
 
 
 def task_of(**decided: list[Subject]) -> Any:
-    return SimpleNamespace(method=SimpleNamespace(decided=decided))
+    used = {name: [asdict(subject) for subject in subjects] for name, subjects in decided.items()}
+    return SimpleNamespace(method=SimpleNamespace(captions_used=lambda: used))
 
 
 def trainer(rank: int = 0) -> Any:

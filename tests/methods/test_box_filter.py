@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.functional.regions import iou
 from zsad.methods.box_filter import (
-    Found,
+    BoxCandidates,
     check_range,
-    find,
+    clean_phrase,
+    filter_boxes,
     join,
-    readable,
     require_verb,
     without_duplicates,
 )
@@ -58,7 +58,7 @@ def sayings(draw: st.DrawFn) -> Grounding:
 def test_a_slow_reader_of_the_rules_keeps_the_same(
     said: Grounding, box: float, text: float, largest: float, smallest: float, word: str | None
 ) -> None:
-    found = find(
+    found = filter_boxes(
         said,
         box_threshold=box,
         text_threshold=text,
@@ -84,30 +84,33 @@ def test_a_slow_reader_of_the_rules_keeps_the_same(
 def test_what_lies_on_a_threshold_is_dropped() -> None:
     said = say([[0, 0.5, 0, 0, 0, 0]], [[0.5, 0.5, 0.5, 0.5]])
     assert (
-        len(find(said, box_threshold=0.49, text_threshold=0.1, max_area=0.26, min_area=0.24)) == 1
+        len(
+            filter_boxes(said, box_threshold=0.49, text_threshold=0.1, max_area=0.26, min_area=0.24)
+        )
+        == 1
     )
-    assert not len(find(said, box_threshold=0.5, text_threshold=0.1))
-    assert not len(find(said, box_threshold=0.1, text_threshold=0.1, max_area=0.25))
-    assert not len(find(said, box_threshold=0.1, text_threshold=0.1, min_area=0.25))
+    assert not len(filter_boxes(said, box_threshold=0.5, text_threshold=0.1))
+    assert not len(filter_boxes(said, box_threshold=0.1, text_threshold=0.1, max_area=0.25))
+    assert not len(filter_boxes(said, box_threshold=0.1, text_threshold=0.1, min_area=0.25))
 
 
 def test_any_token_makes_a_box_certain_but_the_background_word_need_only_be_part_of_one() -> None:
     said = say([[0.9, 0, 0, 0, 0, 0.2], [0, 0, 0, 0.9, 0, 0]], [[0.5, 0.5, 0.5, 0.5]] * 2)
-    assert find(said, box_threshold=0.5, text_threshold=0.1, filter_word="nu").phrases == (
+    assert filter_boxes(said, box_threshold=0.5, text_threshold=0.1, filter_word="nu").phrases == (
         "[CLS] [SEP]",
     )
 
 
 def test_boxes_that_the_detector_left_out_cannot_be_asked_for() -> None:
     said = say([], [], floor=0.05)
-    assert not len(find(said, box_threshold=0.05, text_threshold=0.1))
+    assert not len(filter_boxes(said, box_threshold=0.05, text_threshold=0.1))
     with pytest.raises(ValueError, match=r"box_threshold=0\.01, but of boxes below 0\.05"):
-        find(said, box_threshold=0.01, text_threshold=0.1)
+        filter_boxes(said, box_threshold=0.01, text_threshold=0.1)
 
 
-def some(count: int, seed: int) -> Found:
+def some(count: int, seed: int) -> BoxCandidates:
     generator = torch.Generator().manual_seed(seed)
-    return Found(
+    return BoxCandidates(
         torch.rand(count, 4, generator=generator),
         torch.rand(count, generator=generator),
         tuple(f"{seed}" * count),
@@ -142,13 +145,13 @@ def test_without_duplicates_no_two_boxes_overlap_and_the_order_stays(
 
 
 def test_corners_are_pixels_of_the_image() -> None:
-    found = Found(torch.tensor([[0.5, 0.25, 0.5, 0.5]]), torch.ones(1), ("crack",))
+    found = BoxCandidates(torch.tensor([[0.5, 0.25, 0.5, 0.5]]), torch.ones(1), ("crack",))
     assert found.corners((40, 20)).tolist() == [[5.0, 0.0, 15.0, 20.0]]
     assert math.isclose(float(found.areas), 0.25)
 
 
 def test_phrases_for_people_have_no_marks() -> None:
-    assert readable("[CLS] defect on. ##um [SEP]") == "defect on um"
+    assert clean_phrase("[CLS] defect on. ##um [SEP]") == "defect on um"
 
 
 def test_a_backbone_of_another_kind_is_refused_with_one_that_fits() -> None:

@@ -209,7 +209,7 @@ def test_dice_by_row_changes_a_batch_of_one_and_no_other(tiny_backbone: CLIP, ba
     rows = {
         field.name: getattr(batch, field.name)[1:]
         for field in dataclasses.fields(batch)
-        if field.name != "seen"
+        if field.name != "cached"
     }
     second = Batch(**rows)
     image, row = by_image.loss(second), by_row.loss(second)

@@ -195,8 +195,8 @@ def test_the_object_is_the_best_of_the_tags_and_its_words_follow() -> None:
     said: Said = {"nut": [(OBJECT, 0.6)], "leather": [(OBJECT, 0.7)]}
     ours = method(said, tagger=StaticTagger(["{}", "leather"]))
     detections(ours)
-    (subject,) = ours.decided["nut"]
-    assert (subject.tag, subject.caption, subject.source) == ("leather", "fold. leather.", "table")
+    (used,) = ours.captions_used()["nut"]
+    assert used == {"tag": "leather", "caption": "fold. leather.", "source": "table"}
     assert ours.backbone.asked == ["nut. leather.", "fold. leather.", "leather."]
 
 
@@ -229,7 +229,7 @@ def test_without_a_box_for_any_tag_the_object_has_the_name_of_its_category(said:
     ours = method(said, tagger=StaticTagger(["tiles"]), names={"mtd": "magnetic tile"})
     detections(ours, category="metal_nut")
     detections(ours, category="mtd")
-    assert [ours.decided[name][0].tag for name in ("metal_nut", "mtd")] == [
+    assert [ours.captions_used()[name][0]["tag"] for name in ("metal_nut", "mtd")] == [
         "metal nut",
         "magnetic tile",
     ]
@@ -238,13 +238,13 @@ def test_without_a_box_for_any_tag_the_object_has_the_name_of_its_category(said:
 def test_references_decide_once_for_all_pictures_of_a_category() -> None:
     weak, strong = {"nut": [(OBJECT, 0.5)]}, {"leather": [(OBJECT, 0.8)]}
     ours = method({"nut": [(OBJECT, 0.9)]}, weak, strong, tagger=StaticTagger(["nut", "leather"]))
-    ours.remember("part", [picture(1), picture(2, (30, 30))])
+    ours.set_references("part", [picture(1), picture(2, (30, 30))])
     detections(ours, category="part")
-    assert [one.tag for one in ours.decided["part"]] == ["leather"]
+    assert [used["tag"] for used in ours.captions_used()["part"]] == ["leather"]
     assert ours.backbone.asked[2:] == ["fold. leather.", "leather."]
-    ours.forget()
+    ours.clear_references()
     detections(ours, category="part")
-    assert [one.tag for one in ours.decided["part"]] == ["nut"]
+    assert [used["tag"] for used in ours.captions_used()["part"]] == ["nut"]
 
 
 def test_without_references_every_picture_is_judged_by_itself_whatever_comes_with_it() -> None:

@@ -19,7 +19,7 @@ from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.config import compose, instantiate
 from zsad.functional import rle, saliency
 from zsad.functional.resample import upsample
-from zsad.methods.box_filter import Found
+from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.saa import SAA
 from zsad.prompts.saa_captions import DefectPrompts
 
@@ -125,13 +125,13 @@ class ListedMasks(nn.Module):
             yield self.kept[part]
 
 
-def numbered(scores: list[float]) -> Found:
+def numbered(scores: list[float]) -> BoxCandidates:
     """Return boxes of which the i-th begins at pixel i of an image of 1 × 100."""
     centres = (torch.arange(len(scores)) + 0.5) / 100
     boxes = torch.stack(
         [centres, torch.full_like(centres, 0.5), torch.full_like(centres, 0.01), centres], dim=1
     )
-    return Found(boxes, torch.tensor(scores), tuple(str(i) for i in range(len(scores))))
+    return BoxCandidates(boxes, torch.tensor(scores), tuple(str(i) for i in range(len(scores))))
 
 
 LEVELS = st.sampled_from([0.1, 0.2, 0.2000001, 0.3, 0.45, 0.9])
@@ -228,7 +228,8 @@ def test_objects_that_vanish_on_the_grid_are_passed_over() -> None:
     masks = torch.cat(
         list(
             Segmenter().masks(
-                SIZE, Found(torch.tensor([LEFT, RIGHT]), torch.ones(2), ("", "")).corners(SIZE)
+                SIZE,
+                BoxCandidates(torch.tensor([LEFT, RIGHT]), torch.ones(2), ("", "")).corners(SIZE),
             )
         )
     )

@@ -298,7 +298,7 @@ def test_a_strip_narrower_than_the_windows_is_seen_as_its_mirrored_continuation(
 def test_references_of_whole_images_are_not_compared_with_tiles(tiny_backbone: CLIP) -> None:
     method = WinCLIP(tiny_backbone, PROMPTS, tiling=Tiling())
     with pytest.raises(ValueError, match=r"tiling=none or k_shot=0"):
-        method.remember("nut", list(random_image(56, 56)))
+        method.set_references("nut", list(random_image(56, 56)))
 
 
 def test_images_in_half_precision_have_nearly_the_same_map(method: AnomalyCLIP) -> None:

@@ -83,7 +83,7 @@ def test_how_many_windows_run_together_changes_nothing(
 def test_an_image_has_the_same_prediction_alone_and_among_images_of_other_categories(
     method: WinCLIP, image: Tensor
 ) -> None:
-    method.remember("cork", image.flip(-1))
+    method.set_references("cork", image.flip(-1))
     together = method(image, ["nut", "cork"])
     for index, name in enumerate(["nut", "cork"]):
         alone = method(image[index : index + 1], [name])
@@ -93,7 +93,7 @@ def test_an_image_has_the_same_prediction_alone_and_among_images_of_other_catego
 
 def test_categories_without_references_are_scored_zero_shot(method: WinCLIP, image: Tensor) -> None:
     before = method(image, ["nut", "cork"])
-    method.remember("cork", image.flip(-1))
+    method.set_references("cork", image.flip(-1))
     after = method(image, ["nut", "cork"])
     torch.testing.assert_close(before.map[0], after.map[0])
     torch.testing.assert_close(before.score[0], after.score[0])
@@ -117,28 +117,28 @@ def test_a_picture_that_is_its_own_reference_halves_its_zero_shot_result(
     method: WinCLIP, image: Tensor
 ) -> None:
     zero = method(image, ["nut"] * 2)
-    method.remember("nut", image)
+    method.set_references("nut", image)
     few = method(image, ["nut"] * 2)
     torch.testing.assert_close(few.map, zero.map / 2, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(few.probability, zero.probability / 2, atol=1e-5, rtol=1e-5)
 
 
 def test_references_of_a_category_replace_those_before(method: WinCLIP, image: Tensor) -> None:
-    method.remember("nut", image[:1])
+    method.set_references("nut", image[:1])
     once = method(image, ["nut"] * 2)
-    method.remember("nut", image)
-    method.remember("nut", image[:1])
+    method.set_references("nut", image)
+    method.set_references("nut", image[:1])
     assert torch.equal(method(image, ["nut"] * 2).map, once.map)
 
 
 def test_references_can_have_any_size_and_come_one_by_one(method: WinCLIP, image: Tensor) -> None:
-    method.remember("nut", iter([image[0], torch.rand(3, 70, 42)]))
+    method.set_references("nut", iter([image[0], torch.rand(3, 70, 42)]))
     assert method(image, ["nut"] * 2).map.isfinite().all()
 
 
 def test_no_references_are_an_error_with_the_category(method: WinCLIP) -> None:
     with pytest.raises(ValueError, match="no reference images of nut"):
-        method.remember("nut", [])
+        method.set_references("nut", [])
 
 
 def test_the_final_layer_norm_of_patches_matters_with_references_only(
@@ -147,7 +147,7 @@ def test_the_final_layer_norm_of_patches_matters_with_references_only(
     one, other = (WinCLIP(tiny_backbone, PROMPTS, patch_norm=norm) for norm in (True, False))
     assert torch.equal(one(image, ["nut"] * 2).map, other(image, ["nut"] * 2).map)
     for method in (one, other):
-        method.remember("nut", image.flip(-1))
+        method.set_references("nut", image.flip(-1))
     assert not torch.equal(one(image, ["nut"] * 2).map, other(image, ["nut"] * 2).map)
 
 
@@ -157,7 +157,7 @@ def test_maps_are_in_the_unit_interval_at_the_size_of_the_image(
 ) -> None:
     method, image = WinCLIP(tiny_backbone, PROMPTS), torch.rand(3, 3, 42, 70)
     if shots:
-        method.remember("x", torch.rand(shots, 3, 56, 56))
+        method.set_references("x", torch.rand(shots, 3, 56, 56))
     prediction = method(image, ["x", "y", "x"])
     assert prediction.map.shape == (3, 42, 70)
     assert prediction.map.min() >= 0
@@ -172,7 +172,7 @@ def test_two_models_with_other_scales_do_not_know_of_each_other(
     first = WinCLIP(tiny_backbone, PROMPTS, scales=(2, 3))
     before = first(image, ["nut"] * 2).map
     second = WinCLIP(tiny_backbone, PROMPTS, scales=(2,))
-    second.remember("nut", image)
+    second.set_references("nut", image)
     assert not torch.equal(second(image, ["nut"] * 2).map, before)
     assert torch.equal(first(image, ["nut"] * 2).map, before)
 
@@ -189,7 +189,7 @@ def test_windows_larger_than_the_grid_and_no_scales_are_refused(
 
 def test_nothing_learns_and_no_gradient_is_kept(method: WinCLIP, image: Tensor) -> None:
     assert not [name for name, parameter in method.named_parameters() if parameter.requires_grad]
-    method.remember("nut", image)
+    method.set_references("nut", image)
     prediction = method.train()(image, ["nut"] * 2)
     assert not prediction.map.requires_grad
     assert not prediction.score.requires_grad
@@ -197,7 +197,7 @@ def test_nothing_learns_and_no_gradient_is_kept(method: WinCLIP, image: Tensor) 
 
 def test_a_half_precision_tower_gives_nearly_the_same(tiny_backbone: CLIP, image: Tensor) -> None:
     method = WinCLIP(tiny_backbone, PROMPTS)
-    method.remember("cork", image.flip(-1))
+    method.set_references("cork", image.flip(-1))
     full = method(image, ["nut", "cork"])
     method.to(torch.bfloat16)
     half = method(image.to(torch.bfloat16), ["nut", "cork"])
@@ -242,7 +242,7 @@ def test_it_is_built_as_configured_and_has_nothing_to_train() -> None:
 
 def test_what_is_forgotten_is_scored_zero_shot_again(method: WinCLIP, image: Tensor) -> None:
     zero_shot = method(image, ["nut", "nut"])
-    method.remember("nut", [image[0].flip(-1)])
+    method.set_references("nut", [image[0].flip(-1)])
     assert not torch.equal(method(image, ["nut", "nut"]).map, zero_shot.map)
-    method.forget()
+    method.clear_references()
     assert torch.equal(method(image, ["nut", "nut"]).map, zero_shot.map)

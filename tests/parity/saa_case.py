@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zsad.backbones.grounded.grounded_sam import GroundedSAM
 from zsad.backbones.grounded.grounding_dino import Grounding, normalized
 from zsad.backbones.grounded.sam import letterbox, to_frame
-from zsad.methods.box_filter import Found
+from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.saa import SAA
 from zsad.prompts.saa_captions import DefectPrompts, DefectWords
 
@@ -116,7 +116,7 @@ def side_of(case: dict[str, Any]) -> int:
     return int(case.get("sam_long_side", SAM_SIDE))
 
 
-def sam_boxes(found: Found, size: tuple[int, int], side: int) -> Tensor:
+def sam_boxes(found: BoxCandidates, size: tuple[int, int], side: int) -> Tensor:
     """Return boxes as the segmenter is shown them: in pixels of an image whose longer side is ``side``."""
     return to_frame(found.corners(size), size, letterbox(size, side))
 

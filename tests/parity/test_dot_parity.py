@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.parity.saa_case import WordPiece
 from zsad.backbones.grounded.grounding_dino import Grounding
-from zsad.methods.box_filter import Found
+from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.dot import DOTPrompt
 from zsad.prompts.defect_vocabulary import WordTable, published_words
 
@@ -139,7 +139,7 @@ def test_masks_become_the_published_map(dot_fusion: dict[str, Any]) -> None:
     for i, n in enumerate(dot_fusion["num_masks"].tolist()):
         masks, scores = (torch.from_numpy(dot_fusion[key][i][:n]) for key in ("masks", "scores"))
         size = dot_fusion["masks"].shape[2:]
-        found = Found(torch.full((n, 4), 0.5), scores, ("defect",) * n)
+        found = BoxCandidates(torch.full((n, 4), 0.5), scores, ("defect",) * n)
         fused, runs = method.fused(
             SimpleNamespace(size=size, masks=lambda _, masks=masks: one_by_one(masks)), found
         )

@@ -17,7 +17,7 @@ from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.backbones.grounded.sam import letterbox
 from zsad.config import compose, instantiate
 from zsad.functional.resample import upsample
-from zsad.methods.box_filter import Found, find
+from zsad.methods.box_filter import BoxCandidates, filter_boxes
 from zsad.methods.saa import SAA, Explained
 from zsad.prompts.saa_captions import DefectPrompts, DefectWords, read_property
 
@@ -80,7 +80,7 @@ def test_the_published_numbers_of_every_category(saa_properties: dict[str, Any])
     for row, (dataset, name) in enumerate(
         zip(saa_properties["dataset"], saa_properties["class_name"], strict=True)
     ):
-        ours.enter(str(dataset))
+        ours.set_dataset(str(dataset))
         asked = ours.prompts(STORED_UNDER.get((str(dataset), str(name)), str(name)))
         assert len(asked.captions) > 3, f"{dataset} {name} has no expert words"
         numbers = {
@@ -119,7 +119,7 @@ def test_which_boxes_are_believed_and_what_they_are_called(saa_suppression: dict
     ids = tokenizer.encode(str(case["caption"]))
     assert ids == case["input_ids"].tolist()
     boxes, scores = (torch.from_numpy(case[key]) for key in ("boxes_cxcywh", "token_scores"))
-    found = find(
+    found = filter_boxes(
         Grounding(boxes, scores, torch.tensor(ids), tokenizer.decode),
         filter_word=str(case["filtered_phrase"]),
         **{
@@ -232,7 +232,9 @@ def test_weights_choice_and_fusion_of_given_masks(saa_masks: dict[str, Any]) -> 
     )
     scores, size = torch.from_numpy(saa_masks["scores"]), (heat.shape[0], heat.shape[1])
     centres = (torch.arange(len(scores)) + 0.5) / len(scores)
-    found = Found(centres[:, None].repeat(1, 4), scores, tuple(map(str, range(len(scores)))))
+    found = BoxCandidates(
+        centres[:, None].repeat(1, 4), scores, tuple(map(str, range(len(scores))))
+    )
     segmenter = StoredMasks(found.corners(size), masks)
     method = SAA(
         GroundedSAM(torch.nn.Identity(), segmenter),

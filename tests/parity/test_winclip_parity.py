@@ -298,7 +298,7 @@ def test_zero_shot_scores_and_maps(winclip_case: Case, kind: str, bound: float) 
 def remembering(case: Case, count: int, categories: list[str], *, patch_norm: bool) -> WinCLIP:
     method = case.method(patch_norm=patch_norm)
     for category in categories:
-        method.remember(category, case.pixels("references")[:count])
+        method.set_references(category, case.pixels("references")[:count])
     return method
 
 

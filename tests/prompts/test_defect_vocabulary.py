@@ -18,7 +18,7 @@ from zsad.prompts.defect_vocabulary import (
     WordTable,
     published_words,
     read_words,
-    spoken,
+    to_phrase,
     with_always,
 )
 
@@ -151,10 +151,9 @@ def test_the_table_knows_an_object_by_its_whole_words(
 
 
 def test_a_category_without_letters_is_an_object() -> None:
-    assert [spoken(name) for name in ("01", "", "__", "macaroni2", "zipper")] == ["object"] * 3 + [
-        "macaroni",
-        "zipper",
-    ]
+    assert [to_phrase(name) for name in ("01", "", "__", "macaroni2", "zipper")] == [
+        "object"
+    ] * 3 + ["macaroni", "zipper"]
 
 
 def test_a_table_of_a_single_text_is_refused() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zsad.backbones.clip.model import CLIP
 from zsad.config import compose, instantiate
-from zsad.prompts.object_tagger import CLIPTagger, RAMTagger, StaticTagger, listed
+from zsad.prompts.object_tagger import CLIPTagger, RAMTagger, StaticTagger, parse_tags
 
 IMAGE = torch.rand(3, 40, 60, generator=torch.Generator().manual_seed(0))
 
@@ -74,7 +74,10 @@ def test_clip_needs_words(clip: CLIP) -> None:
 
 
 def test_tags_of_ram_are_read_in_order_and_once() -> None:
-    assert listed(" leather | close-up | red  cloth|leather|number |") == ["leather", "red cloth"]
+    assert parse_tags(" leather | close-up | red  cloth|leather|number |") == [
+        "leather",
+        "red cloth",
+    ]
 
 
 def test_ram_without_its_package_says_what_to_install(

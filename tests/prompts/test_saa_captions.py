@@ -71,7 +71,7 @@ def test_an_unknown_category_is_asked_generally_and_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     words = DefectWords(GENERAL, TABLES)
-    words.enter("screws")
+    words.set_dataset("screws")
     with caplog.at_level(logging.WARNING, logger="zsad"):
         assert words.prompts("long screw").captions == (("defect on long screw", "long screw"),)
         words.prompts("long screw")
@@ -92,9 +92,9 @@ def test_general_words_alone_are_a_choice_and_no_reason_to_warn(
 
 def test_a_table_that_was_chosen_serves_every_dataset_and_a_tested_one_by_its_other_name() -> None:
     chosen = DefectWords(GENERAL, TABLES, dataset="parts")
-    chosen.enter("elsewhere")
+    chosen.set_dataset("elsewhere")
     entered = DefectWords(GENERAL, TABLES, datasets={"parts_2": "parts"})
-    entered.enter("parts_2")
+    entered.set_dataset("parts_2")
     assert chosen.prompts("metal_nut") == entered.prompts("metal_nut")
     with pytest.raises(ValueError, match=r"no words for dataset=part\. Known: parts"):
         DefectWords(GENERAL, TABLES, dataset="part")
@@ -160,7 +160,7 @@ def test_every_category_of_the_published_datasets_has_words(
     dataset: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     words, layout = composed(), LAYOUTS[dataset]
-    words.enter(dataset)
+    words.set_dataset(dataset)
     names = layout.categories or [source.category for source in layout.sources]  # type: ignore[union-attr]
     assert all(len(words.prompts(str(name)).captions) > 3 for name in names)
     assert not caplog.messages
@@ -168,7 +168,7 @@ def test_every_category_of_the_published_datasets_has_words(
 
 def test_the_model_without_expert_words_has_the_published_general_ones() -> None:
     words = composed("model=saa_plus_general")
-    words.enter("mvtec")
+    words.set_dataset("mvtec")
     assert [text for text, _ in words.prompts("grid").captions] == [
         "defect on grid",
         "damage on grid",
@@ -203,7 +203,7 @@ def test_a_table_of_the_configuration_joins_by_its_name() -> None:
 def test_every_row_of_every_model_can_be_asked(model: str) -> None:
     words = composed(f"model={model}")
     for dataset in [*words.tables, *words.datasets]:
-        words.enter(dataset)
+        words.set_dataset(dataset)
         rows = words.tables[words.datasets.get(dataset, dataset)]
         assert rows, dataset
         for category in rows:

@@ -20,7 +20,7 @@ TABLES = {"parts": {"metal_nut": ["crack", "bent edge", "rust"], "pcb1": ["burn 
 
 def prompts(strategy: str, **given: Any) -> ConceptPrompts:
     made = ConceptPrompts(BASE, TABLES, **{"strategy": strategy, "num_prompts": 4, **given})
-    made.enter("parts")
+    made.set_dataset("parts")
     return made
 
 
@@ -87,14 +87,14 @@ def test_pictures_without_a_dataset_get_general_words_unless_a_table_is_chosen(
 ) -> None:
     assert ConceptPrompts(BASE, TABLES).phrases("pcb1") == tuple(BASE)
     chosen = ConceptPrompts(BASE, TABLES, dataset="parts", strategy="category")
-    chosen.enter("visa")
+    chosen.set_dataset("visa")
     assert chosen.phrases("pcb1") == ("burn mark",)
     assert not caplog.records
 
 
 def test_datasets_share_a_table_by_an_alias() -> None:
     made = ConceptPrompts(BASE, TABLES, datasets={"parts_small": "parts"}, strategy="category")
-    made.enter("parts_small")
+    made.set_dataset("parts_small")
     assert made.phrases("pcb1") == ("burn mark",)
 
 
@@ -140,11 +140,11 @@ def test_no_phrase_comes_twice_and_the_budget_is_kept(
 
 def test_published_words_are_those_of_the_demonstration_in_a_fixed_order() -> None:
     made = published()
-    made.enter("mvtec")
+    made.set_dataset("mvtec")
     general = ("anomaly", "defect", "damage", "irregularity")
     assert made.phrases("carpet") == (*general, "stain", "tear", "hole", "wrinkle")
     made = published(strategy="contextual")
-    made.enter("visa_1cls")
+    made.set_dataset("visa_1cls")
     assert len(made.phrases("pcb1")) == (4 + 3 - 1) * 3  # "damage" is in both lists
     assert made.phrases("pipe_fryum")[:3] == (
         "anomaly in pipe_fryum",
@@ -170,7 +170,7 @@ def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
             num_prompts=40,
         )
         for name, table in made.tables.items():
-            made.enter(name)
+            made.set_dataset(name)
             for category in table:
                 tokenize(made.phrases(category), context_length=32)
 

@@ -21,7 +21,7 @@ from zsad.metrics import curves
 from zsad.metrics.per_category import CategoryMetrics
 from zsad.prompts.ensemble import PromptEnsemble
 from zsad.prompts.learnable import ObjectAgnosticPrompts
-from zsad.runs.robustness import Robustness, has_words, reworded_method
+from zsad.runs.robustness import Robustness, has_prompts, with_prompt_words
 from zsad.types import Prediction, Sample
 
 METRICS = partial(
@@ -128,7 +128,7 @@ def test_other_words_are_tried_and_then_forgotten(data: JsonDataModule, quiet: T
 
 
 def test_a_method_without_words_is_left_alone(data: JsonDataModule, quiet: Trainer) -> None:
-    assert not has_words(Brightness())
+    assert not has_prompts(Brightness())
     assert (
         Robustness(METRICS, {}, [], {"normal": ["good {}"]})
         .measure(Brightness(), data, quiet)
@@ -162,7 +162,7 @@ def test_scores_follow_the_words_and_come_back(tiny_backbone, kind: str) -> None
         method = CLIPBaseline(tiny_backbone, ensemble, feature_blocks=[4], tower_depth=4)
     image, category = torch.rand(2, 3, 56, 56), ("nut", "nut")
     before = method(image, category)
-    with reworded_method(method, "anomalous", "broken {}"):
+    with with_prompt_words(method, "anomalous", "broken {}"):
         during = method(image, category)
     after = method(image, category)
     assert torch.equal(before.score, after.score)

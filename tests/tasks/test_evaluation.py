@@ -40,7 +40,7 @@ class NearestReference(Forgetful):
         super().__init__()
         self.memory: dict[str, Tensor] = {}
 
-    def remember(self, category: str, images: Sequence[Tensor]) -> None:
+    def set_references(self, category: str, images: Sequence[Tensor]) -> None:
         self.memory[category] = torch.stack(list(images))
 
     def forward(self, image: Tensor, category: Sequence[str]) -> Prediction:

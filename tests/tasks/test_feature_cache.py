@@ -32,7 +32,7 @@ from zsad.methods.tiling import Tiling
 from zsad.tasks import feature_cache
 from zsad.tasks.feature_cache import FeatureCache, clear, fill, shelves, size_of
 from zsad.tasks.prompt_tuning import PromptTuning
-from zsad.types import Batch, Seen
+from zsad.types import Batch, CachedFeatures
 
 IMAGES, SAME = 10, 1e-5
 Data, Task = Callable[..., JsonDataModule], Callable[..., PromptTuning]
@@ -222,7 +222,9 @@ def write_on(cache: FeatureCache, features: dict[str, torch.Tensor], batch: Batc
     unknown = torch.zeros(len(batch), dtype=torch.bool)
     for number in count():
         keys = tuple(f"{number:04d}{place}" for place in range(len(batch)))
-        cache.features_of(replace(batch, seen=Seen(keys, unknown, {})), lambda _: features)
+        cache.features_of(
+            replace(batch, cached=CachedFeatures(keys, unknown, {})), lambda _: features
+        )
 
 
 def test_whatever_a_killed_process_leaves_can_be_read(
@@ -245,9 +247,9 @@ def test_whatever_a_killed_process_leaves_can_be_read(
         for path in entries(folder):
             known = cache.recall(path.stem)
             assert known is not None
-            assert known.seen is not None
+            assert known.cached is not None
             assert torch.equal(
-                known.seen.features["tokens"][0], features["tokens"][int(path.stem[-1])]
+                known.cached.features["tokens"][0], features["tokens"][int(path.stem[-1])]
             )
         clear(folder)
 
@@ -378,8 +380,8 @@ def test_a_known_image_is_what_it_was(full: tuple[JsonDataModule, FeatureCache, 
             looked.defect,
             looked.path,
         )
-        for name, rows in method.see(looked.image).items():
-            torch.testing.assert_close(known.seen.features[name], rows, atol=SAME, rtol=SAME)
+        for name, rows in method.extract_features(looked.image).items():
+            torch.testing.assert_close(known.cached.features[name], rows, atol=SAME, rtol=SAME)
 
 
 def test_a_batch_of_known_and_unknown_images_keeps_its_order(
@@ -387,19 +389,21 @@ def test_a_batch_of_known_and_unknown_images_keeps_its_order(
 ) -> None:
     module, cache, method = full
     inner: Any = module.train_dataloader().dataset
-    expected = method.see(torch.cat([inner.dataset[index].image for index in range(5)]))
+    expected = method.extract_features(
+        torch.cat([inner.dataset[index].image for index in range(5)])
+    )
     forgotten = {inner.key(1), inner.key(2), inner.key(4)}
     dataset = RememberedDataset(
         inner.dataset, lambda key: None if key in forgotten else cache.recall(key)
     )
     batch = collate_remembered(dataset[index] for index in range(5))
     assert (len(batch), len(batch.image)) == (5, 3)
-    found = cache.features_of(batch, method.see)
+    found = cache.features_of(batch, method.extract_features)
     for name, rows in expected.items():
         torch.testing.assert_close(found[name], rows, atol=SAME, rtol=SAME)
     first = batch.first(3)
     assert (len(first), len(first.image), first.path) == (3, 2, batch.path[:3])
-    for name, rows in cache.features_of(first, method.see).items():
+    for name, rows in cache.features_of(first, method.extract_features).items():
         torch.testing.assert_close(rows, expected[name][:3], atol=SAME, rtol=SAME)
 
 
@@ -431,7 +435,8 @@ def test_a_batch_without_knowledge_is_simply_looked_at(
     full: tuple[JsonDataModule, FeatureCache, Any], random_batch: Batch
 ) -> None:
     _, cache, method = full
-    found = cache.features_of(random_batch, method.see)
+    found = cache.features_of(random_batch, method.extract_features)
     assert all(
-        torch.equal(found[name], rows) for name, rows in method.see(random_batch.image).items()
+        torch.equal(found[name], rows)
+        for name, rows in method.extract_features(random_batch.image).items()
     )

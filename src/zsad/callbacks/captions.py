@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from lightning import Callback
 
 from zsad.atomic_write import write_whole
 
-Decided = dict[str, list[dict[str, Any]]]
+Decided = dict[str, list[dict[str, str]]]
 
 
 class CaptionWriter(Callback):
     """Write what a method calls the object of each category and what it asks the detector for, once it is known.
 
-    Methods that decide nothing of the kind (they have no ``decided``) leave no file.
+    Methods that decide nothing of the kind (they have no ``captions_used``) leave no file.
 
     Args:
         file: Where to write.
@@ -37,8 +36,7 @@ class CaptionWriter(Callback):
 
     def _write(self, trainer: Any, pl_module: Any) -> None:
         method = getattr(pl_module, "method", None)
-        mine = getattr(method, "decided", {})
-        decided = _joined({name: [asdict(one) for one in every] for name, every in mine.items()})
+        decided = _joined(method.captions_used() if hasattr(method, "captions_used") else {})
         if decided and trainer.is_global_zero:
             write_whole(
                 self.file, json.dumps(decided, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -60,5 +58,5 @@ def _joined(mine: Decided) -> Decided:
     return {name: sorted(subjects, key=_text) for name, subjects in joined.items()}
 
 
-def _text(subject: dict[str, Any]) -> str:
+def _text(subject: dict[str, str]) -> str:
     return json.dumps(subject, sort_keys=True)

@@ -90,11 +90,16 @@ def _kept(folder: Path) -> str:
     from zsad.tasks.feature_cache import GB, shelves, size_of
 
     rows = [
-        f"  {shelf.name}  {size_of(shelf) / GB:8.3f} GB  {about['sight']['method']}, weights {about['weights']}, "
+        f"  {shelf.name}  {size_of(shelf) / GB:8.3f} GB  {_method(about)}, weights {about['weights']}, "
         f"{about['precision']}, {about['dtype']}"
         for shelf, about in shelves(folder).items()
     ]
     return "\n".join([f"{folder} holds {size_of(folder) / GB:.3f} GB", *rows])
+
+
+def _method(about: dict[str, Any]) -> str:
+    features = about.get("features") or about["sight"]  # the name of version 0.1
+    return features["method"]
 
 
 def _cleared(folder: Path) -> str:

@@ -30,4 +30,4 @@ def takes(config: DictConfig, argument: str) -> bool:
 
 def remembers(config: DictConfig) -> bool:
     """Tell whether the chosen method takes reference images, before any weights are read."""
-    return hasattr(get_class(config.model.method._target_), "remember")
+    return hasattr(get_class(config.model.method._target_), "set_references")

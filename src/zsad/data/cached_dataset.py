@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from zsad import __version__
 from zsad.data.images import ImageDataset, collate
-from zsad.types import Batch, Sample, Seen
+from zsad.types import Batch, CachedFeatures, Sample
 
 Recall = Callable[
     [str], Batch | None
@@ -60,7 +60,9 @@ class RememberedDataset(Dataset[Batch]):
         key, sample = self.key(index), self.dataset.samples[index]
         known = self._recall(key)
         if known is None:
-            return replace(self.dataset[index], seen=Seen((key,), torch.tensor([False]), {}))
+            return replace(
+                self.dataset[index], cached=CachedFeatures((key,), torch.tensor([False]), {})
+            )
         return replace(known, category=(sample.category,), path=(str(sample.image_path),))
 
     def key(self, index: int) -> str:
@@ -92,7 +94,7 @@ class RememberedDataset(Dataset[Batch]):
 def collate_remembered(items: Iterable[Batch]) -> Batch:
     """Join batches of which some are known: pixels of the others, features of these, everything else of all."""
     items = list(items)
-    all_seen = [item.seen for item in items if item.seen is not None]
+    all_seen = [item.cached for item in items if item.cached is not None]
     features = [seen.features for seen in all_seen if seen.features]
     joined = {
         name: torch.cat([one[name] for one in features])
@@ -100,7 +102,8 @@ def collate_remembered(items: Iterable[Batch]) -> Batch:
     }
     keys = tuple(key for seen in all_seen for key in seen.keys)
     return replace(
-        collate(items), seen=Seen(keys, torch.cat([seen.known for seen in all_seen]), joined)
+        collate(items),
+        cached=CachedFeatures(keys, torch.cat([seen.known for seen in all_seen]), joined),
     )
 
 

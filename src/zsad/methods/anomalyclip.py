@@ -98,9 +98,9 @@ class AnomalyCLIP(nn.Module):
 
         Source: AnomalyCLIP, section "training": cross-entropy of the image, focal and dice of every map.
         """
-        return self.loss_of(self.see(batch.image), batch)
+        return self.loss_from_features(self.extract_features(batch.image), batch)
 
-    def see(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+    def extract_features(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Return what the frozen backbone sees, a row for each image: all that the loss needs of the pixels.
 
         ``image`` is the global vector (B, E), ``tokens`` are those of the tapped blocks (B, L, 1 + N, E).
@@ -108,9 +108,8 @@ class AnomalyCLIP(nn.Module):
         features = self.encode_image(self.whole_view(image))
         return {"image": features.image, "tokens": torch.stack(features.tokens, dim=1)}
 
-    @property
-    def sight(self) -> dict[str, Any]:
-        """What ``see`` depends on beside the image and the weights of the backbone.
+    def feature_key(self) -> dict[str, Any]:
+        """Return the settings that ``extract_features`` depends on, beside image and weights.
 
         Raises:
             ValueError: With tiles, which are looked at anew in every step.
@@ -129,8 +128,8 @@ class AnomalyCLIP(nn.Module):
             "std": self.backbone.std.flatten().tolist(),
         }
 
-    def loss_of(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of ``loss`` from what ``see`` returned; without tiles the pixels are not needed again."""
+    def loss_from_features(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of ``loss`` from extracted features; without tiles, pixels are not read."""
         text = self.prompts(self.backbone)
         features = self._features(seen["image"], seen["tokens"], self._whole_size(batch))
         terms = {

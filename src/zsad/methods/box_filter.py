@@ -21,7 +21,7 @@ _SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BoxCandidates:
     """The boxes of an image that passed a filter.
 
     Attributes:
@@ -47,9 +47,9 @@ class Found:
         """Return x0, y0, x1, y1 in pixels of an image of (height, width), not clamped to it."""
         return regions.to_corners(self.boxes, *size)
 
-    def select(self, rows: Int[Tensor, " k"]) -> "Found":
+    def select(self, rows: Int[Tensor, " k"]) -> "BoxCandidates":
         """Return some of the boxes, in the order of their numbers in ``rows``."""
-        return Found(
+        return BoxCandidates(
             self.boxes[rows], self.scores[rows], tuple(self.phrases[int(row)] for row in rows)
         )
 
@@ -84,7 +84,7 @@ def require_verb(backbone: object, verb: str, choices: str) -> None:
         )
 
 
-def find(
+def filter_boxes(
     grounding: Grounding,
     *,
     box_threshold: float,
@@ -92,7 +92,7 @@ def find(
     max_area: float = math.inf,
     min_area: float = 0.0,
     filter_word: str | None = None,
-) -> Found:
+) -> BoxCandidates:
     """Return the boxes that are certain enough, of the right size, and not of the background.
 
     Args:
@@ -123,10 +123,10 @@ def find(
         i for i, phrase in enumerate(phrases) if filter_word is None or filter_word not in phrase
     ]
     rows = rows[torch.tensor(wanted, dtype=torch.long, device=rows.device)]
-    return Found(boxes[rows], scores[rows], tuple(phrases[i] for i in wanted))
+    return BoxCandidates(boxes[rows], scores[rows], tuple(phrases[i] for i in wanted))
 
 
-def join(parts: Sequence[Found]) -> Found:
+def join(parts: Sequence[BoxCandidates]) -> BoxCandidates:
     """Return what was found with several captions as one, caption by caption; duplicates stay.
 
     Raises:
@@ -138,10 +138,10 @@ def join(parts: Sequence[Found]) -> Found:
         torch.cat([part.boxes for part in parts]),
         torch.cat([part.scores for part in parts]),
     )
-    return Found(boxes, scores, tuple(phrase for part in parts for phrase in part.phrases))
+    return BoxCandidates(boxes, scores, tuple(phrase for part in parts for phrase in part.phrases))
 
 
-def without_duplicates(found: Found, iou_threshold: float | None) -> Found:
+def without_duplicates(found: BoxCandidates, iou_threshold: float | None) -> BoxCandidates:
     """Drop each box that overlaps one of a higher score by more than ``iou_threshold``; ``None`` drops nothing.
 
     What is left keeps its order.
@@ -152,10 +152,10 @@ def without_duplicates(found: Found, iou_threshold: float | None) -> Found:
     return found.select(regions.suppress(corners, found.scores, iou_threshold).sort().values)
 
 
-def readable(phrase: str) -> str:
+def clean_phrase(phrase: str) -> str:
     """Return a phrase for people: without the marks of the text encoder and the ends of sentences.
 
-    >>> readable("[CLS] defect on. [SEP]"), readable("printed _ circuit _ board")
+    >>> clean_phrase("[CLS] defect on. [SEP]"), clean_phrase("printed _ circuit _ board")
     ('defect on', 'printed_circuit_board')
     """
     for mark in _SPECIAL:

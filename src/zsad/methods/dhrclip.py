@@ -106,7 +106,7 @@ class DHRCLIP(AnomalyCLIP):
             anomaly_map = _stretch(anomaly_map)
         return Prediction(anomaly_map, similarity.margin(self.view_logits(whole, tiles, text)))
 
-    def see(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+    def extract_features(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Return what the frozen backbone sees, a row for each canvas: all that the loss needs of the pixels.
 
         ``whole_image`` (B, E) and ``whole_tokens`` (B, L, 1 + N, E) are of the whole view, ``tile_image`` (B, 4, E) and
@@ -124,13 +124,12 @@ class DHRCLIP(AnomalyCLIP):
             **of_tiles,
         }
 
-    @property
-    def sight(self) -> dict[str, Any]:
-        """What ``see`` depends on beside the canvas and the weights of the backbone."""
-        return super().sight | {"whole_px": self.whole_px, "tile_px": self.tile_px}
+    def feature_key(self) -> dict[str, Any]:
+        """Return the settings that ``extract_features`` depends on, beside canvas and weights."""
+        return super().feature_key() | {"whole_px": self.whole_px, "tile_px": self.tile_px}
 
-    def loss_of(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the fused map, from what ``see`` returned; their sum is what training minimises.
+    def loss_from_features(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the fused map from extracted features; training minimises their sum.
 
         Images whose mask is unknown take no part: a batch of nothing else costs nothing.
 

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,8 +22,14 @@ from torch import Tensor, nn
 from zsad.backbones.grounded.grounding_dino import Grounding, normalized
 from zsad.functional import regions, rle
 from zsad.functional.resample import min_max
-from zsad.methods.box_filter import Found, check_range, find, readable, require_verb
-from zsad.prompts.defect_vocabulary import Words, spoken
+from zsad.methods.box_filter import (
+    BoxCandidates,
+    check_range,
+    clean_phrase,
+    filter_boxes,
+    require_verb,
+)
+from zsad.prompts.defect_vocabulary import Words, to_phrase
 from zsad.types import Detections, Prediction, RunLengths
 
 log = logging.getLogger(__name__)
@@ -143,10 +149,8 @@ class DOTPrompt(nn.Module):
         self.separator, self.name_object = separator, name_object
         self.fusion, self.normalization = fusion, normalization
         self.names = dict(names)
-        self.decided: dict[
-            str, list[Subject]
-        ] = {}  # of each category, in the order in which they came up
-        self._remembered: dict[str, Subject] = {}
+        self._subjects: dict[str, list[Subject]] = {}  # of each category, in order of appearance
+        self._references: dict[str, Subject] = {}
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
@@ -157,15 +161,22 @@ class DOTPrompt(nn.Module):
         return Prediction(torch.stack(maps).float(), score.float(), detections)
 
     @torch.no_grad()
-    def remember(self, category: str, images: Sequence[Float[Tensor, "3 _ _"]]) -> None:
+    def set_references(self, category: str, images: Sequence[Float[Tensor, "3 _ _"]]) -> None:
         """Decide from normal images what a category shows, and what is looked for in all its test images."""
-        self._remembered[category] = self._subject(
+        self._references[category] = self._subject(
             [(image, self.backbone.look(image)) for image in images], category
         )
 
-    def forget(self) -> None:
+    def clear_references(self) -> None:
         """Forget what was decided of an earlier dataset."""
-        self.decided, self._remembered = {}, {}
+        self._subjects, self._references = {}, {}
+
+    def captions_used(self) -> dict[str, list[dict[str, str]]]:
+        """Return the captions of each category, in order of appearance: ``tag``, ``caption``, ``source`` of each."""
+        return {
+            category: [asdict(subject) for subject in subjects]
+            for category, subjects in self._subjects.items()
+        }
 
     def object_tag(self, grounded: Sequence[tuple[Grounding, Sequence[str]]], category: str) -> str:
         """Return what the object is called: the tag of the best box over all images; the category's name without one.
@@ -188,7 +199,7 @@ class DOTPrompt(nn.Module):
             return normalized(between.join(words))
         return normalized(before + between.join(dict.fromkeys([*words, tag])))
 
-    def boxes(self, grounding: Grounding, size: tuple[int, int]) -> Found:
+    def boxes(self, grounding: Grounding, size: tuple[int, int]) -> BoxCandidates:
         """Return the boxes that count, best first and without near duplicates.
 
         Args:
@@ -199,7 +210,7 @@ class DOTPrompt(nn.Module):
         overlap = math.inf if self.nms_iou is None else self.nms_iou
         return found.select(regions.suppress(found.corners(size), found.scores, overlap))
 
-    def best(self, grounding: Grounding) -> Found:
+    def best(self, grounding: Grounding) -> BoxCandidates:
         """Return the best box alone; none where no box counts."""
         found = self._certain(grounding)
         return found.select(found.scores.argsort(descending=True, stable=True)[:1])
@@ -212,7 +223,7 @@ class DOTPrompt(nn.Module):
         found = self.best(grounding)
         return float(found.areas[0]) if len(found) else WHOLE_IMAGE
 
-    def defects(self, found: Found, object_area: float) -> Found:
+    def defects(self, found: BoxCandidates, object_area: float) -> BoxCandidates:
         """Return the boxes that are small enough to be a defect of an object of this area."""
         if self.size_threshold is None:
             return found
@@ -220,7 +231,9 @@ class DOTPrompt(nn.Module):
             (found.areas.cpu().double() < self.size_threshold * object_area).nonzero()[:, 0]
         )
 
-    def fused(self, look: Any, found: Found) -> tuple[Float[Tensor, "h w"], tuple[RunLengths, ...]]:
+    def fused(
+        self, look: Any, found: BoxCandidates
+    ) -> tuple[Float[Tensor, "h w"], tuple[RunLengths, ...]]:
         """Return the masks of all boxes joined to one map, weighted by their scores; and the masks themselves.
 
         No box, or an empty mask of each, gives zeros.
@@ -240,14 +253,16 @@ class DOTPrompt(nn.Module):
             return min_max(fused[None])[0]
         return fused / (1 + fused) if self.fusion == "sum" else fused
 
-    def _certain(self, grounding: Grounding) -> Found:
-        return find(grounding, box_threshold=self.box_threshold, text_threshold=self.text_threshold)
+    def _certain(self, grounding: Grounding) -> BoxCandidates:
+        return filter_boxes(
+            grounding, box_threshold=self.box_threshold, text_threshold=self.text_threshold
+        )
 
     def _judge(
         self, image: Float[Tensor, "3 h w"], category: str
     ) -> tuple[Float[Tensor, "h w"], Detections]:
         look = self.backbone.look(image)
-        subject = self._remembered.get(category) or self._subject([(image, look)], category)
+        subject = self._references.get(category) or self._subject([(image, look)], category)
         captions = [
             subject.caption,
             *([] if self.size_threshold is None else [normalized(subject.tag)]),
@@ -256,7 +271,7 @@ class DOTPrompt(nn.Module):
         area = self.object_area(objects[0]) if objects else WHOLE_IMAGE
         found = self.defects(self.boxes(anomalies, look.size), area)
         fused, runs = self.fused(look, found)
-        phrases = tuple(map(readable, found.phrases))
+        phrases = tuple(map(clean_phrase, found.phrases))
         boxes, scores = found.corners(look.size).float().cpu(), found.scores.float().cpu()
         return self.scaled(fused), Detections(boxes, scores, phrases, runs)
 
@@ -279,7 +294,7 @@ class DOTPrompt(nn.Module):
         return subject
 
     def _note(self, category: str, subject: Subject) -> None:
-        known = self.decided.setdefault(category, [])
+        known = self._subjects.setdefault(category, [])
         if subject not in known:
             level = logging.DEBUG if known else logging.INFO
             log.log(
@@ -288,7 +303,7 @@ class DOTPrompt(nn.Module):
             known.append(subject)
 
     def _name(self, category: str) -> str:
-        return self.names.get(category, spoken(category))
+        return self.names.get(category, to_phrase(category))
 
 
 def best_tag(grounding: Grounding, tags: Sequence[str]) -> str:

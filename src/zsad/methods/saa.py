@@ -23,11 +23,11 @@ from zsad.functional import rle, saliency
 from zsad.functional.regions import MaskFusion, means_inside
 from zsad.functional.resample import upsample
 from zsad.methods.box_filter import (
-    Found,
+    BoxCandidates,
     check_range,
-    find,
+    clean_phrase,
+    filter_boxes,
     join,
-    readable,
     require_verb,
     without_duplicates,
 )
@@ -53,8 +53,8 @@ class Explained:
 
     raw_map: Tensor
     saliency: Tensor | None
-    objects: Found | None
-    found: Found
+    objects: BoxCandidates | None
+    found: BoxCandidates
     detections: Detections
 
 
@@ -120,9 +120,9 @@ class SAA(nn.Module):
         self.nms_iou = nms_iou
         self.legacy_bgr = legacy_bgr
 
-    def enter(self, dataset: str) -> None:
+    def set_dataset(self, dataset: str) -> None:
         """Speak of the categories of a dataset from now on."""
-        self.words.enter(dataset)
+        self.words.set_dataset(dataset)
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
@@ -155,7 +155,9 @@ class SAA(nn.Module):
             detections = self.weigh(drawn, found, heat, prompts.k_mask)
             return Explained(self.fuse(detections, look.size), heat, objects, found, detections)
 
-    def search(self, look: Look, prompts: DefectPrompts) -> tuple[Found | None, Found]:
+    def search(
+        self, look: Look, prompts: DefectPrompts
+    ) -> tuple[BoxCandidates | None, BoxCandidates]:
         """Return the boxes of the object, where something hangs on them, and of its defects; duplicates are normal."""
         captions = [caption for caption, _ in prompts.captions]
         if prompts.defect_area_threshold is None and not self._compares_objects(prompts):
@@ -171,7 +173,7 @@ class SAA(nn.Module):
         return objects, without_duplicates(join(parts), self.nms_iou)
 
     def saliency(
-        self, look: Look, prompts: DefectPrompts, objects: Found | None
+        self, look: Look, prompts: DefectPrompts, objects: BoxCandidates | None
     ) -> Float[Tensor, "h w"]:
         """Return how unlike the other objects, or the rest of the image, each place is."""
         heat = None
@@ -180,7 +182,7 @@ class SAA(nn.Module):
         return upsample((self._within_image(look) if heat is None else heat)[None], look.size)[0]
 
     def weigh(
-        self, look: Look, found: Found, heat: Tensor | None, k_mask: int | None
+        self, look: Look, found: BoxCandidates, heat: Tensor | None, k_mask: int | None
     ) -> Detections:
         """Return the heaviest masks of an image, heaviest first; of equal ones those found first.
 
@@ -224,7 +226,7 @@ class SAA(nn.Module):
         return Detections(
             corners[list(weights)].cpu(),
             torch.tensor(list(weights.values()), dtype=torch.float32),
-            tuple(readable(found.phrases[row]) for row in weights),
+            tuple(clean_phrase(found.phrases[row]) for row in weights),
             tuple(outlines.values()),
         )
 
@@ -235,8 +237,8 @@ class SAA(nn.Module):
             fusion.add(rle.decode(mask)[None], weight[None])
         return FUSIONS[self.fusion](fusion)
 
-    def _find(self, said: Grounding, max_area: float, word: str | None = None) -> Found:
-        return find(
+    def _find(self, said: Grounding, max_area: float, word: str | None = None) -> BoxCandidates:
+        return filter_boxes(
             said,
             box_threshold=self.box_threshold,
             text_threshold=self.text_threshold,
@@ -257,7 +259,7 @@ class SAA(nn.Module):
             f"mean distance to the {self.farthest} farthest places at {self.image_px} px", make
         )
 
-    def _between_objects(self, look: Look, objects: Found) -> Float[Tensor, "h w"] | None:
+    def _between_objects(self, look: Look, objects: BoxCandidates) -> Float[Tensor, "h w"] | None:
         """Return how unlike the others each object is; ``None`` where fewer than two are visible to the network."""
         corners = objects.corners(look.size)
 
@@ -277,6 +279,6 @@ class SAA(nn.Module):
         return heat if heat.numel() else None
 
 
-def _largest(objects: Found | None) -> float:
+def _largest(objects: BoxCandidates | None) -> float:
     """Return the share of the image that the largest object box covers; all of it where none was found."""
     return float(objects.areas.max()) if objects is not None and len(objects) else 1.0

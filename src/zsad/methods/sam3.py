@@ -30,7 +30,7 @@ IS_PRESENT = 0.5  # presence of the object from which on it gates the map
 MOST_DETECTIONS = 100
 # Learned vectors are new, all else was trained: they learn ten times as fast. Adam's steps have the size of the
 # learning rate, whatever the gradient's, so that a factor on the parameter is one on its rate.
-PACE = 10.0
+LEARNED_VECTOR_LR_SCALE = 10.0
 _SPREAD = 0.02  # of learned vectors, before they learn
 
 Reduce = Callable[[Tensor], Tensor]
@@ -80,8 +80,8 @@ class SAM3(nn.Module):
         confidence_threshold: Instances above it are reported as detections. Maps and scores do not depend on it.
         iou_threshold: Of two that overlap more, the better one is reported.
         tuned: Let the light parts learn in training: encoder, decoder, scorer, masks and the projection of the words.
-        learned_vectors: So many vectors that learn join the words of every prompt. Until they have learned they are
-            not heard.
+        learned_vectors: Number of learned vectors that join the words of every prompt. Untrained vectors are
+            masked out.
 
     Raises:
         ValueError: If ``reduce`` or ``image_score`` is none of these, or a number out of its range.
@@ -144,9 +144,9 @@ class SAM3(nn.Module):
             nn.Parameter(torch.zeros(learned_vectors, width)) if learned_vectors else None
         )
 
-    def enter(self, dataset: str) -> None:
+    def set_dataset(self, dataset: str) -> None:
         """Use the words of a dataset from now on."""
-        self.concepts.enter(dataset)
+        self.concepts.set_dataset(dataset)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
         """Score images in [0, 1] of any size, each with the words of its own category."""
@@ -206,10 +206,10 @@ class SAM3(nn.Module):
         text = self.backbone.encode_text(self.concepts.phrases(category))
         if self.learned is None:
             return self.backbone.segment(features, text, top_queries=self.top_queries)
-        heard = None if torch.is_grad_enabled() else (self.learned != 0).any(dim=1)
-        vectors = self.start + PACE * self.learned
+        vector_mask = None if torch.is_grad_enabled() else (self.learned != 0).any(dim=1)
+        vectors = self.start + LEARNED_VECTOR_LR_SCALE * self.learned
         return self.backbone.segment(
-            features, text, top_queries=self.top_queries, vectors=vectors, heard=heard
+            features, text, top_queries=self.top_queries, vectors=vectors, vector_mask=vector_mask
         )
 
     def foreground(

@@ -220,7 +220,7 @@ class Tiling:
         boxes = plan.patch_boxes
         unseen = _upsample(whole, plan.grid).transpose(0, 1)  # (l, B, ch, cw) -> (B, l, ch, cw)
         tiles = cut(unseen, boxes)  # (n, B, l, h, w)
-        looked_at = self.worth_a_look(tiles)
+        looked_at = self.select_tiles(tiles)
         if plan.scale != 1:
             image = _resize(image, plan.size)
         rows, columns = (
@@ -237,7 +237,7 @@ class Tiling:
         window = blending_window((boxes[0].height, boxes[0].width))
         return stitch(tiles, boxes, plan.grid, window).transpose(0, 1)
 
-    def worth_a_look(self, tiles: Float[Tensor, "n b l h w"]) -> Int[Tensor, "m 2"]:
+    def select_tiles(self, tiles: Float[Tensor, "n b l h w"]) -> Int[Tensor, "m 2"]:
         """Return (tile, image) of those to encode: the fullest ones of each image, as the whole view sees them."""
         peaks = tiles.detach().amax(dim=(2, 3, 4))  # (n, B)
         fullest = peaks.argsort(dim=0, descending=True, stable=True)[

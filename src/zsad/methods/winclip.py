@@ -54,7 +54,8 @@ class Embeddings:
 class WinCLIP(nn.Module):
     """Compare the image, and every window of it, with sentences about *normal* and *anomalous* things of its category.
 
-    With references (``remember``), patches and windows are also compared with those of normal images. Nothing learns.
+    With references (``set_references``), patches and windows are also compared with those of normal
+    images. Nothing learns.
 
     Args:
         backbone: The frozen CLIP. Published: ViT-B/16+ at 240 pixels.
@@ -137,12 +138,12 @@ class WinCLIP(nn.Module):
             score = score.index_copy(0, rows, few_shot)
         return score, patch_map
 
-    def forget(self) -> None:
+    def clear_references(self) -> None:
         """Forget the references of all categories: another dataset may have categories of the same names."""
         self._memory.clear()
 
     @torch.no_grad()
-    def remember(self, category: str, images: Iterable[Float[Tensor, "3 h w"]]) -> None:
+    def set_references(self, category: str, images: Iterable[Float[Tensor, "3 h w"]]) -> None:
         """Keep what normal images in [0, 1] look like; from then on their category is scored few-shot.
 
         What was remembered of the category before is forgotten.

@@ -68,10 +68,10 @@ class Words:
     answer: str = ""
 
 
-def spoken(name: str) -> str:
+def to_phrase(name: str) -> str:
     """Return a category, or the phrase of a detector, as one would say it; ``object`` where nothing is left.
 
-    >>> spoken("metal_nut"), spoken("pcb1"), spoken("[CLS] Leather. [SEP]"), spoken("01")
+    >>> to_phrase("metal_nut"), to_phrase("pcb1"), to_phrase("[CLS] Leather. [SEP]"), to_phrase("01")
     ('metal nut', 'pcb', 'leather', 'object')
     """
     text = re.sub(r"\[(?:cls|sep|pad|unk)\]", " ", name.lower())
@@ -142,7 +142,7 @@ class WordTable:
     ) -> None:
         self.general = _checked("general", general)
         self.objects = {
-            spoken(name): _checked(f"objects.{name}", words)
+            to_phrase(name): _checked(f"objects.{name}", words)
             for name, words in (objects or {}).items()
         }
         self.always = always
@@ -153,7 +153,7 @@ class WordTable:
         return Words(with_always(found) if self.always else found, "table")
 
     def _entry(self, name: str) -> tuple[str, ...] | None:
-        name = spoken(name)
+        name = to_phrase(name)
         within = [known for known in self.objects if re.search(rf"\b{re.escape(known)}\b", name)]
         return self.objects[max(within, key=len)] if within else None
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.tokenizer import tokenize
-from zsad.prompts.defect_vocabulary import spoken
+from zsad.prompts.defect_vocabulary import to_phrase
 
 _BLANK = "{}"
 _RAM_PX = 384
@@ -29,10 +29,10 @@ _NO_TAGS = ("close-up", "number")  # of the photograph, or of what is printed on
 _CHUNK = 64  # sentences encoded at a time
 
 
-def listed(tags: str) -> list[str]:
+def parse_tags(tags: str) -> list[str]:
     """Return the tags of a text as RAM writes it, in order and once each.
 
-    >>> listed("leather | close-up |  brown  leather | leather")
+    >>> parse_tags("leather | close-up |  brown  leather | leather")
     ['leather', 'brown leather']
     """
     items = (" ".join(tag.split()) for tag in re.split(r"[|.]", tags))
@@ -58,7 +58,7 @@ class StaticTagger:
 
     def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (the same for all)
         """Return the words."""
-        return list(dict.fromkeys(word.replace(_BLANK, spoken(category)) for word in self.fixed))
+        return list(dict.fromkeys(word.replace(_BLANK, to_phrase(category)) for word in self.fixed))
 
 
 class CLIPTagger(nn.Module):
@@ -171,4 +171,4 @@ class RAMTagger(nn.Module):
             image[None].float(), size=(_RAM_PX, _RAM_PX), mode="bilinear", antialias=True
         )
         english, *_ = self.model.generate_tag((small.to(self.mean) - self.mean) / self.std)
-        return listed(english[0])
+        return parse_tags(english[0])

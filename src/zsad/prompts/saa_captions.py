@@ -93,7 +93,7 @@ class DefectWords:
             sentence that carries them in the published code (``read_property``).
         files: Dataset → a YAML file with the rows of its categories, for words of one's own.
         datasets: Dataset → the table that serves it, where that has another name: ``visa_1cls: visa``.
-        dataset: The table to use whatever is tested; ``None`` for that of the tested dataset (``enter``).
+        dataset: The table to use whatever is tested; ``None`` for that of the tested dataset (``set_dataset``).
 
     Raises:
         ValueError: If a row has an unknown key or a value of another kind, or there is no table for ``dataset``.
@@ -121,7 +121,7 @@ class DefectWords:
                 f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}"
             )
 
-    def enter(self, dataset: str) -> None:
+    def set_dataset(self, dataset: str) -> None:
         """Use the table of a dataset from now on, or general words if it has none; unless one was chosen for all."""
         self._entered = self._chosen or dataset
 

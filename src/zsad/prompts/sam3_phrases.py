@@ -24,7 +24,7 @@ class ConceptPrompts:
         names: What phrases call a category, where that is not its own name: ``pcb1: printed circuit board``.
         textures: Categories without an object in front of a background.
         datasets: Dataset → the table that serves it, where that has another name: ``visa_1cls: visa``.
-        dataset: The table that is used whatever dataset is tested; ``None``: that of the tested one (``enter``).
+        dataset: The table that is used whatever dataset is tested; ``None``: that of the tested one (``set_dataset``).
         strategy: *base*: the first general phrases. *category*: the first of the category. *mixed*: half of each.
             *contextual*: those of *mixed*, each in every template. *custom*: ``custom`` alone.
         num_prompts: How many phrases are chosen, before templates.
@@ -62,7 +62,7 @@ class ConceptPrompts:
                 f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}"
             )
 
-    def enter(self, dataset: str) -> None:
+    def set_dataset(self, dataset: str) -> None:
         """Use the words of a dataset from now on, unless one was chosen for all."""
         self._entered = self._always or dataset
 

@@ -95,12 +95,12 @@ class Robustness:
             corrupt = self.corruptions[name].at(severity, data.image_size)
             corrupted.append(Trial(name, severity, values(corrupt)))
         wordings = [(state, words) for state in self.wordings for words in self.wordings[state]]
-        if wordings and not has_words(method):
+        if wordings and not has_prompts(method):
             log.info("%s has no words to change", type(method).__name__)
             wordings = []
         for state, words in self._shown("with other words", wordings):
             reworded.append(
-                Trial(state, words, values(words=reworded_method(method, state, words)))
+                Trial(state, words, values(words=with_prompt_words(method, state, words)))
             )
         return Trials(clean, corrupted, reworded)
 
@@ -109,13 +109,13 @@ class Robustness:
         yield from track(trials, f"testing {what}", disable=not (trials and is_first_process()))
 
 
-def has_words(method: nn.Module) -> bool:
+def has_prompts(method: nn.Module) -> bool:
     """Tell whether the states are described in words that can be changed."""
     return hasattr(method, "texts") or hasattr(method, "prompts")
 
 
 @contextmanager
-def reworded_method(method: Any, state: str, words: str) -> Iterator[None]:
+def with_prompt_words(method: Any, state: str, words: str) -> Iterator[None]:
     """Let a method describe a state in other words for a while.
 
     Words with ``{}`` replace all state words of a hand-written ensemble, whose templates stay. With learned prompts

@@ -18,9 +18,10 @@ class ZeroShotEvaluation(LightningModule):
     Methods that learn nothing use this task as it is; ``PromptTuning`` adds the training.
 
     Args:
-        method: ``forward(image, category) -> Prediction``. A few-shot method has ``remember(category, images)``, too,
-            called for every category before the first image, where the data come with references; and ``forget()``. A
-            method with words for certain datasets has ``enter(dataset)``, called before the first image of a test.
+        method: ``forward(image, category) -> Prediction``. A few-shot method also has
+            ``set_references(category, images)``, called for every category before the first image,
+            where the data come with references, and ``clear_references()``. A method with words for
+            certain datasets has ``set_dataset(dataset)``, called before the first image of a test.
         metrics: Makes the metrics for the categories of the tested dataset.
     """
 
@@ -39,7 +40,7 @@ class ZeroShotEvaluation(LightningModule):
         Raises:
             ValueError: If the data come with references and the method has no use for them.
         """
-        if self._references() and not hasattr(self.method, "remember"):
+        if self._references() and not hasattr(self.method, "set_references"):
             raise ValueError(
                 f"{type(self.method).__name__} takes no reference images: leave k_shot out"
             )
@@ -75,8 +76,8 @@ class ZeroShotEvaluation(LightningModule):
 
     def _enter(self) -> None:
         """Tell a method with words for certain datasets which one comes."""
-        if hasattr(self.method, "enter"):
-            self.method.enter(self.trainer.datamodule.name)  # type: ignore[attr-defined, operator]
+        if hasattr(self.method, "set_dataset"):
+            self.method.set_dataset(self.trainer.datamodule.name)  # type: ignore[attr-defined, operator]
 
     def _references(self) -> dict[str, list[Sample]]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -87,12 +88,12 @@ class ZeroShotEvaluation(LightningModule):
 
         What it was shown of an earlier dataset is forgotten.
         """
-        if hasattr(self.method, "forget"):
-            self.method.forget()  # type: ignore[operator]
+        if hasattr(self.method, "clear_references"):
+            self.method.clear_references()  # type: ignore[operator]
         if not self._references():
             return
         precision = self.trainer.precision_plugin
         for category, images in self.trainer.datamodule.reference_images():  # type: ignore[attr-defined]
             with precision.forward_context():
                 placed = [precision.convert_input(image.to(self.device)) for image in images]
-                self.method.remember(category, placed)  # type: ignore[operator]
+                self.method.set_references(category, placed)  # type: ignore[operator]

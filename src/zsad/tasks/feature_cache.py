@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zsad.atomic_write import write_whole
 from zsad.backbones.clip.weights import fingerprint
-from zsad.types import Batch, Seen
+from zsad.types import Batch, CachedFeatures
 
 log = logging.getLogger("zsad")
 
@@ -69,7 +69,7 @@ class FeatureCache:
         """Find the features of a method and its backbone, and how much room there is for more.
 
         Args:
-            method: With ``see``, ``loss_of`` and ``sight``.
+            method: With ``extract_features``, ``loss_from_features`` and ``feature_key``.
             precision: Of the trainer; half precision sees other features.
             processes: How many share what room there is.
 
@@ -77,13 +77,13 @@ class FeatureCache:
             ValueError: If the method does not tell what it sees, or looks at more than whole images.
             OSError: If the folder cannot be made.
         """
-        if not hasattr(method, "sight"):
+        if not hasattr(method, "feature_key"):
             raise ValueError(
                 f"{type(method).__name__} cannot learn from cached features: leave feature_cache out"
             )
         backbone: Any = method.backbone
         about = {
-            "sight": method.sight,
+            "features": method.feature_key(),
             "weights": fingerprint(backbone),
             "layers": blake2b(repr(backbone).encode(), digest_size=8).hexdigest(),
             "precision": precision,
@@ -127,21 +127,22 @@ class FeatureCache:
             category=("",),
             defect=(facts["defect"],),
             path=("",),
-            seen=Seen((key,), torch.tensor([True]), features),
+            cached=CachedFeatures((key,), torch.tensor([True]), features),
         )
 
     def features_of(
-        self, batch: Batch, see: Callable[[Tensor], dict[str, Tensor]]
+        self, batch: Batch, extract_features: Callable[[Tensor], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Return a row of features for each image of a batch: what is known, and what ``see`` says of the others.
+        """Return a row of features for each image of a batch, cached or from ``extract_features``.
 
         What is seen is kept. Everything passes through ``dtype``, so that an image looks the same in every epoch.
         """
-        seen = batch.seen
+        seen = batch.cached
         if seen is not None and seen.known.all():
             return seen.features
         fresh = {
-            name: rows.to(DTYPES[self.dtype]).float() for name, rows in see(batch.image).items()
+            name: rows.to(DTYPES[self.dtype]).float()
+            for name, rows in extract_features(batch.image).items()
         }
         if seen is None:
             return fresh
@@ -150,7 +151,7 @@ class FeatureCache:
             name: _joined(rows, seen.features.get(name), seen.known) for name, rows in fresh.items()
         }
 
-    def _keep(self, batch: Batch, seen: Seen, fresh: Mapping[str, Tensor]) -> None:
+    def _keep(self, batch: Batch, seen: CachedFeatures, fresh: Mapping[str, Tensor]) -> None:
         if self._room < 0:
             return
         for row, place in enumerate((~seen.known).nonzero().flatten().tolist()):
@@ -209,7 +210,7 @@ def fill(
     method.to(device)
     with torch.no_grad():
         for batch in loader:
-            cache.features_of(batch.to(device), method.see)
+            cache.features_of(batch.to(device), method.extract_features)
             looked_at, done = looked_at + len(batch.image), done + len(batch)
             progress(done, len(loader.dataset))
     return looked_at

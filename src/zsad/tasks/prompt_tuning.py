@@ -34,8 +34,8 @@ class PromptTuning(ZeroShotEvaluation):
     """Evaluation, and the training before it. Checkpoints hold what was learned and on what, never the backbone.
 
     Args:
-        method: A method with a ``loss(batch)`` of named, weighted terms; training minimises their sum. With ``see``,
-            ``loss_of`` and ``sight`` it can learn from cached features, too.
+        method: A method with a ``loss(batch)`` of named, weighted terms; training minimises their sum. With
+            ``extract_features``, ``loss_from_features`` and ``feature_key`` it can learn from cached features, too.
         metrics: Makes the metrics for the categories of the tested dataset.
         optimizer: Makes the optimizer for the parameters that learn.
         feature_cache: Keeps what the frozen backbone sees, so that it looks at each training image once; ``None``:
@@ -109,7 +109,9 @@ class PromptTuning(ZeroShotEvaluation):
         method: Any = self.method
         if self.feature_cache is None:
             return method.loss(batch)
-        return method.loss_of(self.feature_cache.features_of(batch, method.see), batch)
+        return method.loss_from_features(
+            self.feature_cache.features_of(batch, method.extract_features), batch
+        )
 
     def _shares(self, batch: Batch) -> Shares:
         """Return how the epoch is dealt out; a loader that deals out nothing gives every process all it has."""

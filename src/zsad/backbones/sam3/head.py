@@ -109,10 +109,10 @@ class LightParts(nn.Module):
         is_word: Bool[Tensor, "p t"],
         top_queries: int,
         vectors: Float[Tensor, "v d"] | None,
-        heard: Bool[Tensor, " v"] | None,
+        vector_mask: Bool[Tensor, " v"] | None,
     ) -> Concepts:
         """Look for p prompts; the features are repeated for each."""
-        words, is_word = self._words(tokens, is_word, vectors, heard)
+        words, is_word = self._words(tokens, is_word, vectors, vector_mask)
         encoded = self.encoder(
             vision_features=[features.levels[-1]],
             text_features=words,
@@ -146,20 +146,20 @@ class LightParts(nn.Module):
         )
 
     def _words(
-        self, tokens: Tensor, is_word: Tensor, vectors: Tensor | None, heard: Tensor | None
+        self, tokens: Tensor, is_word: Tensor, vectors: Tensor | None, vector_mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Project the words, and let the learned vectors join them."""
         words = self.text_projection(tokens)
         if vectors is None:
             return words, is_word
         count = len(words)
-        heard = (
+        vector_mask = (
             torch.ones(len(vectors), dtype=torch.bool, device=words.device)
-            if heard is None
-            else heard
+            if vector_mask is None
+            else vector_mask
         )
         words = torch.cat([words, vectors.to(words.dtype).expand(count, -1, -1)], dim=1)
-        return words, torch.cat([is_word, heard.expand(count, -1)], dim=1)
+        return words, torch.cat([is_word, vector_mask.expand(count, -1)], dim=1)
 
     def _boxes(self, states: Tensor, reference: Tensor) -> Tensor:
         from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid

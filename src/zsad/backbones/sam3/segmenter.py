@@ -122,7 +122,7 @@ class SAM3Segmenter(nn.Module):
         *,
         top_queries: int = 20,
         vectors: Float[Tensor, "v d"] | None = None,
-        heard: Bool[Tensor, " v"] | None = None,
+        vector_mask: Bool[Tensor, " v"] | None = None,
     ) -> Concepts:
         """Look for p prompts in one encoded image. Gradients flow where the light parts or the vectors learn.
 
@@ -131,7 +131,7 @@ class SAM3Segmenter(nn.Module):
             text: Of the prompts.
             top_queries: Only so many queries of each prompt, the best, get a mask.
             vectors: Learned ones that join the words of every prompt.
-            heard: Which of them count; ``None`` for all.
+            vector_mask: Which of them count; ``None`` for all.
         """
         found = []
         for tokens, is_word in zip(
@@ -143,7 +143,7 @@ class SAM3Segmenter(nn.Module):
                 is_word,
                 top_queries,
                 vectors,
-                heard,
+                vector_mask,
             )
             if (
                 torch.is_grad_enabled()
