@@ -16,9 +16,9 @@ from zsad.runs import preflight, resume
 @hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="test")
 def main(config: DictConfig) -> None:
     """Compose, build, test, report; on several datasets one after the other, with the same networks."""
-    with errors.clear_errors(), resume.recorded(config, "test") as run:
+    with errors.clear_errors(), resume.record_status(config, "test") as run:
         preflight.check_test(config, run)
-        if run.nothing_left():
+        if run.already_finished():
             return
         from zsad.runs import (
             provenance,
@@ -26,9 +26,9 @@ def main(config: DictConfig) -> None:
             several_datasets,
         )  # torch: not before the cheap mistakes are excluded
 
-        configs = compose.for_each_dataset(config)
+        configs = compose.configs_by_dataset(config)
         instantiate.seed_everything(config)
-        data = results.set_up(
+        data = results.setup_datasets(
             {name: instantiate.build(one.dataset) for name, one in configs.items()},
             config.skip_missing,
         )
@@ -43,27 +43,27 @@ def main(config: DictConfig) -> None:
         run.begin()
         for name, one in data.items():
             own, folder = configs[name], Path(configs[name].paths.output_dir)
-            about = results.About(
-                compose.plain(own),
-                compose.chosen(),
+            info = results.EvaluationInfo(
+                compose.to_dict(own),
+                compose.choices_of_run(),
                 learned,
-                resume.decisions(own),
-                checkpoint_settings.departures(),
+                resume.deciding_settings(own),
+                checkpoint_settings.changed_settings(),
             )
-            if config.test_on and not config.overwrite and tested.restore(name, folder, about):
+            if config.test_on and not config.overwrite and tested.restore(name, folder, info):
                 continue
             trainer = instantiate.build_trainer(own)
-            notes = provenance.inspect(task, one, learned=learned, settings=settings)
+            notes = provenance.announce_test(task, one, learned=learned, settings=settings)
             trainer.test(task, one, verbose=False)
             robustness = changes and changes.run(
                 task.method, one, instantiate.quiet_trainer(config), folder
             )
-            beside = results.write_test(task, trainer, folder, about, notes, robustness)
+            beside = results.write_test(task, trainer, folder, info, notes, robustness)
             tested.add(name, task.results, notes, beside)
         if distributed.is_first_process():
             tested.write(
                 Path(config.paths.output_dir),
-                compose.chosen()["model"],
+                compose.choices_of_run()["model"],
                 several=bool(config.test_on),
             )
 

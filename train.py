@@ -18,10 +18,10 @@ log = logging.getLogger("zsad")
 @hydra.main(version_base="1.3", config_path=str(compose.CONF), config_name="train")
 def main(config: DictConfig) -> None:
     """Compose, build, fit."""
-    with errors.clear_errors(), resume.recorded(config, "training") as run:
+    with errors.clear_errors(), resume.record_status(config, "training") as run:
         preflight.require_trainable(config)
         preflight.require_known_tiling(config)
-        if run.nothing_left():
+        if run.already_finished():
             return
         resume_from = preflight.resume_path(config, run)
         from zsad.runs import (
@@ -33,10 +33,10 @@ def main(config: DictConfig) -> None:
         data = instantiate.build(config.dataset)
         data.setup("fit")  # a mistake in the data shows before any weights are read
         task = instantiate.build(config.model)
-        task.provenance = provenance.provenance(
+        task.provenance = provenance.training_provenance(
             task,
             data,
-            chosen=compose.chosen(),
+            chosen=compose.choices_of_run(),
             settings=checkpoint_settings.settings(config),
             seed=config.seed,
         )
@@ -47,7 +47,7 @@ def main(config: DictConfig) -> None:
         run.begin()
         trainer.fit(task, data, ckpt_path=resume_from, weights_only=True)
         results.write_training(
-            task, trainer, Path(config.paths.output_dir), config=compose.plain(config)
+            task, trainer, Path(config.paths.output_dir), config=compose.to_dict(config)
         )
 
 

@@ -207,7 +207,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     options = [f"backbone={arguments.backbone}", "backbone.pretrained=null", "paths.output_dir=."]
-    method = instantiate.build(compose.compose("test", options).model).method
+    method = instantiate.build(compose.compose_config("test", options).model).method
     method.prompts(method.backbone)  # whatever a first call prepares is not measured
     text_repeats = max(arguments.repeats, 5)  # cheap enough
     rows = [

@@ -201,7 +201,7 @@ def _compose(backbone: str) -> Built:
     from zsad.config import compose, instantiate
 
     options = [f"backbone={backbone}", "backbone.pretrained=null", "paths.output_dir=."]
-    config = compose.compose("train", options)
+    config = compose.compose_config("train", options)
     task = instantiate.build(config.model)
     return Built(task, task.method.backbone)
 

@@ -49,11 +49,10 @@ def compose(backbone: str, *options: str) -> Any:
     """Return the configuration of AnomalyCLIP with tiles, and its task."""
     import torch
 
-    from zsad.config import compose as config_compose
-    from zsad.config import instantiate
+    from zsad.config import compose, instantiate
 
     torch.manual_seed(0)  # of prompts that nothing is loaded into
-    config = config_compose.compose(
+    config = compose.compose_config(
         "test", [f"backbone={backbone}", "model=dhrclip_plus", "paths.output_dir=.", *options]
     )
     return config, instantiate.build(config.model)
@@ -106,7 +105,7 @@ def peak(backbone: str, options: Sequence[str], file: str) -> dict[str, float]:
     config, task = compose(backbone, *options, "model.method.tiling.max_tiles_per_pass=4")
     before = peak_gb()
     with torch.inference_mode():
-        for batch in predict.loader([Path(file)], config.image_size, "object"):
+        for batch in predict.image_loader([Path(file)], config.image_size, "object"):
             task.predict_step(batch)
     return {"before": before, "peak": peak_gb()}
 

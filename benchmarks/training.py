@@ -59,7 +59,7 @@ def train(options: list[str], epochs: int) -> Epochs:
 
     from zsad.config import compose, instantiate
 
-    config = compose.compose(
+    config = compose.compose_config(
         "train", [*options, f"epochs={epochs}", "logger=none", "paths.output_dir=."]
     )
     instantiate.seed_everything(config)
@@ -173,7 +173,7 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
     """Write the table."""
     import torch
 
-    from zsad.tasks.feature_cache import size_of
+    from zsad.tasks.feature_cache import folder_bytes
 
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
     tower = (median(without.wall_s), median(without.cpu_s))
@@ -196,7 +196,7 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
             ),
             "",
             f"Largest difference of a loss ({len(without.losses)} steps): {apart:.1e} of {max(without.losses):.1f}; "
-            f"of a learned number: {prompts:.1e}. The cache: {size_of(folder) / 1e6:.1f} MB",
+            f"of a learned number: {prompts:.1e}. The cache: {folder_bytes(folder) / 1e6:.1f} MB",
         ]
     )
 

@@ -98,7 +98,7 @@ def build_task(*options: str) -> Any:
     """Return what a configuration of test.py describes."""
     from zsad.config import compose, instantiate
 
-    return instantiate.build(compose.compose("test", [*options, "paths.output_dir=."]).model)
+    return instantiate.build(compose.compose_config("test", [*options, "paths.output_dir=."]).model)
 
 
 def smooth(segmenter: Any) -> None:

@@ -92,7 +92,7 @@ def main() -> None:
         "backbone.pretrained=null",
         "paths.output_dir=.",
     ]
-    clip = instantiate.build(compose.compose("test", options).backbone)
+    clip = instantiate.build(compose.compose_config("test", options).backbone)
     size = arguments.image_size or clip.input_size
     table = rows(clip, size, arguments.batch, arguments.scales, arguments.repeats)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB

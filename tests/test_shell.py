@@ -47,10 +47,10 @@ def test_every_documented_run_composes(line: str) -> None:
     overrides = [
         "dataset=mvtec" if o in {f"dataset={name}" for name in PREPARED} else o for o in overrides
     ]
-    config = compose.compose(
+    config = compose.compose_config(
         Path(script).stem, [*compose.read_arguments(overrides), "paths.output_dir=/nowhere"]
     )
-    assert compose.plain(config)["model"]["method"]
+    assert compose.to_dict(config)["model"]["method"]
 
 
 def test_the_two_runs_of_the_field_are_documented() -> None:

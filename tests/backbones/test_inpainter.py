@@ -119,7 +119,7 @@ def test_without_the_package_the_message_names_the_extra(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", compose.choices("inpainter"))
 def test_every_configured_inpainter_builds(name: str) -> None:
     choice = f"inpainter@callbacks.restoration.inpainter={name}"
-    config = compose.compose("test", [choice, "paths.output_dir=/nowhere"])
+    config = compose.compose_config("test", [choice, "paths.output_dir=/nowhere"])
     assert torch.equal(
         instantiate.build(config.callbacks.restoration.inpainter).restore(IMAGE, ~MASK & MASK),
         IMAGE,

@@ -51,19 +51,19 @@ def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_a
 
 
 def test_what_sets_a_run_apart_from_the_published_one_is_known() -> None:
-    compose.compose(
+    compose.compose_config(
         "test",
         ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT],
     )
-    assert checkpoint_settings.departures() == ["image_size=64", "model.method.sigma_px=2"]
+    assert checkpoint_settings.changed_settings() == ["image_size=64", "model.method.sigma_px=2"]
 
 
 def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_else() -> None:
     arguments = compose.read_arguments(
         ["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT]
     )
-    config = compose.compose("test", arguments)
-    configs = compose.for_each_dataset(config)
+    config = compose.compose_config("test", arguments)
+    configs = compose.configs_by_dataset(config)
     assert list(configs) == ["mvtec", "visa"]
     assert [one.dataset.mask_threshold for one in configs.values()] == [127, 0]
     assert [one.dataset.max_images for one in configs.values()] == [7, 7]
@@ -74,9 +74,9 @@ def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_
     ]
     assert config.name == "anomalyclip_mvtec+visa_from_nothing"
     assert {one.name for one in configs.values()} == {config.name}
-    assert compose.for_each_dataset(compose.compose("test", ["dataset=visa", OUTPUT])).keys() == {
-        "visa"
-    }
+    assert compose.configs_by_dataset(
+        compose.compose_config("test", ["dataset=visa", OUTPUT])
+    ).keys() == {"visa"}
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])
@@ -99,7 +99,7 @@ def test_help_answers_without_importing_torch(script: str) -> None:
 
 
 def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> None:
-    config = compose.compose("test", ["backbone=pocket", OUTPUT])
+    config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     learned = {
         "settings": {
             "sigma_px": 2,
@@ -135,7 +135,7 @@ def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> 
     ],
 )
 def test_a_strangers_checkpoint_cannot_say_what_is_built_or_looked_up(settings: dict) -> None:
-    config = compose.compose("test", ["backbone=pocket", OUTPUT])
+    config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     before = OmegaConf.to_yaml(config)
     assert checkpoint_settings.adopt_settings(config, {"settings": settings}) == list(settings)
     assert OmegaConf.to_yaml(config) == before

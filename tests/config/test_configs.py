@@ -43,7 +43,7 @@ def nodes(tree: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]
 def test_every_choice_composes_and_every_key_is_a_constructor_argument(
     script: str, group: str, name: str
 ) -> None:
-    config = compose.plain(compose.compose(script, [f"{group}={name}", OUTPUT]))
+    config = compose.to_dict(compose.compose_config(script, [f"{group}={name}", OUTPUT]))
     checked = 0
     for path, node in nodes(config):
         arguments = {key: value for key, value in node.items() if not key.startswith("_")}
@@ -84,14 +84,17 @@ def test_an_experiment_has_the_last_word(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "# @package _global_\ndefaults:\n  - override /backbone: pocket\nepochs: 3\nmodel: {method: {sigma_px: 1.5}}\n"
     )
     monkeypatch.setattr(compose, "CONF", tmp_path)
-    config = compose.compose("train", ["experiment=mine", OUTPUT])
+    config = compose.compose_config("train", ["experiment=mine", OUTPUT])
     assert (config.epochs, config.model.method.sigma_px, config.trainer.max_epochs) == (3, 1.5, 3)
-    assert compose.chosen()["backbone"] == "pocket"
-    assert compose.compose("train", ["experiment=mine", "epochs=4", OUTPUT]).trainer.max_epochs == 4
+    assert compose.choices_of_run()["backbone"] == "pocket"
+    assert (
+        compose.compose_config("train", ["experiment=mine", "epochs=4", OUTPUT]).trainer.max_epochs
+        == 4
+    )
 
 
 def test_the_published_numbers_of_anomalyclip() -> None:
-    config = compose.compose("train", [OUTPUT])
+    config = compose.compose_config("train", [OUTPUT])
     method = config.model.method
     assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (
         111,
@@ -120,7 +123,7 @@ def test_the_published_numbers_of_anomalyclip() -> None:
 
 
 def test_a_misspelt_key_names_itself_and_its_place() -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "train", ["backbone=pocket", "+model.method.prompts.contxt_tokens=3", OUTPUT]
     )
     with (
@@ -131,7 +134,9 @@ def test_a_misspelt_key_names_itself_and_its_place() -> None:
 
 
 def test_lists_arrive_as_lists() -> None:
-    config = compose.compose("train", ["backbone=pocket", "model=anomalyclip_multiscale", OUTPUT])
+    config = compose.compose_config(
+        "train", ["backbone=pocket", "model=anomalyclip_multiscale", OUTPUT]
+    )
     task = instantiate.build(config.model)
     assert task.method.feature_blocks == [
         task.method.backbone.block_at(block, of=24) for block in (6, 12, 18, 24)

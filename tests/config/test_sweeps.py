@@ -35,7 +35,7 @@ def folders(script: str, *given: str) -> list[Path]:
 
 
 def _folder(script: str, overrides: list[str]) -> Path:
-    config = compose._composed(script, overrides, with_hydra=True)
+    config = compose._compose_apart(script, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     return Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
 
@@ -172,7 +172,7 @@ def test_what_is_left_out_is_named_as_what_is_null() -> None:
 def test_several_processes_in_a_sweep_need_a_launcher(
     devices: str, is_sweep: bool, is_slurm: bool
 ) -> None:
-    config = compose.compose("train", ["paths.output_dir=x", f"trainer.devices={devices}"])
+    config = compose.compose_config("train", ["paths.output_dir=x", f"trainer.devices={devices}"])
     with pytest.raises(
         ValueError, match=rf"trainer.devices={devices} in a sweep.*hydra/launcher=local_pool"
     ):
@@ -183,7 +183,7 @@ def test_several_processes_in_a_sweep_need_a_launcher(
 
 @pytest.mark.parametrize("devices", ["1", "[3]"])
 def test_one_device_in_a_sweep_needs_none(devices: str) -> None:
-    config = compose.compose("train", ["paths.output_dir=x", f"trainer.devices={devices}"])
+    config = compose.compose_config("train", ["paths.output_dir=x", f"trainer.devices={devices}"])
     sweeps.require_own_processes(config, is_sweep=True, is_slurm=False)
 
 
@@ -194,9 +194,9 @@ def test_slurm_is_asked_for_as_many_processes_and_nodes_as_the_trainer_has() -> 
         "trainer.num_nodes=2",
         "trainer.accelerator=gpu",
     ]
-    launcher = compose._composed("train", given, with_hydra=True).hydra.launcher
+    launcher = compose._compose_apart("train", given, with_hydra=True).hydra.launcher
     assert (launcher.tasks_per_node, launcher.nodes, launcher.gpus_per_node) == (4, 2, 4)
-    on_cpu = compose._composed(
+    on_cpu = compose._compose_apart(
         "train", ["hydra/launcher=slurm", "trainer=cpu"], with_hydra=True
     ).hydra.launcher
     assert (on_cpu.tasks_per_node, on_cpu.gpus_per_node) == (1, None)

@@ -15,7 +15,7 @@ from zsad.data.images import ImageDataset
 from zsad.types import Sample
 
 STANDARD: dict[str, Corruption] = instantiate.build(
-    compose.compose(
+    compose.compose_config(
         "test", ["robustness=standard", "paths.output_dir=/nowhere"]
     ).robustness.corruptions
 )
@@ -98,7 +98,7 @@ def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: 
     Image.fromarray(textured()).save(tmp_path / "a.png")
     Image.fromarray(square()).save(tmp_path / "m.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "m.png", "nut", "hole", is_anomalous=True)
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["dataset.image_size=48", "dataset.num_workers=0", "paths.output_dir=/nowhere"]
     )
     clean = instantiate.build(config.dataset)

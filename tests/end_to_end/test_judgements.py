@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prompts(place: Path) -> Path:
     """Prompts as a training leaves them, though nothing was learned, exported to a file."""
     torch.manual_seed(0)
-    config = compose.compose("test", ["backbone=pocket", "paths.output_dir=/nowhere"])
+    config = compose.compose_config("test", ["backbone=pocket", "paths.output_dir=/nowhere"])
     save_prompts(place / "prompts.safetensors", instantiate.build(config.model).method, {})
     return place / "prompts.safetensors"
 

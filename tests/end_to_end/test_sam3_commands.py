@@ -186,6 +186,6 @@ def test_what_was_learned_is_exported_and_the_untrained_is_not(
 @pytest.mark.parametrize("script", ["train", "test"])
 def test_the_documented_choices_build(script: str, model: str) -> None:
     given = [f"model={model}", "backbone=sam3_random", "dataset=visa", "paths.output_dir=/nowhere"]
-    method = instantiate.build(compose.compose(script, given).model).method
+    method = instantiate.build(compose.compose_config(script, given).model).method
     method.set_dataset("visa")
     assert "burn mark" in method.concepts.phrases("pcb1")

@@ -104,7 +104,9 @@ def test_under_autocast_maps_and_scores_stay_in_float32(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_configured_model_predicts_with_any_backbone(model: str) -> None:
-    config = compose.compose("test", [f"model={model}", "backbone=pocket", "image_size=64", OUTPUT])
+    config = compose.compose_config(
+        "test", [f"model={model}", "backbone=pocket", "image_size=64", OUTPUT]
+    )
     task = instantiate.build(config.model)
     assert type(task) is ZeroShotEvaluation
     prediction = task.method(torch.rand(2, 3, 64, 64), ["screw", "fuse"])
@@ -116,7 +118,7 @@ def test_the_published_numbers() -> None:
     for model, backbone, size in zip(
         MODELS, ["ViT-L-14-336"] * 2 + ["ViT-B-16-plus-240"], [518, 518, 240], strict=True
     ):
-        config = compose.compose("test", [f"model={model}", OUTPUT])
+        config = compose.compose_config("test", [f"model={model}", OUTPUT])
         method = config.model.method
         assert (config.backbone.model_name, config.image_size) == (backbone, size)
         assert (method.temperature, method.sigma_px, list(method.feature_blocks)) == (
@@ -125,7 +127,7 @@ def test_the_published_numbers() -> None:
             [24],
         )
         assert method.value_attention_from is None
-    assert checkpoint_settings.settings(compose.compose("test", ["model=clip", OUTPUT]))[
+    assert checkpoint_settings.settings(compose.compose_config("test", ["model=clip", OUTPUT]))[
         "prompts.normal"
     ] == ["A photo of a normal {}"]
 
@@ -137,14 +139,14 @@ def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
         "backbone=pocket",
         OUTPUT,
     ]
-    prompts = instantiate.build(compose.compose("test", overrides).model.method.prompts)
+    prompts = instantiate.build(compose.compose_config("test", overrides).model.method.prompts)
     assert len(prompts.templates) == 21
     assert prompts.normalize_each is False
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_names_the_command_that_tests_instead(model: str) -> None:
-    config = compose.compose("train", [f"model={model}", "dataset=mtd", OUTPUT])
+    config = compose.compose_config("train", [f"model={model}", "dataset=mtd", OUTPUT])
     with pytest.raises(
         ValueError, match=f"nothing to train; run: python test.py model={model} dataset=mtd"
     ):

@@ -272,7 +272,7 @@ def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_aga
 
 
 def test_the_published_numbers_of_dhrclip() -> None:
-    config = compose.compose("train", ["model=dhrclip", "paths.output_dir=/nowhere"])
+    config = compose.compose_config("train", ["model=dhrclip", "paths.output_dir=/nowhere"])
     method = config.model.method
     assert (config.seed, config.epochs, config.dataset.batch_size, config.image_size) == (
         111,
@@ -308,11 +308,11 @@ def test_the_published_numbers_of_dhrclip() -> None:
     ],
 )
 def test_the_canvas_suits_the_backbone(model: str, backbone: str, canvas: int) -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", [f"model={model}", f"backbone={backbone}", "paths.output_dir=/nowhere"]
     )
     assert config.image_size == config.dataset.image_size == canvas
-    chosen = compose.compose(
+    chosen = compose.compose_config(
         "test", [f"model={model}", "image_size=448", "paths.output_dir=/nowhere"]
     )
     assert chosen.dataset.image_size == 448

@@ -295,7 +295,7 @@ def test_a_number_out_of_range_is_refused(name: str) -> None:
 
 def composed(model: str, *overrides: str) -> Any:
     choices = [f"model={model}", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
-    return compose.compose("test", [*choices, *overrides])
+    return compose.compose_config("test", [*choices, *overrides])
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,8 @@ def test_captions_do_not_hang_on_the_hash_seed() -> None:
     program = (
         "from zsad.config import compose, instantiate; "
         "from zsad.prompts.defect_vocabulary import read_words, published_words; "
-        "c = compose.compose('test', ['model=dot', 'backbone=grounded_sam_random', 'paths.output_dir=/nowhere']); "
+        "c = compose.compose_config('test', ['model=dot', 'backbone=grounded_sam_random', "
+        "'paths.output_dir=/nowhere']); "
         "l = instantiate.build(c.model.method.language); a = 'cut, hole, Fold, scratch, stain, poke, dent'; "
         "print(l.words('leather').words, l.words('gadget').words, read_words(a), published_words(a))"
     )

@@ -335,12 +335,14 @@ def test_another_choice_of_masks_comes_from_what_was_kept_to_the_last_bit(
 ) -> None:
     given = ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     kept, other = f"backbone.cache={tmp_path}", "model.method.prompts.general.k_mask=2"
-    instantiate.build(compose.compose("test", [*given, kept]).model).method(IMAGE[None], ["nut"])
+    instantiate.build(compose.compose_config("test", [*given, kept]).model).method(
+        IMAGE[None], ["nut"]
+    )
     again = instantiate.build(
-        compose.compose("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model
+        compose.compose_config("test", [*given, kept, other, "model.method.nms_iou=0.95"]).model
     ).method
     fresh = instantiate.build(
-        compose.compose("test", [*given, other, "model.method.nms_iou=0.95"]).model
+        compose.compose_config("test", [*given, other, "model.method.nms_iou=0.95"]).model
     ).method
     expected = fresh(IMAGE[None], ["nut"])
     for network, verb in ((again.backbone.detector, "see"), (again.backbone.saliency, "stages")):

@@ -345,18 +345,18 @@ def test_pictures_of_any_size_have_a_map_of_their_own_size(
     chosen: list[str], tmp_path: Path
 ) -> None:
     options = ["backbone=pocket", "backbone.input_size=64", "paths.output_dir=/nowhere"]
-    config = compose.compose("test", [*options, *chosen])
+    config = compose.compose_config("test", [*options, *chosen])
     method = instantiate.build(config.model).method
     for name, size in {"wide": (150, 70), "tall": (70, 150), "strip": (150, 1)}.items():
         picture = tmp_path / f"{name}.png"
         Image.new("RGB", size, (90, 20, 200)).save(picture)
-        batch = next(iter(predict.loader([picture], config.image_size, "object")))
+        batch = next(iter(predict.image_loader([picture], config.image_size, "object")))
         assert method(batch.image, batch.category).map.shape == (1, size[1], size[0])
 
 
 def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> None:
     options = ["backbone=pocket", "paths.output_dir=/nowhere"]
-    changed = compose.compose(
+    changed = compose.compose_config(
         "test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"]
     )
     assert (
@@ -365,12 +365,12 @@ def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> No
         changed.dataset.image_size,
     ) == (0.5, None, None)
     assert (
-        compose.compose(
+        compose.compose_config(
             "test", [*options, "tiling=native", "model.method.tiling=null"]
         ).model.method.tiling
         is None
     )
-    plain = compose.compose("test", [*options, "model=dhrclip_plus", "tiling=none"])
+    plain = compose.compose_config("test", [*options, "model=dhrclip_plus", "tiling=none"])
     assert (plain.model.method.tiling, plain.image_size) == (None, 192)
 
 
@@ -381,7 +381,7 @@ def test_a_model_without_tiling_says_so_when_given_one() -> None:
         "paths.output_dir=/nowhere",
         "tiling=native",
     ]
-    config = compose.compose("test", [*options, "model=dhrclip"])
+    config = compose.compose_config("test", [*options, "model=dhrclip"])
     with pytest.raises(
         ValueError, match=r"model=dhrclip does not take tiling .*model=dhrclip_plus"
     ):
@@ -389,7 +389,7 @@ def test_a_model_without_tiling_says_so_when_given_one() -> None:
 
 
 def test_prompts_learned_on_the_ordinary_view_leave_the_images_their_own_pixels() -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"]
     )
     learned = {"image_size": 192, "tiling": None, "sigma_px": 2.5}

@@ -207,18 +207,18 @@ def test_a_half_precision_tower_gives_nearly_the_same(tiny_backbone: CLIP, image
 
 
 def test_the_model_brings_its_usual_backbone_and_the_command_line_wins() -> None:
-    usual = compose.compose("test", ["model=winclip", OUTPUT])
+    usual = compose.compose_config("test", ["model=winclip", OUTPUT])
     assert (usual.backbone.model_name, usual.backbone.pretrained) == (
         "ViT-B-16-plus-240",
         "laion400m_e31",
     )
     assert (usual.backbone.quick_gelu, usual.image_size) == (False, 240)
-    other = compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT])
+    other = compose.compose_config("test", ["model=winclip", "backbone=pocket", OUTPUT])
     assert (other.backbone.pretrained, other.image_size) == ("pocket", 192)
 
 
 def test_the_published_numbers_of_winclip() -> None:
-    method = compose.compose("test", ["model=winclip", OUTPUT]).model.method
+    method = compose.compose_config("test", ["model=winclip", OUTPUT]).model.method
     assert (list(method.scales), method.temperature, method.patch_norm) == ([2, 3], 0.07, True)
     assert (
         len(method.prompts.normal),
@@ -229,11 +229,13 @@ def test_the_published_numbers_of_winclip() -> None:
 
 def test_it_is_built_as_configured_and_has_nothing_to_train() -> None:
     task = instantiate.build(
-        compose.compose("test", ["model=winclip", "backbone=pocket", OUTPUT]).model
+        compose.compose_config("test", ["model=winclip", "backbone=pocket", OUTPUT]).model
     )
     assert type(task) is ZeroShotEvaluation
     assert task.method.scales == (2, 3)
-    config = compose.compose("train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT])
+    config = compose.compose_config(
+        "train", ["model=winclip", "backbone=pocket", "dataset=mtd", OUTPUT]
+    )
     with pytest.raises(
         ValueError, match=r"nothing to train; run: python test.py model=winclip dataset=mtd"
     ):

@@ -28,7 +28,7 @@ METHODS = ("clip", "clip_ac", "clip_ac_mean_first")
 @functools.cache
 def ensemble(model: str, **changed: Any) -> PromptEnsemble:
     """Build the prompts of a model as ``test.py`` would."""
-    config = compose.compose(
+    config = compose.compose_config(
         "test", [f"model={model}", "backbone=pocket", "paths.output_dir=/nowhere"]
     )
     return instantiate.build(config.model.method.prompts, **changed)

@@ -69,7 +69,7 @@ def compare(case: dict[str, Any], key: str, ours: Tensor, bound: float) -> None:
 
 
 def words() -> DefectWords:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     )
     return instantiate.build(config.model.method.prompts)

@@ -55,7 +55,7 @@ INPUTS: dict[str, set[str]] = {
 
 @functools.cache
 def prompts() -> PromptEnsemble:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=winclip", "backbone=pocket", "paths.output_dir=/nowhere"]
     )
     return instantiate.build(config.model.method.prompts)

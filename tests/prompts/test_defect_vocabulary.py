@@ -298,7 +298,7 @@ def test_mistakes_show_before_anything_is_loaded() -> None:
 
 
 def test_the_words_that_come_with_the_package_are_few_short_and_read_as_they_are_written() -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=dot", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     )
     table = instantiate.build(config.model.method.language)
@@ -313,7 +313,7 @@ def test_every_configured_language_has_words_for_an_object_nobody_wrote_down(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choice = f"language@model.method.language={name}"
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=dot", "backbone=grounded_sam_random", choice, "paths.output_dir=/nowhere"]
     )
     language = instantiate.build(config.model.method.language)

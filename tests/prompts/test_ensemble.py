@@ -22,7 +22,7 @@ TEMPLATES = st.lists(
 
 def configured(name: str, *overrides: str) -> PromptEnsemble:
     choice = f"ensemble@model.method.prompts={name}"
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=clip", choice, "paths.output_dir=/nowhere", *overrides]
     )
     return instantiate.build(config.model.method.prompts)

@@ -131,7 +131,7 @@ def test_ram_without_weights_says_what_to_fetch(tmp_path: Path) -> None:
 
 def test_what_is_configured_for_ram_is_what_it_takes() -> None:
     choices = ["model=dot", "backbone=grounded_sam_random", "tagger@model.method.tagger=ram"]
-    config = compose.compose("test", [*choices, "paths.output_dir=/nowhere"])
+    config = compose.compose_config("test", [*choices, "paths.output_dir=/nowhere"])
     inspect.signature(RAMTagger).bind(
         **{key: value for key, value in config.model.method.tagger.items() if key[0] != "_"}
     )
@@ -147,6 +147,6 @@ def test_every_configured_tagger_that_needs_no_package_names_something(name: str
         *pocket,
     ]
     tagger = instantiate.build(
-        compose.compose("test", [*choices, "paths.output_dir=/nowhere"]).model.method.tagger
+        compose.compose_config("test", [*choices, "paths.output_dir=/nowhere"]).model.method.tagger
     )
     assert tagger.tags(IMAGE, "zipper")

@@ -38,7 +38,7 @@ def composed(*overrides: str) -> DefectWords:
         if any(one.startswith("model=") for one in overrides)
         else ("model=saa_plus", *overrides)
     )
-    config = compose.compose(
+    config = compose.compose_config(
         "test", [*given, "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     )
     return instantiate.build(config.model.method.prompts)

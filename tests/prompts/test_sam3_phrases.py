@@ -25,7 +25,7 @@ def prompts(strategy: str, **given: Any) -> ConceptPrompts:
 
 
 def published(**given: Any) -> ConceptPrompts:
-    node = compose.compose(
+    node = compose.compose_config(
         "test",
         ["model=sam3", "prompts/sam3@model.method.prompts=published", "paths.output_dir=/nowhere"],
     ).model.method.prompts
@@ -165,7 +165,7 @@ def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
             "paths.output_dir=/nowhere",
         ]
         made = instantiate.build(
-            compose.compose("test", given).model.method.prompts,
+            compose.compose_config("test", given).model.method.prompts,
             strategy="contextual",
             num_prompts=40,
         )
@@ -181,7 +181,7 @@ def test_words_are_given_on_the_command_line_or_in_a_file_as_the_yaml_says() -> 
         "model.method.prompts.tables.parts.wheel=[rust]",
     ]
     changed = "model.method.prompts.tables.visa.pcb1=[cold joint, loose wire]"
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=sam3", *(f"+{one}" for one in given), changed, "paths.output_dir=/nowhere"]
     )
     tables = instantiate.build(config.model.method.prompts).tables

@@ -6,7 +6,7 @@ from zsad.config import compose, instantiate
 
 
 def test_a_second_start_keeps_the_log_of_the_first(tmp_path):
-    config = compose.compose("train", ["logger=csv", f"paths.output_dir={tmp_path}"])
+    config = compose.compose_config("train", ["logger=csv", f"paths.output_dir={tmp_path}"])
     for epoch in (0, 1):
         logger = instantiate.build(config.logger)
         logger.log_metrics({"epoch": epoch}, step=epoch)

@@ -15,7 +15,7 @@ OUTPUT = "paths.output_dir=/nowhere"
 
 
 def test_a_training_free_model_is_not_trained_and_the_right_command_is_given() -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "train", ["model._target_=zsad.tasks.evaluation.ZeroShotEvaluation", "dataset=mtd", OUTPUT]
     )
     with pytest.raises(
@@ -25,16 +25,16 @@ def test_a_training_free_model_is_not_trained_and_the_right_command_is_given() -
 
 
 def test_prompts_are_not_learned_in_half_precision() -> None:
-    config = compose.compose("train", ["trainer.precision=bf16-true", OUTPUT])
+    config = compose.compose_config("train", ["trainer.precision=bf16-true", OUTPUT])
     with pytest.raises(
         ValueError, match=r"precision=bf16-true would keep the learned prompts.*trainer=bf16"
     ):
         preflight.require_trainable(config)
-    preflight.require_trainable(compose.compose("train", ["trainer=bf16", OUTPUT]))
+    preflight.require_trainable(compose.compose_config("train", ["trainer=bf16", OUTPUT]))
 
 
 def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
-    config = compose.compose("test", ["backbone=pocket", OUTPUT])
+    config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     with pytest.raises(
         ValueError,
         match=r"needs learned prompts: pass ckpt_path=.*python train.py model=anomalyclip",
@@ -43,7 +43,7 @@ def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
 
 
 def test_a_missing_checkpoint_is_said_before_anything_is_loaded() -> None:
-    config = compose.compose("test", ["ckpt_path=/nowhere/last.ckpt", OUTPUT])
+    config = compose.compose_config("test", ["ckpt_path=/nowhere/last.ckpt", OUTPUT])
     with pytest.raises(
         FileNotFoundError, match=r"no checkpoint at /nowhere/last.ckpt.*python train.py"
     ):
@@ -54,7 +54,7 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     last.write_bytes(b"earlier")
-    config = compose.compose("train", [f"paths.output_dir={tmp_path}"])
+    config = compose.compose_config("train", [f"paths.output_dir={tmp_path}"])
     with pytest.raises(ValueError, match=r"already holds a training.*overwrite=true"):
         preflight.resume_path(config, Run(config, "training"))
     preflight.clear_run_folder(config, Run(config, "training"))  # nobody asked for it
@@ -71,7 +71,9 @@ def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_b
     last.parent.mkdir(parents=True)
     last.write_bytes(b"earlier")
     results.write_text("earlier")
-    config = compose.compose("train", [f"paths.output_dir={tmp_path}/MyRun", "overwrite=true"])
+    config = compose.compose_config(
+        "train", [f"paths.output_dir={tmp_path}/MyRun", "overwrite=true"]
+    )
     assert preflight.resume_path(config, Run(config, "training")) is None
     assert last.exists()
     preflight.clear_run_folder(
@@ -90,7 +92,7 @@ def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(
     last = tmp_path / "MyRun" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(b"")
-    config = compose.compose("train", [f"paths.output_dir={tmp_path}/MyRun"])
+    config = compose.compose_config("train", [f"paths.output_dir={tmp_path}/MyRun"])
     with pytest.raises(ValueError, match=r"To go on: ckpt_path=\S*/MyRun\. To keep both"):
         preflight.resume_path(config, Run(config, "training"))
 
@@ -99,7 +101,9 @@ def test_a_run_folder_stands_for_its_last_checkpoint(tmp_path: Path) -> None:
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     torch.save({"state_dict": {}, "zsad": {}}, last)
-    config = compose.compose("train", [f"ckpt_path={tmp_path}", f"paths.output_dir={tmp_path}"])
+    config = compose.compose_config(
+        "train", [f"ckpt_path={tmp_path}", f"paths.output_dir={tmp_path}"]
+    )
     assert preflight.resume_path(config, Run(config, "training")) == str(last)
 
 
@@ -107,7 +111,7 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
     for run in ("one", "other"):
         (tmp_path / run / "checkpoints").mkdir(parents=True)
         torch.save({"state_dict": {}, "zsad": {}}, tmp_path / run / "checkpoints" / "last.ckpt")
-    config = compose.compose(
+    config = compose.compose_config(
         "train", [f"ckpt_path={tmp_path}/one", f"paths.output_dir={tmp_path}/other"]
     )
     with pytest.raises(ValueError, match="other already holds a training"):
@@ -116,7 +120,7 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
 
 def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: Path) -> None:
     (tmp_path / "prompts.safetensors").write_bytes(b"")
-    config = compose.compose("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
+    config = compose.compose_config("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
     with pytest.raises(
         ValueError, match=r"prompts.safetensors holds prompts alone.*resume from a .ckpt"
     ):
@@ -125,7 +129,7 @@ def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: P
 
 def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
-    config = compose.compose(
+    config = compose.compose_config(
         "train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"]
     )
     with pytest.raises(ValueError, match=r"bad.ckpt was refused"):
@@ -133,7 +137,7 @@ def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: P
 
 
 def test_references_and_tiles_do_not_go_together() -> None:
-    config = compose.compose(
+    config = compose.compose_config(
         "test", ["model=winclip", "backbone=pocket", "tiling=native", "k_shot=1", OUTPUT]
     )
     with pytest.raises(ValueError, match="k_shot=1 needs tiling=none"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zsad.runs.provenance import remarks
+from zsad.runs.provenance import evaluation_notes
 
 LEARNED = {
     "trained_on": {"dataset": "visa"},
@@ -13,17 +13,17 @@ SAME = {"weights": {"backbone": "0123"}, "settings": {"temperature": 0.07, "imag
 
 
 def test_nothing_is_remarked_on_a_zero_shot_test_with_the_same_weights_and_settings() -> None:
-    assert remarks(LEARNED, dataset="mvtec", **SAME) == []
-    assert remarks({}, dataset="mvtec", **SAME) == []
+    assert evaluation_notes(LEARNED, dataset="mvtec", **SAME) == []
+    assert evaluation_notes({}, dataset="mvtec", **SAME) == []
 
 
 def test_testing_on_what_was_learned_from_is_called_not_zero_shot() -> None:
-    (note,) = remarks(LEARNED, dataset="visa", **SAME)
+    (note,) = evaluation_notes(LEARNED, dataset="visa", **SAME)
     assert note == "not zero-shot: the prompts were learned on visa and tested on visa"
 
 
 def test_other_weights_are_remarked() -> None:
-    (note,) = remarks(
+    (note,) = evaluation_notes(
         LEARNED, dataset="mvtec", weights={"backbone": "4567"}, settings=SAME["settings"]
     )
     assert note.startswith("other weights")
@@ -31,7 +31,7 @@ def test_other_weights_are_remarked() -> None:
 
 def test_every_other_setting_is_remarked() -> None:
     changed = {"temperature": 0.01, "image_size": 336}
-    notes = remarks(LEARNED, dataset="mvtec", weights=SAME["weights"], settings=changed)
+    notes = evaluation_notes(LEARNED, dataset="mvtec", weights=SAME["weights"], settings=changed)
     assert notes == [
         "other settings: learned with temperature=0.07, tested with temperature=0.01",
         "other settings: learned with image_size=518, tested with image_size=336",

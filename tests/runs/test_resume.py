@@ -15,16 +15,16 @@ from zsad.config import compose
 from zsad.reports.run_status import birth, read_status, write_status
 from zsad.reports.saved_results import keep_results, kept_results
 from zsad.runs import preflight
-from zsad.runs.resume import Run, decisions, recorded
+from zsad.runs.resume import Run, deciding_settings, record_status
 from zsad.types import Results
 
 
 def config_of(folder: Path, *given: str, name: str = "train") -> DictConfig:
-    return compose.compose(name, ["backbone=pocket", f"paths.output_dir={folder}", *given])
+    return compose.compose_config(name, ["backbone=pocket", f"paths.output_dir={folder}", *given])
 
 
 def end_with(error: BaseException, config: DictConfig) -> None:
-    with recorded(config, "training") as run:
+    with record_status(config, "training") as run:
         run.begin()
         raise error
 
@@ -36,16 +36,16 @@ def state_of(folder: Path) -> str:
 
 
 def test_a_run_says_that_it_runs_and_that_it_has_finished(tmp_path: Path) -> None:
-    with recorded(config_of(tmp_path), "training") as run:
+    with record_status(config_of(tmp_path), "training") as run:
         assert state_of(tmp_path) == "running"
         run.begin()
     assert state_of(tmp_path) == "finished"
 
 
 def test_a_mistake_before_the_run_begins_hides_no_finished_one(tmp_path: Path) -> None:
-    with recorded(config_of(tmp_path), "training") as run:
+    with record_status(config_of(tmp_path), "training") as run:
         run.begin()
-    with pytest.raises(ValueError, match="typo"), recorded(config_of(tmp_path), "training"):
+    with pytest.raises(ValueError, match="typo"), record_status(config_of(tmp_path), "training"):
         raise ValueError("typo")
     assert state_of(tmp_path) == "finished"
 
@@ -82,7 +82,7 @@ def test_a_start_that_is_refused_does_not_change_how_to_go_on(tmp_path: Path) ->
     write_status(tmp_path, replace(status, progress="epoch 2 of 3"))
     with (
         pytest.raises(ValueError, match="refused"),
-        recorded(config_of(tmp_path, "seed=2"), "training"),
+        record_status(config_of(tmp_path, "seed=2"), "training"),
     ):
         raise ValueError("refused")
     kept = read_status(tmp_path)
@@ -99,13 +99,13 @@ def test_a_failed_start_with_other_settings_does_not_pass_for_the_run_itself(
         other = config_of(tmp_path, "seed=2", "resume=auto")
         with (
             pytest.raises(ValueError, match=r"seed=1 then, seed=2 now"),
-            recorded(other, "training") as run,
+            record_status(other, "training") as run,
         ):
             run.require_same()
 
 
 def test_how_and_where_it_runs_may_change(tmp_path: Path) -> None:
-    with recorded(config_of(tmp_path), "training") as run:
+    with record_status(config_of(tmp_path), "training") as run:
         run.begin()
     changed = (
         "trainer=bf16",
@@ -121,7 +121,7 @@ def test_how_and_where_it_runs_may_change(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_which_another_process_works_is_refused(tmp_path: Path) -> None:
-    with recorded(config_of(tmp_path), "training"):
+    with record_status(config_of(tmp_path), "training"):
         status = read_status(tmp_path)
         assert status is not None
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -130,12 +130,12 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path: Path) -> N
     )
     with (
         pytest.raises(ValueError, match=rf"is being written: process {process.pid} since"),
-        recorded(config_of(tmp_path), "training"),
+        record_status(config_of(tmp_path), "training"),
     ):
         pass
     process.kill()
     process.wait()
-    with recorded(config_of(tmp_path), "training"):
+    with record_status(config_of(tmp_path), "training"):
         pass
 
 
@@ -145,11 +145,11 @@ def test_a_job_that_slurm_starts_again_goes_on_with_its_own_run_only(
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     with pytest.raises(KeyboardInterrupt):
         end_with(KeyboardInterrupt(), config_of(tmp_path))
-    assert not Run(config_of(tmp_path), "training").goes_on
+    assert not Run(config_of(tmp_path), "training").is_resuming
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert Run(config_of(tmp_path, "overwrite=true"), "training").goes_on
+    assert Run(config_of(tmp_path, "overwrite=true"), "training").is_resuming
     monkeypatch.setenv("SLURM_JOB_ID", "13")
-    assert not Run(config_of(tmp_path), "training").goes_on
+    assert not Run(config_of(tmp_path), "training").is_resuming
 
 
 def test_a_folder_of_an_earlier_version_is_not_taken_for_a_stopped_run(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_folder_of_an_earlier_version_is_not_taken_for_a_stopped_run(tmp_path:
         config = config_of(tmp_path, name="test")
         with (
             pytest.raises(ValueError, match="already holds a test"),
-            recorded(config, "test") as run,
+            record_status(config, "test") as run,
         ):
             preflight.require_unused_test_folder(config, run)
     assert not (tmp_path / "status.json").exists()
@@ -168,7 +168,7 @@ def test_other_processes_of_a_run_write_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with recorded(config_of(tmp_path), "training") as run:
+    with record_status(config_of(tmp_path), "training") as run:
         run.begin()
     assert list(tmp_path.iterdir()) == []
 
@@ -195,7 +195,7 @@ def test_results_are_kept_to_the_last_bit_and_for_the_same_decisions_only(tmp_pa
 
 def test_a_test_of_a_part_is_not_taken_for_one_of_the_whole(tmp_path: Path) -> None:
     part, whole = (
-        decisions(config_of(tmp_path, *given, name="test"))
+        deciding_settings(config_of(tmp_path, *given, name="test"))
         for given in (["+trainer.limit_test_batches=2"], [])
     )
     keep_results(tmp_path, Results({}, {}, {}), [], part)

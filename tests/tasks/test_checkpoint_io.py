@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from zsad.model_files.run_checkpoints import is_whole, newest_first
-from zsad.tasks.checkpoint_io import WholeCheckpoints
+from zsad.tasks.checkpoint_io import AtomicCheckpointIO
 
 
 def test_a_checkpoint_is_read_as_it_was_written_and_nothing_else_is_left(tmp_path: Path) -> None:
     state = {"a": torch.arange(5.0), "epoch": 3}
-    WholeCheckpoints().save_checkpoint(state, tmp_path / "checkpoints" / "last.ckpt")
-    read = WholeCheckpoints().load_checkpoint(
+    AtomicCheckpointIO().save_checkpoint(state, tmp_path / "checkpoints" / "last.ckpt")
+    read = AtomicCheckpointIO().load_checkpoint(
         tmp_path / "checkpoints" / "last.ckpt", weights_only=True
     )
     assert torch.equal(read["a"], state["a"])
@@ -26,7 +26,7 @@ def test_a_checkpoint_is_read_as_it_was_written_and_nothing_else_is_left(tmp_pat
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_checkpoint_that_was_cut_is_not_whole(tmp_path: Path, share: float) -> None:
     file = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"a": torch.rand(1000)}, file)
+    AtomicCheckpointIO().save_checkpoint({"a": torch.rand(1000)}, file)
     assert is_whole(file)
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
@@ -35,7 +35,7 @@ def test_a_checkpoint_that_was_cut_is_not_whole(tmp_path: Path, share: float) ->
 
 def test_a_checkpoint_with_another_number_in_it_is_not_whole(tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"a": torch.ones(1000)}, file)
+    AtomicCheckpointIO().save_checkpoint({"a": torch.ones(1000)}, file)
     content, one = bytearray(file.read_bytes()), torch.ones(2).numpy().tobytes()
     content[content.index(one)] ^= 1
     file.write_bytes(content)

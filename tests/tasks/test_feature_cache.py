@@ -30,7 +30,13 @@ from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.methods.tiling import Tiling
 from zsad.tasks import feature_cache
-from zsad.tasks.feature_cache import FeatureCache, clear, fill, shelves, size_of
+from zsad.tasks.feature_cache import (
+    FeatureCache,
+    cache_entries,
+    clear_cache,
+    fill_cache,
+    folder_bytes,
+)
 from zsad.tasks.prompt_tuning import PromptTuning
 from zsad.types import Batch, CachedFeatures
 
@@ -149,7 +155,7 @@ def test_a_full_cache_changes_nothing_and_says_what_to_do(
     with caplog.at_level(logging.WARNING, "zsad"):
         limited = learn(task(feature_cache=FeatureCache(folder, limit_gb=limit / 1e9)), data())
     assert 3 <= len(entries(folder)) <= 4
-    assert size_of(folder) < limit + 2000  # what the folder says of itself
+    assert folder_bytes(folder) < limit + 2000  # what the folder says of itself
     assert caplog.text.count("zsad cache --clear") == 1  # said once, not in every epoch
     torch.testing.assert_close(limited, without, atol=SAME, rtol=SAME)
 
@@ -251,7 +257,7 @@ def test_whatever_a_killed_process_leaves_can_be_read(
             assert torch.equal(
                 known.cached.features["tokens"][0], features["tokens"][int(path.stem[-1])]
             )
-        clear(folder)
+        clear_cache(folder)
 
 
 def test_bfloat16_takes_half_the_space_and_sees_nearly_the_same(
@@ -275,7 +281,7 @@ def shelf(
     method: Any, folder: Path, precision: str = "32-true", dtype: str = "float32"
 ) -> set[Path]:
     FeatureCache(folder, dtype).open(method, precision)
-    return set(shelves(folder))
+    return set(cache_entries(folder))
 
 
 def test_other_weights_taps_precisions_or_types_have_features_of_their_own(
@@ -364,7 +370,7 @@ def full(data: Data, task: Task, folder: Path) -> tuple[JsonDataModule, FeatureC
     cache.open(method)
     module.recall = cache.recall
     module.setup("fit")
-    assert fill(cache, method, module.train_dataloader(), lambda done, total: None) == IMAGES
+    assert fill_cache(cache, method, module.train_dataloader(), lambda done, total: None) == IMAGES
     return module, cache, method
 
 
@@ -412,8 +418,8 @@ def test_a_cleared_cache_is_empty_and_what_else_lies_there_stays(
 ) -> None:
     (folder / "mine").mkdir()
     (folder / "mine" / "notes.txt").write_text("mine")
-    size = size_of(folder)
-    assert clear(folder) == size - 4
+    size = folder_bytes(folder)
+    assert clear_cache(folder) == size - 4
     assert [path.name for path in folder.rglob("*")] == ["mine", "notes.txt"]
 
 

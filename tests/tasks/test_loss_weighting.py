@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
-from zsad.tasks.loss_weighting import Shares
+from zsad.tasks.loss_weighting import LossWeights
 
 COUNTS = st.integers(1, 4)
 
@@ -23,7 +23,7 @@ def test_every_step_learns_the_mean_over_the_images_of_one_large_batch(
 ) -> None:
     value = torch.rand(images, generator=torch.Generator().manual_seed(images), dtype=torch.float64)
     batches = -(-len(dealt(images, processes, 0)) // batch_size)
-    shares = Shares(images, batch_size, processes, batches, accumulated)
+    shares = LossWeights(images, batch_size, processes, batches, accumulated)
     large = batch_size * processes * accumulated
     for step, whole in enumerate(value.split(large)):
         learned = torch.zeros((), dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_every_step_learns_the_mean_over_the_images_of_one_large_batch(
 
 @given(st.integers(1, 40), COUNTS, COUNTS)
 def test_every_image_counts_once_an_epoch(images: int, batch_size: int, processes: int) -> None:
-    shares = Shares(images, batch_size, processes)
+    shares = LossWeights(images, batch_size, processes)
     counted = []
     for rank in range(processes):
         own = dealt(images, processes, rank)
@@ -53,5 +53,5 @@ def test_every_image_counts_once_an_epoch(images: int, batch_size: int, processe
 
 @pytest.mark.parametrize("batch", [0, 1, 2])
 def test_one_process_learns_its_batches_as_they_are(batch: int) -> None:
-    shares = Shares(images=10, batch_size=4, batches=3)
+    shares = LossWeights(images=10, batch_size=4, batches=3)
     assert (shares.images_of(batch, 0), shares.weight(batch, 0)) == ([4, 4, 2][batch], 1.0)

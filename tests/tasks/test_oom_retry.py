@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from zsad.tasks.oom_retry import InHalves
+from zsad.tasks.oom_retry import HalveOnOutOfMemory
 from zsad.types import Detections, Prediction
 
 
@@ -32,7 +32,7 @@ IMAGES, NAMES = torch.rand(7, 3, 4, 4, generator=torch.Generator().manual_seed(0
 def test_halves_predict_what_the_whole_would(room, caplog):
     whole = Small(room=7)(IMAGES, NAMES)
     with caplog.at_level(logging.WARNING, "zsad"):
-        halves = InHalves()(Small(room), IMAGES, NAMES)
+        halves = HalveOnOutOfMemory()(Small(room), IMAGES, NAMES)
     assert torch.equal(halves.map, whole.map)
     assert torch.equal(halves.score, whole.score)
     assert [one.phrases for one in halves.detections] == [(name,) for name in NAMES]
@@ -40,7 +40,7 @@ def test_halves_predict_what_the_whole_would(room, caplog):
 
 
 def test_what_did_not_fit_is_not_tried_again():
-    method, in_halves = Small(room=2), InHalves()
+    method, in_halves = Small(room=2), HalveOnOutOfMemory()
     for _ in range(2):
         in_halves(method, IMAGES[:4], NAMES[:4])
     assert method.sizes == [4, 2, 2, 2, 2]
@@ -48,10 +48,10 @@ def test_what_did_not_fit_is_not_tried_again():
 
 def test_a_batch_that_fits_is_not_cut():
     method = Small(room=7)
-    InHalves()(method, IMAGES, NAMES)
+    HalveOnOutOfMemory()(method, IMAGES, NAMES)
     assert method.sizes == [7]
 
 
 def test_a_single_image_without_room_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
-        InHalves()(Small(room=0), IMAGES, NAMES)
+        HalveOnOutOfMemory()(Small(room=0), IMAGES, NAMES)

@@ -109,7 +109,7 @@ def dataset(name: str, side: int) -> Photos:
     """Read the test images of an indexed dataset, found and read as ``test.py`` does."""
     choices = [f"dataset={name}", "backbone=pocket", f"image_size={side}", "paths.output_dir=."]
     data = instantiate.build(
-        compose.compose("test", [*choices, "dataset.test_batch_size=16"]).dataset
+        compose.compose_config("test", [*choices, "dataset.test_batch_size=16"]).dataset
     )
     data.setup("test")
     every = collate(data.test_dataloader())

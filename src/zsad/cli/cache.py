@@ -9,7 +9,7 @@ import typer
 from omegaconf import DictConfig
 
 from zsad.cli.options import DataJson, app
-from zsad.cli.progress import bars, images
+from zsad.cli.progress import images, progress_bars
 from zsad.config import compose, errors, instantiate
 
 
@@ -56,7 +56,7 @@ def _config(dataset: str | None, model: str, backbone: str | None, given: list[s
     choices = compose.read_arguments(
         [f"{group}={name}" for group, name in chosen.items() if name is not None]
     )
-    return compose.compose("train", [*choices, "logger=none", "paths.output_dir=.", *given])
+    return compose.compose_config("train", [*choices, "logger=none", "paths.output_dir=.", *given])
 
 
 def _filled(config: DictConfig) -> str:
@@ -73,28 +73,29 @@ def _filled(config: DictConfig) -> str:
     loader = data.train_dataloader()
     for view in range(data.views or 1):
         loader.sampler.set_epoch(view)
-        with bars({f"looking at {config.dataset.name}": images}) as (progress,):
+        with progress_bars({f"looking at {config.dataset.name}": images}) as (progress,):
             looked_at += _looked_at(kept, task, trainer, loader, progress)
     total = len(data.train_samples) * (data.views or 1)
     return f"{total - looked_at} of {total} images were known, {looked_at} are looked at: {_kept(kept.folder)}"
 
 
 def _looked_at(kept: Any, task: Any, trainer: Any, loader: Any, progress: Any) -> int:
-    from zsad.tasks.feature_cache import fill
+    from zsad.tasks.feature_cache import fill_cache
 
     with trainer.precision_plugin.forward_context():
-        return fill(kept, task.method, loader, progress, trainer.strategy.root_device)
+        return fill_cache(kept, task.method, loader, progress, trainer.strategy.root_device)
 
 
 def _kept(folder: Path) -> str:
-    from zsad.tasks.feature_cache import GB, shelves, size_of
+    from zsad.tasks.feature_cache import GB, cache_entries, folder_bytes
 
     rows = [
-        f"  {shelf.name}  {size_of(shelf) / GB:8.3f} GB  {_method(about)}, weights {about['weights']}, "
+        f"  {shelf.name}  {folder_bytes(shelf) / GB:8.3f} GB  {_method(about)}, "
+        f"weights {about['weights']}, "
         f"{about['precision']}, {about['dtype']}"
-        for shelf, about in shelves(folder).items()
+        for shelf, about in cache_entries(folder).items()
     ]
-    return "\n".join([f"{folder} holds {size_of(folder) / GB:.3f} GB", *rows])
+    return "\n".join([f"{folder} holds {folder_bytes(folder) / GB:.3f} GB", *rows])
 
 
 def _method(about: dict[str, Any]) -> str:
@@ -103,6 +104,6 @@ def _method(about: dict[str, Any]) -> str:
 
 
 def _cleared(folder: Path) -> str:
-    from zsad.tasks.feature_cache import GB, clear
+    from zsad.tasks.feature_cache import GB, clear_cache
 
-    return f"{folder}: {clear(folder) / GB:.3f} GB removed"
+    return f"{folder}: {clear_cache(folder) / GB:.3f} GB removed"

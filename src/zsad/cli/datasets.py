@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zsad.cli.options import DataJson, app
-from zsad.cli.progress import bars, images, megabytes
+from zsad.cli.progress import images, megabytes, progress_bars
 from zsad.config import compose, errors, model_facts
 
 # Datasets that are generated, not downloaded, and the worlds that they consist of.
@@ -87,7 +87,7 @@ def prepare(
         for dataset, (folder, its_layout) in (
             generated or {called or name: (root, layout)}
         ).items():
-            with bars({"unpacking": megabytes, f"reading {dataset}": images}) as (
+            with progress_bars({"unpacking": megabytes, f"reading {dataset}": images}) as (
                 unpacking,
                 progress,
             ):
@@ -145,7 +145,7 @@ def verify(
     """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
     from zsad.data.prepare.verify import verify as check
 
-    with errors.clear_errors(), bars({f"decoding {name}": images}) as (progress,):
+    with errors.clear_errors(), progress_bars({f"decoding {name}": images}) as (progress,):
         threshold = model_facts.mask_threshold(name)
         report = check(name, root, data_json=data_json, mask_threshold=threshold, progress=progress)
     typer.echo(report)

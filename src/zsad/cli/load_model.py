@@ -12,7 +12,7 @@ from zsad.config import checkpoint_settings, compose, instantiate, model_facts
 from zsad.runs import preflight
 
 
-def as_learned(
+def config_of_checkpoint(
     checkpoint: Path, model: str | None, backbone: str | None, overrides: list[str]
 ) -> tuple[DictConfig, dict[str, Any]]:
     """Return the configuration that a checkpoint was learned with, and what it says about itself.
@@ -23,10 +23,12 @@ def as_learned(
     from zsad.runs.predict import read_provenance
 
     if not checkpoint.exists() and str(checkpoint) in compose.choices("model"):
-        return _untrained(model or str(checkpoint), backbone, overrides), {}
+        return _config_of_model(model or str(checkpoint), backbone, overrides), {}
     learned = read_provenance(checkpoint)
     chosen = checkpoint_settings.known_choices(learned, model=model, backbone=backbone)
-    config = compose.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
+    config = compose.compose_config(
+        "test", [*chosen, "logger=none", "paths.output_dir=.", *overrides]
+    )
     said = {
         override.lstrip("+~").partition("=")[0].removeprefix("model.method.")
         for override in overrides
@@ -40,10 +42,12 @@ def as_learned(
     return config, learned
 
 
-def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictConfig:
+def _config_of_model(name: str, backbone: str | None, overrides: list[str]) -> DictConfig:
     """Return the configuration of a model that learns nothing, or works without it."""
     chosen = [f"model={name}", *([f"backbone={backbone}"] if backbone else [])]
-    config = compose.compose("test", [*chosen, "logger=none", "paths.output_dir=.", *overrides])
+    config = compose.compose_config(
+        "test", [*chosen, "logger=none", "paths.output_dir=.", *overrides]
+    )
     if not preflight.works_untrained(config):
         raise ValueError(
             f"{name} is a model that learns: give what it has learned, runs/train/NAME, instead of its name; or first "
@@ -52,9 +56,9 @@ def _untrained(name: str, backbone: str | None, overrides: list[str]) -> DictCon
     return config
 
 
-def built(config: DictConfig, checkpoint: Path) -> Any:
+def build_task(config: DictConfig, checkpoint: Path) -> Any:
     """Build the task, with what was learned if anything is."""
     task = instantiate.build(config.model)
-    if model_facts.learns(config) and checkpoint.exists():
+    if model_facts.is_trainable(config) and checkpoint.exists():
         task.load_prompts(checkpoint)
     return task

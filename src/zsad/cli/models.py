@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zsad.cli.load_model import as_learned, built
+from zsad.cli.load_model import build_task, config_of_checkpoint
 from zsad.cli.options import Backbone, Checkpoint, DataJson, Model, Override, app
 from zsad.config import compose, errors, instantiate, model_facts
 
@@ -41,15 +41,15 @@ def predict(
     """
     from zsad.model_files.threshold_file import made_with
     from zsad.runs import judge
-    from zsad.runs import predict as prediction
+    from zsad.runs.predict import find_images, image_loader
 
     with errors.clear_errors():
-        files = prediction.find_images(images)
-        config, _ = as_learned(checkpoint, model, backbone, override or [])
+        files = find_images(images)
+        config, _ = config_of_checkpoint(checkpoint, model, backbone, override or [])
         config.paths.output_dir = str(
             out
         )  # set, not composed: Hydra would parse the blanks and commas of a path
-        task = built(config, checkpoint)
+        task = build_task(config, checkpoint)
         made = made_with(task.method, config.image_size, references=0)
         chosen, notes = judge.find_thresholds(checkpoint, thresholds, made)
         for note in notes:
@@ -61,11 +61,11 @@ def predict(
         config.callbacks.restoration.enabled |= restore
         trainer = instantiate.build_trainer(config)
         trainer.predict(
-            task, prediction.loader(files, config.image_size, category), return_predictions=False
+            task, image_loader(files, config.image_size, category), return_predictions=False
         )
     written = ["heatmaps", "scores.csv", *(["restored"] if restore else [])]
     typer.echo(
-        f"{judge.summary(trainer, len(files), chosen)}: {', '.join(f'{out}/{name}' for name in written)}"
+        f"{judge.prediction_summary(trainer, len(files), chosen)}: {', '.join(f'{out}/{name}' for name in written)}"
     )
 
 
@@ -91,7 +91,7 @@ def calibrate(
 
     with errors.clear_errors():
         choice = compose.read_arguments([f"dataset={dataset}"])
-        config, _ = as_learned(checkpoint, model, backbone, [*choice, *(override or [])])
+        config, _ = config_of_checkpoint(checkpoint, model, backbone, [*choice, *(override or [])])
         config.paths.data_json = str(data_json)
         file = (
             out
@@ -104,9 +104,11 @@ def calibrate(
         data = instantiate.build(config.dataset)
         data.setup("test")
         judge.prepare_calibration(data, list(rules.values()))
-        task, trainer = built(config, checkpoint), instantiate.build_trainer(config)
+        task, trainer = build_task(config, checkpoint), instantiate.build_trainer(config)
         trainer.test(task, data, verbose=False)
-    typer.echo("\n".join([*judge.chosen(trainer).sentences(), OPTIMISTIC, f"written: {file}"]))
+    typer.echo(
+        "\n".join([*judge.chosen_thresholds(trainer).sentences(), OPTIMISTIC, f"written: {file}"])
+    )
 
 
 @app.command()
@@ -123,10 +125,10 @@ def export(
     from zsad.model_files.learned import save_prompts
 
     with errors.clear_errors():
-        config, learned = as_learned(checkpoint, model, backbone, override or [])
-        if not model_facts.learns(config) or not checkpoint.exists():  # the name of a model
+        config, learned = config_of_checkpoint(checkpoint, model, backbone, override or [])
+        if not model_facts.is_trainable(config) or not checkpoint.exists():  # the name of a model
             raise ValueError(f"{checkpoint} learns nothing, so there is nothing to export")
-        save_prompts(file, built(config, checkpoint).method, learned)
+        save_prompts(file, build_task(config, checkpoint).method, learned)
     typer.echo(file)
 
 
@@ -148,17 +150,15 @@ def submission(
 ) -> None:
     """Write the files of the VisA challenge: scores and maps of images whose labels are not published."""
     from zsad.callbacks.visa_submission import SubmissionWriter
-    from zsad.runs import predict as prediction
+    from zsad.runs.predict import sample_loader, unlabelled_samples
 
     with errors.clear_errors():
-        samples = prediction.unlabelled(dataset, data_json, track)
-        config, _ = as_learned(checkpoint, model, backbone, override or [])
+        samples = unlabelled_samples(dataset, data_json, track)
+        config, _ = config_of_checkpoint(checkpoint, model, backbone, override or [])
         config.paths.output_dir = str(out)  # a few heat maps and scores.csv lie beside it
-        task, trainer = built(config, checkpoint), instantiate.build_trainer(config)
+        task, trainer = build_task(config, checkpoint), instantiate.build_trainer(config)
         trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))  # type: ignore[attr-defined]
-        trainer.predict(
-            task, prediction.batches(samples, config.image_size), return_predictions=False
-        )
+        trainer.predict(task, sample_loader(samples, config.image_size), return_predictions=False)
     typer.echo(
         f"{len(samples)} images of {len({sample.category for sample in samples})} classes: {out}/0shot/0"
     )

@@ -21,7 +21,7 @@ def megabytes(done: int, total: int) -> str:
 
 
 @contextmanager
-def bars(rows: dict[str, Amount]) -> Iterator[list[Callable[[int, int], None]]]:
+def progress_bars(rows: dict[str, Amount]) -> Iterator[list[Callable[[int, int], None]]]:
     """Yield for each bar the function that moves it; a bar shows from its first move on."""
     columns = (
         *Progress.get_default_columns()[:2],

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from zsad.config.compose import _flat, choices, plain
+from zsad.config.compose import choices, flatten_dict, to_dict
 
 # What sets a run apart from the published one of its model. How it ran, and on which data, is compared otherwise.
 _PUBLISHED_KEYS = (
@@ -21,7 +21,7 @@ _PUBLISHED_KEYS = (
 )
 
 
-def departures() -> list[str]:
+def changed_settings() -> list[str]:
     """Return what the command line changed of a model as it is configured, such as ``image_size=336``."""
     return [
         one
@@ -35,8 +35,10 @@ def settings(config: DictConfig) -> dict[str, Any]:
 
     Neither the backbone nor what says which classes are built is among them.
     """
-    method = {key: value for key, value in plain(config.model.method).items() if key != "backbone"}
-    return {**_flat(method), "image_size": config.image_size}
+    method = {
+        key: value for key, value in to_dict(config.model.method).items() if key != "backbone"
+    }
+    return {**flatten_dict(method), "image_size": config.image_size}
 
 
 def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:

@@ -34,8 +34,8 @@ for _resolver in (
 ):
     OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
 OmegaConf.register_new_resolver(
-    "varied",
-    lambda *keys, _root_: sweeps.varied(*keys, root=_root_, is_group=is_group),
+    "swept_values",
+    lambda *keys, _root_: sweeps.swept_values(*keys, root=_root_, is_group=is_group),
     replace=True,
 )
 
@@ -74,7 +74,7 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
             spelled += [argument, "test_on=null"]
         else:
             spelled.append(argument)
-    return sweeps.gathered(spelled, is_group)
+    return sweeps.add_sweep_folders(spelled, is_group)
 
 
 def _check_names(group: str, names: Sequence[str]) -> None:
@@ -84,19 +84,19 @@ def _check_names(group: str, names: Sequence[str]) -> None:
             raise SystemExit(_unknown_choice(group, name, known))
 
 
-def compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose a configuration outside of ``train.py`` and ``test.py``, as they would.
 
     ``paths.output_dir`` has to be among the overrides: only a Hydra job has a folder of its own.
     """
-    config = _composed(config_name, overrides, with_hydra=True)
+    config = _compose_apart(config_name, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]  # as in a Hydra job, where it is not part of the configuration either
     return config
 
 
-def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
+def configs_by_dataset(config: DictConfig) -> dict[str, DictConfig]:
     """Return the configuration of a test for each dataset of ``test_on``, which writes into a folder of its own.
 
     Without ``test_on`` the one dataset is tested with the configuration as it is.
@@ -105,14 +105,14 @@ def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
         SystemExit: If ``test_on`` names an unknown dataset.
     """
     if not config.test_on:
-        return {chosen()["dataset"]: config}
+        return {choices_of_run()["dataset"]: config}
     _check_names("dataset", config.test_on)
     job = HydraConfig.get()
     given = [
         one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")
     ]
     configs = {
-        name: _composed(str(job.job.config_name), [*given, f"dataset={name}"])
+        name: _compose_apart(str(job.job.config_name), [*given, f"dataset={name}"])
         for name in config.test_on
     }
     for name, one in configs.items():
@@ -125,7 +125,7 @@ def for_each_dataset(config: DictConfig) -> dict[str, DictConfig]:
     return configs
 
 
-def _composed(
+def _compose_apart(
     config_name: str, overrides: Sequence[str], *, with_hydra: bool = False
 ) -> DictConfig:
     """Compose, and leave the Hydra of a running job as it was."""
@@ -138,7 +138,7 @@ def _composed(
         GlobalHydra.instance().hydra = running
 
 
-def chosen() -> dict[str, str]:
+def choices_of_run() -> dict[str, str]:
     """Return what this run chose of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
     return {
         group: str(name)
@@ -147,7 +147,7 @@ def chosen() -> dict[str, str]:
     }
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def to_dict(config: DictConfig) -> dict[str, Any]:
     """Return a configuration as plain values, everything resolved."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
@@ -157,15 +157,15 @@ def is_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def given() -> tuple[list[str], list[str]]:
+def command_line_overrides() -> tuple[list[str], list[str]]:
     """Return what the command line asked for: of this run, and of Hydra."""
     overrides = HydraConfig.get().overrides
     return [str(one) for one in overrides.task], [str(one) for one in overrides.hydra]
 
 
-def flat(config: DictConfig) -> dict[str, Any]:
+def flatten(config: DictConfig) -> dict[str, Any]:
     """Return a configuration as plain values under their whole keys: ``dataset.name`` → visa."""
-    return _flat(plain(config))
+    return flatten_dict(to_dict(config))
 
 
 def _unknown_choice(group: str, name: str, known: list[str]) -> str:
@@ -175,12 +175,15 @@ def _unknown_choice(group: str, name: str, known: list[str]) -> str:
     return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flatten_dict(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under their whole keys; keys with a leading underscore are left out."""
+    flattened: dict[str, Any] = {}
     for key, value in tree.items():
         if key.startswith("_"):
             continue
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flattened |= (
+            flatten_dict(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {prefix + key: value}
         )
-    return flat
+    return flattened

@@ -17,7 +17,7 @@ from zsad.config.compose import is_sweep
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def is_circumstance(error: BaseException) -> bool:
+def is_resource_error(error: BaseException) -> bool:
     """Tell whether an error is no fault of the program, though Python has no class of its own for it."""
     text = str(error)
     return (
@@ -52,10 +52,10 @@ def reason(error: BaseException) -> str:
             else "a file could not be written"
         )
         return f"the disk is full: {what}. Make room, or write elsewhere: hydra.run.dir=/path/with/room"
-    return _of_circumstance(text) if is_circumstance(error) else text
+    return _resource_message(text) if is_resource_error(error) else text
 
 
-def _of_circumstance(text: str) -> str:
+def _resource_message(text: str) -> str:
     if text.startswith("DataLoader worker"):
         died = re.search(r"pid\(?s?\)? ([\d, ]+)", text)
         memory = " There was too little shared memory." if "shared memory" in text else ""
@@ -85,7 +85,9 @@ def clear_errors() -> Iterator[None]:
         is_expected = isinstance(
             error, (ValueError, OSError, HydraException, OmegaConfBaseException)
         )
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (is_expected or is_circumstance(error)):
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (
+            is_expected or is_resource_error(error)
+        ):
             raise
         text = f"\nerror: {message(error)}\n(HYDRA_FULL_ERROR=1 shows where it came from)"
         if is_sweep():

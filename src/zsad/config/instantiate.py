@@ -44,13 +44,13 @@ def build_trainer(config: DictConfig) -> Trainer:
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     from zsad.callbacks.loggers import end_earlier
-    from zsad.tasks.checkpoint_io import WholeCheckpoints
+    from zsad.tasks.checkpoint_io import AtomicCheckpointIO
 
     sweeps.require_own_processes(config, is_sweep=is_sweep(), is_slurm="SLURM_NTASKS" in os.environ)
     end_earlier()
     logger = build(config.logger) if config.logger else False
     trainer = build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
-    trainer.strategy.checkpoint_io = WholeCheckpoints()
+    trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
 
 

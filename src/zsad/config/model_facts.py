@@ -16,18 +16,18 @@ def mask_threshold(dataset: str) -> int | None:
     return OmegaConf.select(OmegaConf.load(file), "mask_threshold") if file.is_file() else None
 
 
-def learns(config: DictConfig) -> bool:
+def is_trainable(config: DictConfig) -> bool:
     """Tell whether the chosen model learns anything, before any weights are read."""
     from zsad.tasks.prompt_tuning import PromptTuning
 
     return issubclass(get_class(config.model._target_), PromptTuning)
 
 
-def takes(config: DictConfig, argument: str) -> bool:
+def has_argument(config: DictConfig, argument: str) -> bool:
     """Tell whether the chosen method has an argument, before any weights are read."""
     return argument in inspect.signature(get_class(config.model.method._target_)).parameters
 
 
-def remembers(config: DictConfig) -> bool:
+def is_few_shot(config: DictConfig) -> bool:
     """Tell whether the chosen method takes reference images, before any weights are read."""
     return hasattr(get_class(config.model.method._target_), "set_references")

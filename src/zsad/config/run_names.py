@@ -75,7 +75,7 @@ def slug(value: str) -> str:
     return plain if len(plain) <= 40 else f"{plain[:30]}-{_digest(value)}"
 
 
-def short(name: str) -> str:
+def shorten(name: str) -> str:
     """Cut a name that is too long for a folder; a digest of the whole keeps it apart from others."""
     return (
         name

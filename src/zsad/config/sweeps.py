@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig
 
-from zsad.config.run_names import label, short, slug, value_name
+from zsad.config.run_names import label, shorten, slug, value_name
 
 IsGroup = Callable[[str], bool]  # whether a key chooses a file of the configuration
 
@@ -19,7 +19,7 @@ _FLAGS = {"-m", "--multirun"}
 _INERT = ("hydra", "sweep", "name", "overwrite", "resume", "logger", "skip_missing")
 
 
-def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
+def add_sweep_folders(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     """Add to the command line of a sweep where its runs go: ``sweep=NAME``, and the folder of each.
 
     Without ``sweep=NAME`` the sweep is called by its choices, so that the same command finds its runs again.
@@ -29,11 +29,11 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
         is_group: Whether a key chooses a file of the configuration.
 
     >>> is_group = ["dataset", "model"].__contains__
-    >>> gathered(["-m", "dataset=visa", "seed=1,2"], is_group)[3:]
-    ['sweep=visa_seed1+2', "hydra.sweep.subdir='${name}${varied:seed}'"]
-    >>> gathered(["seed=1,2", "-m"], is_group)
-    ['seed=1,2', 'sweep=seed1+2', "hydra.sweep.subdir='${name}${varied:seed}'", '-m']
-    >>> gathered(["dataset=visa", "seed=1"], is_group)
+    >>> add_sweep_folders(["-m", "dataset=visa", "seed=1,2"], is_group)[3:]
+    ['sweep=visa_seed1+2', "hydra.sweep.subdir='${name}${swept_values:seed}'"]
+    >>> add_sweep_folders(["seed=1,2", "-m"], is_group)
+    ['seed=1,2', 'sweep=seed1+2', "hydra.sweep.subdir='${name}${swept_values:seed}'", '-m']
+    >>> add_sweep_folders(["dataset=visa", "seed=1"], is_group)
     ['dataset=visa', 'seed=1']
     """
     given = list(arguments)
@@ -54,7 +54,9 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     if "sweep" not in keys:
         added.append(f"sweep={name}")
     if "hydra.sweep.subdir" not in keys:
-        added.append(f"hydra.sweep.subdir='${{name}}{f'${{varied:{swept}}}' if swept else ''}'")
+        added.append(
+            f"hydra.sweep.subdir='${{name}}{f'${{swept_values:{swept}}}' if swept else ''}'"
+        )
     # Beside the others: flags may follow them, and Hydra reads one row of overrides alone.
     place = 1 + max(
         (i for i, one in enumerate(given) if not one.startswith("-")), default=len(given) - 1
@@ -62,7 +64,7 @@ def gathered(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     return [*given[:place], *added, *given[place:]]
 
 
-def varied(*keys: str, root: DictConfig, is_group: IsGroup) -> str:
+def swept_values(*keys: str, root: DictConfig, is_group: IsGroup) -> str:
     """Return what the folder of a run of a sweep needs beside its name: the values that vary and are not in it.
 
     Args:
@@ -82,7 +84,7 @@ def varied(*keys: str, root: DictConfig, is_group: IsGroup) -> str:
             parts.append(slug(chosen[plain]))
         elif not is_told:
             parts.append(label(plain, [chosen[plain]], is_group=is_group(plain)))
-    return short("".join(f"_{part}" for part in parts))
+    return shorten("".join(f"_{part}" for part in parts))
 
 
 def require_own_processes(config: DictConfig, *, is_sweep: bool, is_slurm: bool) -> None:
@@ -104,7 +106,8 @@ def _sweep_name(overrides: Iterable[Override], is_group: IsGroup) -> str:
     """Name all choices that make a difference, in the order of the command."""
     told = [(_key(one), _values(one)) for one in overrides if not _is_inert(one)]
     return (
-        short("_".join(label(key, values, is_group=is_group(key)) for key, values in told)) or "all"
+        shorten("_".join(label(key, values, is_group=is_group(key)) for key, values in told))
+        or "all"
     )
 
 

@@ -75,14 +75,14 @@ def prepare_calibration(data: JsonDataModule, rules: Sequence[str]) -> None:
         )
 
 
-def chosen(trainer: Trainer) -> Thresholds:
+def chosen_thresholds(trainer: Trainer) -> Thresholds:
     """Return the thresholds that a test has just chosen."""
     thresholds = next(one.chosen for one in trainer.callbacks if isinstance(one, ThresholdWriter))  # type: ignore[attr-defined]
     assert thresholds is not None
     return thresholds
 
 
-def summary(trainer: Trainer, images: int, thresholds: Thresholds | None) -> str:
+def prediction_summary(trainer: Trainer, images: int, thresholds: Thresholds | None) -> str:
     """Return what a prediction came to, in one line."""
     if thresholds is None or thresholds.image is None:
         return f"{images} images"

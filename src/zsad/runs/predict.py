@@ -47,12 +47,12 @@ def read_provenance(checkpoint: Path) -> dict[str, Any]:
     return read_learned(find_checkpoint(checkpoint)).provenance
 
 
-def loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
+def image_loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
     """Return batches of one image whose truth is unknown."""
-    return batches([_sample(path, category) for path in files], image_size)
+    return sample_loader([_sample(path, category) for path in files], image_size)
 
 
-def unlabelled(name: str, data_json: Path, track: str = "") -> list[Sample]:
+def unlabelled_samples(name: str, data_json: Path, track: str = "") -> list[Sample]:
     """Return the images of a prepared dataset's test phase whose labels are not published.
 
     Args:
@@ -73,7 +73,7 @@ def unlabelled(name: str, data_json: Path, track: str = "") -> list[Sample]:
     return [_sample(path, category) for path, category in of_track or found]
 
 
-def batches(samples: Sequence[Sample], image_size: int | None) -> DataLoader[Batch]:
+def sample_loader(samples: Sequence[Sample], image_size: int | None) -> DataLoader[Batch]:
     """Return batches of one image."""
     return DataLoader(ImageDataset(samples, image_size), batch_size=1, collate_fn=collate)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hydra.utils import get_class
 
-from zsad.config.compose import choices, chosen
-from zsad.config.model_facts import learns, remembers, takes
+from zsad.config.compose import choices, choices_of_run
+from zsad.config.model_facts import has_argument, is_few_shot, is_trainable
 from zsad.distributed import is_first_process
 from zsad.reports.run_status import FILE as STATUS
 from zsad.runs.resume import Run
@@ -53,8 +53,8 @@ def require_trainable(config: DictConfig) -> None:
         ValueError: If it is training-free (the message is the command that tests it), would learn in half precision,
             is to be shown references, or is to be tried on changed images.
     """
-    if not learns(config):
-        model, dataset = chosen()["model"], chosen()["dataset"]
+    if not is_trainable(config):
+        model, dataset = choices_of_run()["model"], choices_of_run()["dataset"]
         raise ValueError(
             f"model={model} has nothing to train; run: python test.py model={model} dataset={dataset}"
         )
@@ -73,7 +73,9 @@ def require_trainable(config: DictConfig) -> None:
 
 def works_untrained(config: DictConfig) -> bool:
     """Tell whether the chosen model may be used without having learned, before any weights are read."""
-    return getattr(get_class(config.model.method._target_), "works_untrained", not learns(config))
+    return getattr(
+        get_class(config.model.method._target_), "works_untrained", not is_trainable(config)
+    )
 
 
 def require_prompts(config: DictConfig) -> None:
@@ -85,13 +87,13 @@ def require_prompts(config: DictConfig) -> None:
     """
     from zsad.model_files.learned import find_checkpoint, read_learned
 
-    model, backbone = chosen()["model"], chosen()["backbone"]
+    model, backbone = choices_of_run()["model"], choices_of_run()["backbone"]
     if config.ckpt_path is None and not works_untrained(config):
         raise ValueError(
             f"model={model} needs learned prompts: pass ckpt_path=runs/train/NAME, or first run: "
             f"python train.py model={model} backbone={backbone} dataset=visa"
         )
-    if config.ckpt_path is not None and not learns(config):
+    if config.ckpt_path is not None and not is_trainable(config):
         raise ValueError(
             f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out"
         )
@@ -112,10 +114,10 @@ def require_references(config: DictConfig) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    if config.k_shot and not remembers(config):
+    if config.k_shot and not is_few_shot(config):
         raise ValueError(
-            f"model={chosen()['model']} takes no reference images: leave k_shot={config.k_shot} out, or choose a "
-            "few-shot method: model=winclip"
+            f"model={choices_of_run()['model']} takes no reference images: leave "
+            f"k_shot={config.k_shot} out, or choose a few-shot method: model=winclip"
         )
     if config.k_shot and config.model.method.get("tiling"):
         raise ValueError(
@@ -130,12 +132,12 @@ def require_known_tiling(config: DictConfig) -> None:
     Raises:
         ValueError: If it cannot.
     """
-    if "tiling" in set(config.model.method) and not takes(
+    if "tiling" in set(config.model.method) and not has_argument(
         config, "tiling"
     ):  # tiling=none says the word, too
         raise ValueError(
-            f"model={chosen()['model']} does not take tiling (DHR-CLIP has tiles of its own): leave it out, or choose "
-            "model=dhrclip_plus, anomalyclip, winclip or clip"
+            f"model={choices_of_run()['model']} does not take tiling (DHR-CLIP has tiles of its "
+            "own): leave it out, or choose model=dhrclip_plus, anomalyclip, winclip or clip"
         )
 
 
@@ -152,7 +154,7 @@ def resume_path(config: DictConfig, run: Run) -> str | None:
     """
     from zsad.model_files.learned import find_checkpoint, read_learned
 
-    if run.goes_on and (own := _own_checkpoint(run)):
+    if run.is_resuming and (own := _own_checkpoint(run)):
         return str(own)
     folder = run.folder / "checkpoints"
     resumed = None if config.ckpt_path is None else find_checkpoint(config.ckpt_path)
@@ -200,7 +202,7 @@ def require_unused_test_folder(config: DictConfig, run: Run) -> None:
     Raises:
         ValueError: If the run folder holds some and overwriting was not asked for.
     """
-    if not (run.was_stopped or (run.goes_on and run.is_finished)):
+    if not (run.was_stopped or (run.is_resuming and run.is_finished)):
         _refuse_used_folder(config, run)
 
 
@@ -229,19 +231,19 @@ def _leftovers(run: Run) -> list[Path]:
 
 def _refuse_used_folder(config: DictConfig, run: Run) -> None:
     begins_anew = config.overwrite or (
-        run.goes_on and run.was_stopped
+        run.is_resuming and run.was_stopped
     )  # then nothing that can be read is there
     if not _leftovers(run) or begins_anew or not is_first_process():
         return
-    way_on = ""
+    resume_hint = ""
     if run.kind == "training" and not run.is_finished:
-        way_on = (
+        resume_hint = (
             " To go on with it: resume=auto."
             if run.was_stopped
             else f" To go on: ckpt_path={_shown(run.folder)}."
         )
     raise ValueError(
-        f"{run.holds()}{way_on} To keep both: name=another_name. To begin anew: overwrite=true"
+        f"{run.describe()}{resume_hint} To keep both: name=another_name. To begin anew: overwrite=true"
     )
 
 

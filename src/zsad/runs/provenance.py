@@ -18,7 +18,7 @@ from zsad.tasks.prompt_tuning import PromptTuning
 log = logging.getLogger("zsad")
 
 
-def provenance(
+def training_provenance(
     task: PromptTuning,
     data: Any,
     *,
@@ -41,7 +41,7 @@ def provenance(
         "version": __version__,
         "model": chosen["model"],
         "backbone": chosen["backbone"],
-        "weights": weights(task.method),
+        "weights": weight_fingerprints(task.method),
         "settings": dict(settings),
         "seed": seed,
         "seen": fingerprints(samples).to_state()
@@ -60,7 +60,7 @@ def provenance(
     }
 
 
-def weights(method: nn.Module) -> dict[str, str]:
+def weight_fingerprints(method: nn.Module) -> dict[str, str]:
     """Return the fingerprint of every frozen network of a method, by its name in it.
 
     Of a network that learns in part, those of its frozen parts.
@@ -80,7 +80,7 @@ def _is_frozen(network: nn.Module) -> bool:
     return not any(parameter.requires_grad for parameter in network.parameters())
 
 
-def remarks(
+def evaluation_notes(
     learned: Mapping[str, Any],
     *,
     dataset: str,
@@ -114,7 +114,7 @@ def remarks(
     return notes
 
 
-def inspect(
+def announce_test(
     task: ZeroShotEvaluation,
     data: Any,
     *,
@@ -144,8 +144,8 @@ def inspect(
         notes.append(
             "unknown whether zero-shot: the checkpoint does not say which images it was learned from"
         )
-    used = weights(task.method)
-    notes += remarks(
+    used = weight_fingerprints(task.method)
+    notes += evaluation_notes(
         learned or {}, dataset=data.name, weights=used, settings=settings, shared=shared
     )
     for note in notes:

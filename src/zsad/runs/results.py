@@ -25,7 +25,7 @@ from zsad.reports.results_table import screen_table, write_tables
 from zsad.reports.run_card import run_card, write_run_card
 from zsad.reports.run_page import RobustnessTable, RunPage
 from zsad.reports.saved_results import keep_results
-from zsad.runs.provenance import weights
+from zsad.runs.provenance import weight_fingerprints
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
 from zsad.types import Results
@@ -33,7 +33,7 @@ from zsad.types import Results
 log = logging.getLogger("zsad")
 
 
-def set_up(data: Mapping[str, Any], skip_missing: bool = False) -> dict[str, Any]:
+def setup_datasets(data: Mapping[str, Any], skip_missing: bool = False) -> dict[str, Any]:
     """Read the indexes of all datasets of a test, so that a mistake shows before any weights are read.
 
     Args:
@@ -88,43 +88,43 @@ def write_training(
         trained_on=known["trained_on"],
         notes=[],
     )
-    log.info("learned: %s", shown(folder))
+    log.info("learned: %s", relative_path(folder))
     choice = f"model={known['model']} backbone={known['backbone']}"
     log.info(
         "test it on another dataset: python test.py dataset=mvtec %s ckpt_path=%s",
         choice,
-        shown(folder),
+        relative_path(folder),
     )
 
 
 @dataclass(frozen=True)
-class About:
+class EvaluationInfo:
     """What is tested, in plain values.
 
     Attributes:
         config: The configuration of the test.
         chosen: The names of the chosen model and backbone.
         learned: Provenance of what was learned, empty for files that do not say it; ``None`` where nothing is learned.
-        decisions: What decides about the results.
-        departures: In what the model differs from its configuration, which sets it apart from what is published.
+        deciding_settings: What decides about the results.
+        changed_settings: In what the model differs from its configuration, which sets it apart from what is published.
     """
 
     config: Mapping[str, Any]
     chosen: Mapping[str, str]
     learned: Mapping[str, Any] | None
-    decisions: Mapping[str, Any] = field(default_factory=dict)
-    departures: Sequence[str] = ()
+    deciding_settings: Mapping[str, Any] = field(default_factory=dict)
+    changed_settings: Sequence[str] = ()
 
-    def beside(self, results: Results) -> list[published_numbers.Comparison]:
+    def compare_with_published(self, results: Results) -> list[published_numbers.Comparison]:
         """Return what has been published for the method beside what was measured."""
         return published_numbers.beside(
             {self.config["dataset"]["name"]: results},
             published_numbers.read_published(),
             method=self.chosen["model"],
             backbone=self.chosen["backbone"],
-            trained_on=_source(self.learned),
+            trained_on=_training_source(self.learned),
             shots=self.config["k_shot"],
-            unlike=[f"{one} here" for one in self.departures],
+            unlike=[f"{one} here" for one in self.changed_settings],
         )
 
 
@@ -132,7 +132,7 @@ def write_test(
     task: ZeroShotEvaluation,
     trainer: Trainer,
     folder: Path,
-    about: About,
+    info: EvaluationInfo,
     notes: Sequence[str],
     robustness: RobustnessTable | None = None,
 ) -> list[published_numbers.Comparison]:
@@ -142,7 +142,7 @@ def write_test(
         task: What was tested.
         trainer: What tested it.
         folder: Where to write.
-        about: What it is.
+        info: What it is.
         notes: What a reader has to know.
         robustness: How results change with the images and the words.
 
@@ -150,34 +150,35 @@ def write_test(
     """
     if not trainer.is_global_zero or task.results is None:
         return []
-    config, dataset = about.config, about.config["dataset"]["name"]
-    trained_on = (about.learned or {}).get("trained_on")
+    config, dataset = info.config, info.config["dataset"]["name"]
+    trained_on = (info.learned or {}).get("trained_on")
     card = _write_card(
         trainer,
         folder,
         config=config,
-        weights=weights(task.method),
+        weights=weight_fingerprints(task.method),
         trained_on=trained_on,
         notes=notes,
     )
-    beside = about.beside(task.results)
+    beside = info.compare_with_published(task.results)
     title = f"{type(task.method).__name__} on {dataset}"
     write_tables(task.results, folder, title, notes)
     report = RunPage(
         title, task.results, notes=notes, card=card, published=beside, robustness=robustness
     )
-    report = _page(task, trainer, report)
+    report = _complete_page(task, trainer, report)
     write_page(report, folder)
     track(trainer.loggers, report, folder)
-    keep_results(folder, task.results, notes, about.decisions)
+    keep_results(folder, task.results, notes, info.deciding_settings)
     Console().print(screen_table(task.results, title, notes))
     log.info(
-        "written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)", shown(folder)
+        "written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)",
+        relative_path(folder),
     )
     return beside
 
 
-def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
+def _complete_page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
     """Add to a report what the metrics and the callbacks of a test know."""
     metrics, callbacks = task.metrics, {type(one): one for one in trainer.callbacks}
     page = replace(
@@ -201,7 +202,7 @@ def _page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> RunPage:
     return page
 
 
-def _source(learned: Mapping[str, Any] | None) -> str:
+def _training_source(learned: Mapping[str, Any] | None) -> str:
     """Name what was learned from, as the published numbers do."""
     if learned is None:
         return ""
@@ -213,7 +214,7 @@ def _source(learned: Mapping[str, Any] | None) -> str:
     )
 
 
-def shown(path: str | Path) -> str:
+def relative_path(path: str | Path) -> str:
     """Return a path as one would type it from here."""
     return os.path.relpath(path)
 

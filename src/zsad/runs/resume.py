@@ -16,7 +16,7 @@ from typing import Any
 
 from zsad.atomic_write import remove_partial
 from zsad.config import compose
-from zsad.config.errors import is_circumstance, reason
+from zsad.config.errors import is_resource_error, reason
 from zsad.distributed import is_first_process
 from zsad.reports.run_status import (
     FAILED,
@@ -57,13 +57,13 @@ class Run:
         self.earlier = read_status(self.folder)
         self._asked, self._overwrites = config.get("resume"), bool(config.get("overwrite"))
         self._epochs = config.trainer.get("max_epochs")
-        deciding = {**decisions(config), "trainer.max_epochs": self._epochs}
-        self._status = begun(kind, command(kind, self.folder), deciding)
+        deciding = {**deciding_settings(config), "trainer.max_epochs": self._epochs}
+        self._status = begun(kind, resume_command(kind, self.folder), deciding)
         self._written: Status | None = None
         self._has_begun = False
 
     @property
-    def goes_on(self) -> bool:
+    def is_resuming(self) -> bool:
         """Whether it takes up what an earlier start has left: ``resume=auto``, or SLURM has started its job again.
 
         Raises:
@@ -96,26 +96,26 @@ class Run:
         """Whether an earlier start came to no end."""
         return self.earlier is not None and self.earlier.state != FINISHED
 
-    def nothing_left(self) -> bool:
+    def already_finished(self) -> bool:
         """Say that a run which is to go on is finished, if it is.
 
         Raises:
             ValueError: If it was another run.
         """
-        if not (self.goes_on and self.is_finished):
+        if not (self.is_resuming and self.is_finished):
             return False
         self.require_same()
         if is_first_process():
-            log.info(self.holds())
+            log.info(self.describe())
         return True
 
-    def holds(self) -> str:
+    def describe(self) -> str:
         """Say what the folder holds, and how to look at it."""
         at = _shown(self.folder)
         if self.earlier is None or not self.is_finished:
             return f"{at} already holds a {self.kind}."
         if self.kind == "training":
-            chosen = f"model={compose.chosen()['model']} backbone={compose.chosen()['backbone']}"
+            chosen = f"model={compose.choices_of_run()['model']} backbone={compose.choices_of_run()['backbone']}"
             look = (
                 f"{at}/run_card.md. Test it: python test.py dataset=mvtec {chosen} ckpt_path={at}."
             )
@@ -157,7 +157,7 @@ class Run:
                 f"{_shown(self.folder)} is being written: process {self.earlier.pid} since {self.earlier.started}. "
                 f"Wait for it, or stop it (kill {self.earlier.pid}), or take another name="
             )
-        if self.earlier is None and not self._holds_unsaid():
+        if self.earlier is None and not self._has_unrecorded_results():
             self._write(self._status)
         elif self.earlier is not None and self.was_stopped:
             # Until this start begins, what counts is what the earlier one was begun with; and if that one came to
@@ -187,7 +187,7 @@ class Run:
             not isinstance(error, Exception),
             "interrupted" if _is_interrupt(error) else reason(error),
         )
-        way = self._way_on() if self._has_begun else ""
+        way = self._resume_hint() if self._has_begun else ""
         state = STOPPED if is_stop else FAILED
         try:
             self._write(
@@ -203,7 +203,7 @@ class Run:
         elif way:
             error.add_note(way)
 
-    def _way_on(self) -> str:
+    def _resume_hint(self) -> str:
         if self.kind == "test":
             done = sorted(file.parent.name for file in self.folder.glob("*/results.json"))
             return (
@@ -226,7 +226,7 @@ class Run:
         status = read_status(self.folder)
         return "" if status is None else status.progress
 
-    def _holds_unsaid(self) -> bool:
+    def _has_unrecorded_results(self) -> bool:
         """Whether there is something to lose in a folder without a status."""
         return any(self.folder.glob("checkpoints/*.ckpt")) or (self.folder / "results.csv").exists()
 
@@ -236,7 +236,7 @@ class Run:
 
 
 @contextmanager
-def recorded(config: Any, kind: str) -> Iterator[Run]:
+def record_status(config: Any, kind: str) -> Iterator[Run]:
     """Keep the status of a run in its folder while it is prepared and runs. The first process does that."""
     run = Run(config, kind)
     if not is_first_process():
@@ -251,9 +251,9 @@ def recorded(config: Any, kind: str) -> Iterator[Run]:
     run.end()
 
 
-def decisions(config: Any) -> dict[str, Any]:
+def deciding_settings(config: Any) -> dict[str, Any]:
     """Return what decides about the results of a run, flat; of a checkpoint its content, not its place."""
-    every = compose.flat(config).items()
+    every = compose.flatten(config).items()
     deciding = {
         key: value for key, value in every if key in _OF_A_TEST or not _MAY_CHANGE.match(key)
     }
@@ -262,12 +262,12 @@ def decisions(config: Any) -> dict[str, Any]:
     )
 
 
-def command(kind: str, folder: Path) -> str:
+def resume_command(kind: str, folder: Path) -> str:
     """Return the command that goes on with a run of this folder, or begins it if it has not begun.
 
     A run of a sweep is started as one of its own, by the launcher that the sweep had.
     """
-    own, hydra = compose.given()
+    own, hydra = compose.command_line_overrides()
     words = [*_as_typed(own), "resume=auto"]
     launcher = [one for one in hydra if re.match(r"hydra[/.]launcher\b", one)]
     if compose.is_sweep() and launcher:
@@ -324,7 +324,7 @@ def _digest(path: Path) -> str:
 
 def _write_log(text: str, error: BaseException | None) -> None:
     """Write an error into the log of the run; on the screen it is shown otherwise."""
-    is_known = error is None or isinstance(error, (ValueError, OSError)) or is_circumstance(error)
+    is_known = error is None or isinstance(error, (ValueError, OSError)) or is_resource_error(error)
     info = None if is_known or error is None else (type(error), error, error.__traceback__)
     record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (text,), info)
     for handler in logging.getLogger().handlers:

@@ -14,7 +14,7 @@ from zsad.reports.html.page import write_page
 from zsad.reports.results_table import Rows, join, screen_table, write_tables
 from zsad.reports.run_page import RunPage
 from zsad.reports.saved_results import kept_results
-from zsad.runs.results import About, shown
+from zsad.runs.results import EvaluationInfo, relative_path
 from zsad.types import Results
 
 log = logging.getLogger("zsad")
@@ -39,16 +39,16 @@ class Summary:
         self._results[name], self._notes[name] = results, notes
         self._published += beside
 
-    def restore(self, name: str, folder: Path, about: About) -> bool:
+    def restore(self, name: str, folder: Path, info: EvaluationInfo) -> bool:
         """Add a dataset that was finished before the test of all of them was stopped.
 
         Returns ``False`` where it was not, or was tested otherwise.
         """
-        kept = kept_results(folder, about.decisions)
+        kept = kept_results(folder, info.deciding_settings)
         if kept is None:
             return False
-        log.info("tested before: %s", shown(folder))
-        self.add(name, *kept, about.beside(kept[0]))
+        log.info("tested before: %s", relative_path(folder))
+        self.add(name, *kept, info.compare_with_published(kept[0]))
         return True
 
     def write(self, folder: Path, model: str, several: bool) -> None:
@@ -75,4 +75,4 @@ class Summary:
         links = {name: f"{name}/report.html" for name in self._results}
         write_page(RunPage(title, joined, rows, said, links=links), folder)
         Console().print(screen_table(joined, title, said, rows))
-        log.info("written: %s (report.html, results.csv, results.md)", shown(folder))
+        log.info("written: %s (report.html, results.csv, results.md)", relative_path(folder))

@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from zsad.atomic_write import write_whole
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Write checkpoints beside their place and rename them.
 
     Lightning writes into the machine's folder for temporary files and moves from there. Where that is another file

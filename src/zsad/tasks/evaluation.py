@@ -8,7 +8,7 @@ from lightning import LightningModule
 from torch import nn
 
 from zsad.metrics.per_category import CategoryMetrics
-from zsad.tasks.oom_retry import InHalves
+from zsad.tasks.oom_retry import HalveOnOutOfMemory
 from zsad.types import Batch, Prediction, Results, Sample
 
 
@@ -32,7 +32,7 @@ class ZeroShotEvaluation(LightningModule):
         self.method = method
         self.results: Results | None = None
         self._make_metrics = metrics
-        self._in_halves = InHalves()
+        self._predict_with_retry = HalveOnOutOfMemory()
 
     def setup(self, stage: str) -> None:
         """Make the metrics of the categories that will be tested, the same on every process.
@@ -72,7 +72,7 @@ class ZeroShotEvaluation(LightningModule):
 
     def predict_step(self, batch: Batch) -> Prediction:
         """Predict a batch, in halves where memory does not hold it."""
-        return self._in_halves(self.method, batch.image, batch.category)
+        return self._predict_with_retry(self.method, batch.image, batch.category)
 
     def _enter(self) -> None:
         """Tell a method with words for certain datasets which one comes."""

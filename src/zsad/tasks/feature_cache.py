@@ -93,11 +93,11 @@ class FeatureCache:
         self._shelf = self.folder / blake2b(text.encode(), digest_size=8).hexdigest()
         write_whole(self._shelf / ABOUT, text)
         remove_abandoned(self.folder)
-        self._room = max(self.limit_gb * GB - size_of(self.folder), 0.0) / processes
+        self._room = max(self.limit_gb * GB - folder_bytes(self.folder), 0.0) / processes
 
     def __str__(self) -> str:
         """Say where the cache is, and how full."""
-        return f"{os.path.relpath(self.folder)}, {size_of(self.folder) / GB:.2f} of {self.limit_gb:g} GB used"
+        return f"{os.path.relpath(self.folder)}, {folder_bytes(self.folder) / GB:.2f} of {self.limit_gb:g} GB used"
 
     def recall(self, key: str) -> Batch | None:
         """Return what is known of an image, as a batch of one without pixels, category and path; ``None``: nothing."""
@@ -198,7 +198,7 @@ class FeatureCache:
         return self._shelf / key[:2] / f"{key}.safetensors"
 
 
-def fill(
+def fill_cache(
     cache: FeatureCache,
     method: Any,
     loader: Any,
@@ -216,21 +216,21 @@ def fill(
     return looked_at
 
 
-def size_of(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     """Return how many bytes the files below a folder have."""
     return sum(size for _, size, _ in _files(folder))
 
 
-def shelves(folder: Path) -> dict[Path, dict[str, Any]]:
+def cache_entries(folder: Path) -> dict[Path, dict[str, Any]]:
     """Return what a cache keeps: a folder for each method, backbone and precision, and what it says of itself."""
     return {file.parent: json.loads(file.read_text()) for file in sorted(folder.glob(f"*/{ABOUT}"))}
 
 
-def clear(folder: Path) -> int:
+def clear_cache(folder: Path) -> int:
     """Remove all that a cache keeps, nothing else, and return how many bytes that were."""
     freed = 0
-    for shelf in shelves(folder):
-        freed += size_of(shelf)
+    for shelf in cache_entries(folder):
+        freed += folder_bytes(shelf)
         shutil.rmtree(shelf)
     return freed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class LossWeights:
     """How the images of an epoch are dealt out: one by one to the processes in turn, then into batches.
 
     The trainer averages over processes and over accumulated batches as if all were of one size. At the end of an epoch

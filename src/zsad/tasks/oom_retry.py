@@ -15,7 +15,7 @@ log = logging.getLogger("zsad")
 Predict = Callable[[Tensor, Sequence[str]], Prediction]
 
 
-class InHalves:
+class HalveOnOutOfMemory:
     """Predict a batch at once; where memory runs out, in halves, and the batches after it likewise.
 
     A method looks at each image by itself, so that its predictions are the same.

@@ -24,7 +24,7 @@ from zsad.model_files.learned import (
 )
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.feature_cache import FeatureCache
-from zsad.tasks.loss_weighting import Shares
+from zsad.tasks.loss_weighting import LossWeights
 from zsad.types import Batch
 
 log = logging.getLogger("zsad")
@@ -88,7 +88,7 @@ class PromptTuning(ZeroShotEvaluation):
         Several processes, or accumulated batches, learn what one process learns from batches as large as all of
         theirs together.
         """
-        shares, rank = self._shares(batch), self.trainer.global_rank
+        shares, rank = self._loss_weights(batch), self.trainer.global_rank
         images = shares.images_of(batch_idx, rank)
         terms = self._terms(
             batch.first(max(images, 1))
@@ -113,12 +113,12 @@ class PromptTuning(ZeroShotEvaluation):
             self.feature_cache.features_of(batch, method.extract_features), batch
         )
 
-    def _shares(self, batch: Batch) -> Shares:
+    def _loss_weights(self, batch: Batch) -> LossWeights:
         """Return how the epoch is dealt out; a loader that deals out nothing gives every process all it has."""
         loader, trainer = self.trainer.train_dataloader, self.trainer
         if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, DistributedSampler):
-            return Shares(sys.maxsize, len(batch))
-        return Shares(
+            return LossWeights(sys.maxsize, len(batch))
+        return LossWeights(
             images=len(loader.dataset),  # type: ignore[arg-type]
             batch_size=loader.batch_size or len(batch),
             processes=trainer.world_size,

@@ -157,7 +157,7 @@ def test_the_command_line_chooses_them(choice, steps):
         "paths.output_dir=/nowhere",
     ]
     data = instantiate.build(
-        compose.compose("train", [*overrides, "dataset.drawn_defects.share=0.25"]).dataset
+        compose.compose_config("train", [*overrides, "dataset.drawn_defects.share=0.25"]).dataset
     )
     assert isinstance(data.drawn_defects, DrawnDefects)
     assert data.drawn_defects.share == 0.25
