@@ -43,7 +43,7 @@ def test_processes_together_write_one_file_whatever_came_to_which(
 ) -> None:
     distributed = torch.distributed
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "get_world_size", lambda group: 2)
     written = []
     for mine, other in (([NUT], [LEATHER, NUT]), ([LEATHER, NUT], [NUT])):
         theirs = {
@@ -52,7 +52,7 @@ def test_processes_together_write_one_file_whatever_came_to_which(
             ]
         }
 
-        def gather(into: list[Any], own: Any, theirs: Any = theirs) -> None:
+        def gather(into: list[Any], own: Any, group: Any, theirs: Any = theirs) -> None:
             into[:] = [own, theirs]
 
         monkeypatch.setattr(distributed, "all_gather_object", gather)

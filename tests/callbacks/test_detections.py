@@ -135,7 +135,7 @@ def test_two_processes_write_what_one_would_though_both_saw_an_image(tmp_path, m
     run(alone, *steps)
     gathered: list = []
     monkeypatch.setattr(
-        detections, "_gathered", lambda mine: gathered.append(mine) or list(gathered)
+        detections, "gather_objects", lambda mine: gathered.append(mine) or list(gathered)
     )
     first, second = DetectionWriter(both), DetectionWriter(both)
     first.on_predict_epoch_start(trainer_of(0), None)
@@ -151,7 +151,7 @@ def test_two_processes_write_what_one_would_though_both_saw_an_image(tmp_path, m
 def test_a_process_whose_part_cannot_be_seen_is_told(tmp_path, monkeypatch):
     writer = DetectionWriter(tmp_path / "detections.json")
     elsewhere = [detections._Page("z.png", WIDTH, HEIGHT, rank=1, offset=0)], {"crack"}
-    monkeypatch.setattr(detections, "_gathered", lambda mine: [mine, elsewhere])
+    monkeypatch.setattr(detections, "gather_objects", lambda mine: [mine, elsewhere])
     with pytest.raises(
         FileNotFoundError,
         match=r"1\.jsonl of process 1 cannot be seen from here: set paths\.output_dir",

@@ -54,11 +54,11 @@ def test_the_scores_of_all_processes_are_in_one_file_in_an_order_of_their_own(
         ImageScore("z.png", "bolt", "", True, 1.0, 0.7),
     ]
 
-    def gather(gathered, mine):
+    def gather(gathered, mine, group):
         gathered[:] = [mine, others]
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda group: 2)
     monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     file = tmp_path / "test_scores.csv"
     finished(ScoreWriter(tmp_path / "scores.csv", file), [(prediction(-2.0, 3.0), random_batch)])

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback
 
 from zsad.atomic_write import write_whole
+from zsad.distributed import gather_objects
 
 Decided = dict[str, list[dict[str, str]]]
 
@@ -45,12 +45,8 @@ class CaptionWriter(Callback):
 
 def _joined(mine: Decided) -> Decided:
     """Join what the processes decided; the same whichever image came to which of them."""
-    gathered: list[Any] = [mine]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        gathered = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(gathered, mine)
     joined: Decided = {}
-    for decided in gathered:
+    for decided in gather_objects(mine):
         for name, subjects in decided.items():
             joined[name] = joined.get(name, []) + [
                 one for one in subjects if one not in joined.get(name, [])

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
 from lightning import Callback
 
+from zsad.distributed import gather_objects
 from zsad.functional import rle
 from zsad.types import Batch, Detections, Prediction
 
@@ -113,7 +113,7 @@ class DetectionWriter(Callback):
                 part.write(json.dumps(list(_annotations(found, height, width))).encode() + b"\n")
 
     def _finish(self, trainer: Any) -> None:
-        gathered = _gathered((self._pages, self._phrases))
+        gathered = gather_objects((self._pages, self._phrases))
         pages = _by_path(page for some, _ in gathered for page in some)
         if trainer.is_global_zero and pages:
             joined = self._aside / "joined.json"
@@ -216,12 +216,3 @@ def _write_list(
     for i, entry in enumerate(entries):
         file.write(("," if i else "") + "\n" + json.dumps(entry))
     file.write("]")
-
-
-def _gathered(mine: Any) -> list[Any]:
-    """Return what all processes have, of which none goes on before all have come here."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, mine)
-    return gathered

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback
 from PIL import Image
 from torch import Tensor
 
+from zsad.distributed import gather_objects
 from zsad.reports.figures.extremes import Shortlist
 from zsad.reports.figures.overlays import (
     Range,
@@ -254,18 +254,14 @@ def _kind(defect: str, is_anomalous: bool) -> str:
 
 def _joined(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
     """Join the shortlists of all processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return mine
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, mine)
-    joined: defaultdict[str, list[Shortlist]] = defaultdict(list)
-    for shortlists in gathered:
+    joined: dict[str, Shortlist] = {}
+    for shortlists in gather_objects(mine):
         for category, shortlist in shortlists.items():
-            joined[category].append(shortlist)
-    for first, *others in joined.values():
-        for other in others:
-            first.join(other)
-    return {category: shortlists[0] for category, shortlists in joined.items()}
+            if category in joined:
+                joined[category].join(shortlist)
+            else:
+                joined[category] = shortlist
+    return joined
 
 
 def _upright_size(path: Path) -> Size:

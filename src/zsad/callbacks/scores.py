@@ -6,12 +6,13 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback
 
+from zsad.distributed import gather_objects
 from zsad.reports.image_scores import ImageScore, write_scores
 from zsad.types import Batch, Prediction
 
@@ -86,7 +87,7 @@ class ScoreWriter(Callback):
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the scores of all processes and write them."""
-        self.tested = _joined(self.tested)
+        self.tested = list(chain.from_iterable(gather_objects(self.tested)))
         if trainer.is_global_zero and self.test_file is not None:
             write_scores(self.tested, self.test_file)
 
@@ -106,12 +107,3 @@ def _scores(prediction: Prediction, batch: Batch) -> Iterator[ImageScore]:
     )
     columns = zip(batch.path, batch.category, batch.defect, *numbers, strict=True)
     return (ImageScore(*row) for row in columns)
-
-
-def _joined(mine: list[ImageScore]) -> list[ImageScore]:
-    """Join the scores of all processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return mine
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, mine)
-    return [score for scores in gathered for score in scores]

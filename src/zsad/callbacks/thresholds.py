@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lightning import Callback
 from torch import Tensor
 
+from zsad.distributed import gather_objects
 from zsad.metrics.ranking import Ranking
 from zsad.metrics.threshold_rules import decisions, merge_rankings, parse_rule
 from zsad.model_files.threshold_file import Threshold, Thresholds, made_with, write_thresholds
@@ -62,7 +64,7 @@ class ThresholdWriter(Callback):
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Choose and write; the metrics are joined over the processes by now."""
-        peaks = torch.tensor(_joined(self._peaks))
+        peaks = torch.tensor(list(chain.from_iterable(gather_objects(self._peaks))))
         if trainer.is_global_zero:
             data = trainer.datamodule
             made = made_with(pl_module.method, data.image_size, data.shots)
@@ -93,12 +95,3 @@ class ThresholdWriter(Callback):
 
 def _unless_undefined(value: float, rule: str, ranking: Ranking) -> Threshold | None:
     return None if math.isnan(value) else Threshold(value, rule, decisions(ranking, value))
-
-
-def _joined(mine: list[float]) -> list[float]:
-    """Join what all processes have seen."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return mine
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, mine)
-    return [one for part in gathered for one in part]

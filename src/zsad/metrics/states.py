@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from zsad.distributed import gather_objects
 from zsad.metrics import score_histogram
 from zsad.metrics.connected_components import region_weights
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
@@ -186,9 +187,7 @@ def _gather(state: Tensor, group: Any = None) -> list[Tensor]:
 
     Unlike torchmetrics' own way it takes CPU tensors with any backend, and empty states of another type than the rest.
     """
-    gathered: list[Any] = [None] * torch.distributed.get_world_size(group)
-    torch.distributed.all_gather_object(gathered, state.cpu(), group=group)
-    return gathered
+    return gather_objects(state.cpu(), group)
 
 
 def _gather_rows(state: Tensor, group: Any = None) -> list[Tensor]:
