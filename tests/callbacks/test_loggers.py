@@ -10,7 +10,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from zsad.callbacks.loggers import HEATMAPS, end_earlier, track
+from zsad.callbacks.loggers import MAX_HEATMAPS, finish_open_wandb_run, log_report
 from zsad.reports.figures.curve_data import Curves, Diagram, diagrams
 from zsad.reports.figures.curve_plots import picture
 from zsad.reports.html.page import write_page
@@ -43,7 +43,7 @@ def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(
     logger = TensorBoardLogger(tmp_path, name="log")
     logger.log_metrics({"test/image_auroc": 0.75})
     logger.finalize("success")  # as the trainer does when a test is over
-    track([logger], run, tmp_path)
+    log_report([logger], run, tmp_path)
     seen = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
     seen.Reload()
     images = seen.Tags()["images"]
@@ -53,7 +53,9 @@ def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(
         "test/curves/Precision and recall",
         "test/sheets/nut",
     } <= set(images)
-    assert 1 <= sum(name.startswith("test/heatmaps/nut/scratch/") for name in images) <= HEATMAPS
+    assert (
+        1 <= sum(name.startswith("test/heatmaps/nut/scratch/") for name in images) <= MAX_HEATMAPS
+    )
     sheet = seen.Images("test/sheets/nut")[0]
     assert (sheet.width, sheet.height) == (30, 10)
     assert b"75.0" in seen.Tensors("test/results/text_summary")[0].tensor_proto.string_val[0]
@@ -65,10 +67,10 @@ def test_wandb_keeps_charts_pictures_the_table_and_the_page_without_a_network(
     monkeypatch.setenv("WANDB_SILENT", "true")
     write_page(run, tmp_path)
     logger = WandbLogger(project="zsad", save_dir=tmp_path, offline=True)
-    track([logger], run, tmp_path)
+    log_report([logger], run, tmp_path)
     kept = [path for path in tmp_path.rglob("offline-run-*/files/media/**/*") if path.is_file()]
     assert sum("sheets" in str(path) for path in kept) == 1
-    assert sum("heatmaps" in str(path) for path in kept) <= HEATMAPS
+    assert sum("heatmaps" in str(path) for path in kept) <= MAX_HEATMAPS
     assert any(path.suffix == ".html" and "A on b" in path.read_text() for path in kept)
     tables = [json.loads(path.read_text()) for path in kept if path.name.endswith(".table.json")]
     assert ["nut", 0.75, 0.5] in [row for table in tables for row in table["data"]]
@@ -81,15 +83,15 @@ def test_runs_of_a_sweep_in_one_process_are_runs_of_their_own_in_wandb(
     monkeypatch.setenv("WANDB_SILENT", "true")
     names = set()
     for _ in range(2):
-        end_earlier()
+        finish_open_wandb_run()
         logger = WandbLogger(project="zsad", save_dir=tmp_path, offline=True)
         names.add(logger.experiment.id)
-    end_earlier()
+    finish_open_wandb_run()
     assert len(names) == 2
 
 
 def test_a_logger_of_numbers_gets_nothing_more(run: RunPage, tmp_path: Path) -> None:
-    track([CSVLogger(tmp_path, name="log")], run, tmp_path)
+    log_report([CSVLogger(tmp_path, name="log")], run, tmp_path)
     assert not (tmp_path / "log").exists()
 
 

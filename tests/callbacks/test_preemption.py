@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch import Tensor, nn
 
-from zsad.callbacks.preemption import Preemption, job_number
+from zsad.callbacks.preemption import Preemption, slurm_job_id
 from zsad.data.locations import write_json
 from zsad.data.module import JsonDataModule
 from zsad.types import Batch
@@ -252,4 +252,4 @@ def test_a_job_of_an_array_is_named_by_array_and_place(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert job_number() == number
+    assert slurm_job_id() == number

@@ -31,7 +31,7 @@ def test_a_test_writes_what_each_image_is_and_its_score(tmp_path, random_batch):
         ImageScore("good/0.png", "nut", "good", False, -2.0, 0.119203),
         ImageScore("scratch/0.png", "nut", "scratch", True, 3.0, 0.952574),
     ]
-    assert [(one.path, one.score) for one in writer.tested] == [
+    assert [(one.path, one.score) for one in writer.test_scores] == [
         ("good/0.png", -2.0),
         ("scratch/0.png", 3.0),
     ]
@@ -42,7 +42,7 @@ def test_a_second_test_forgets_the_first_and_needs_no_file(tmp_path, random_batc
     writer = ScoreWriter(tmp_path / "scores.csv")
     finished(writer, [(prediction(0.0, 0.0), random_batch)] * 2)
     finished(writer, [(prediction(-2.0, 3.0), random_batch)])
-    assert [one.score for one in writer.tested] == [-2.0, 3.0]
+    assert [one.score for one in writer.test_scores] == [-2.0, 3.0]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -109,7 +109,7 @@ def test_a_model_that_learns_nothing_needs_no_checkpoint(place: Path, tmp_path: 
     given = ["--data-json", place / "data_json", "--rule", "normal_only", "--out", file]
     done = zsad("calibrate", "winclip", "synthetic_b", *given, *POCKET)
     assert done.exit_code == 0, done.output
-    there = json.loads(file.read_text())["image"]["there"]
+    there = json.loads(file.read_text())["image"]["decisions_on_calibration"]
     assert (there["normal"], there["anomalous"]) == (16, 0)
     named = ["--category", "cork", "--thresholds", file.parent]
     done = zsad("predict", "winclip", pictures(place), "--out", tmp_path / "cork", *named, *POCKET)

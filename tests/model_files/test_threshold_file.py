@@ -77,7 +77,7 @@ def calibrated(
     )
     trainer.test(ZeroShotEvaluation(Brightness(), measures), Pictures(), verbose=False)
     read = read_thresholds(tmp_path)
-    assert read == writer.chosen
+    assert read == writer.chosen_thresholds
     return read
 
 
@@ -91,9 +91,11 @@ def test_a_test_leaves_thresholds_of_all_categories_together(
     assert (chosen.image.value, chosen.pixel.value) == pytest.approx(
         (0.35, 0.8)
     )  # F1 of 6/7 and of 4/5
-    assert (chosen.image.there.recall, chosen.image.there.false_positive_rate) == (1.0, 0.25)
-    assert (chosen.pixel.there.anomalous, chosen.pixel.there.normal) == (3 * 8, 4 * 16 + 3 * 8)
-    assert (chosen.pixel.there.recall, chosen.pixel.there.false_positive_rate) == (2 / 3, 0.0)
+    images = chosen.image.decisions_on_calibration
+    assert (images.recall, images.false_positive_rate) == (1.0, 0.25)
+    pixels = chosen.pixel.decisions_on_calibration
+    assert (pixels.anomalous, pixels.normal) == (3 * 8, 4 * 16 + 3 * 8)
+    assert (pixels.recall, pixels.false_positive_rate) == (2 / 3, 0.0)
     assert "optimistic" in json.loads((tmp_path / "thresholds.json").read_text())["remark"]
 
 
@@ -103,6 +105,14 @@ def test_normal_images_alone_give_both_thresholds(tmp_path: Path) -> None:
     assert chosen.pixel is not None
     assert (chosen.image.value, chosen.pixel.value) == pytest.approx((0.3, 0.3))
     assert chosen.image.value > torch.tensor(0.3).item()  # the image of this very score is good
+
+
+def test_thresholds_of_version_0_1_are_read(tmp_path: Path) -> None:
+    chosen = calibrated(tmp_path, "f1_max", "f1_max")
+    file = tmp_path / "thresholds.json"
+    file.write_text(file.read_text().replace('"decisions_on_calibration"', '"there"'))
+    assert '"decisions_on_calibration"' not in file.read_text()
+    assert read_thresholds(tmp_path) == chosen
 
 
 def test_what_made_the_scores_is_compared(tmp_path: Path) -> None:
@@ -118,7 +128,7 @@ def test_what_is_undefined_is_null_and_said(tmp_path: Path) -> None:
     file = write_thresholds(
         Thresholds(Threshold(1.5, "normal_only", nothing), None, "parts"), tmp_path / "t.json"
     )
-    assert json.loads(file.read_text())["image"]["there"]["recall"] is None
+    assert json.loads(file.read_text())["image"]["decisions_on_calibration"]["recall"] is None
     assert read_thresholds(file).sentences() == [
         "image threshold 1.5 (normal_only): 5.0 % of 20 normal images called defective",
         "no pixel threshold: nothing to choose it from",

@@ -18,7 +18,7 @@ from zsad.reports.compare import (
     screen_tables,
     write_compared,
 )
-from zsad.reports.results_table import Rows, join, write_tables
+from zsad.reports.results_table import Rows, join_datasets, write_tables
 from zsad.types import Results
 
 
@@ -131,7 +131,9 @@ def test_a_test_on_several_datasets_takes_part_in_each(run, tmp_path):
     one, other = results_of(image_auroc=0.9), results_of(image_auroc=0.7)
     run("several/visa", results=one), run("several/mtd", "mtd", results=other)
     groups = Rows("dataset", {"visa": "industrial", "mtd": "others"})
-    write_tables(join({"visa": one, "mtd": other}), tmp_path / "several", "2 datasets", rows=groups)
+    write_tables(
+        join_datasets({"visa": one, "mtd": other}), tmp_path / "several", "2 datasets", rows=groups
+    )
     visa, mtd = compare([tmp_path / "several", run("alone", image_auroc=0.8)])
     assert [row[0].text for row in visa.rows] == ["several", "alone"]
     assert [row[0].text for row in mtd.rows] == ["several"]

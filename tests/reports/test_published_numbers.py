@@ -11,7 +11,7 @@ from rich.console import Console
 
 from zsad.data.layouts import LAYOUTS
 from zsad.reports.published_numbers import (
-    beside,
+    compare_with_published,
     csv_table,
     markdown_table,
     read_published,
@@ -51,7 +51,7 @@ def measured(categories, images=1725, **metrics):
 def compared(published, results, **run):
     """Compare as AnomalyCLIP learned from VisA, unless said otherwise."""
     run = {"method": "anomalyclip", "backbone": LARGEST_CLIP, "trained_on": "visa"} | run
-    return beside(results, published, **run)
+    return compare_with_published(results, published, **run)
 
 
 def test_alike_runs_have_a_difference(published):
@@ -75,7 +75,7 @@ def test_alike_runs_have_a_difference(published):
         ({"trained_on": "?"}, 15, "learned from visa there, (not stated) here"),
         ({"trained_on": ""}, 15, "learned from visa there, nothing here"),
         ({}, 3, "mean of 15 categories there, 3 here"),
-        ({"unlike": ["tested on 100 images here"]}, 15, "tested on 100 images here"),
+        ({"mismatches": ["tested on 100 images here"]}, 15, "tested on 100 images here"),
     ],
 )
 def test_unlike_runs_have_a_remark_and_no_difference(published, run, categories, remark):

@@ -11,7 +11,7 @@ from rich.console import Console
 from zsad.reports.results_table import (
     Rows,
     csv_table,
-    join,
+    join_datasets,
     markdown_table,
     screen_table,
     write_tables,
@@ -145,7 +145,7 @@ def test_intervals_stand_below_the_table_and_in_a_file_of_their_own(tmp_path) ->
 
 
 def test_datasets_are_rows_with_a_mean_for_each_group_and_one_for_all() -> None:
-    joined = join(
+    joined = join_datasets(
         {
             "mvtec": results_of(("bottle", 0.9), ("cable", 0.7)),
             "headct": results_of(("brain", 0.4)),
@@ -169,7 +169,7 @@ def test_datasets_are_rows_with_a_mean_for_each_group_and_one_for_all() -> None:
 
 
 def test_one_group_has_no_mean_beside_that_of_all_rows() -> None:
-    joined = join({"mvtec": results_of(("bottle", 0.9)), "btad": results_of(("01", 0.6))})
+    joined = join_datasets({"mvtec": results_of(("bottle", 0.9)), "btad": results_of(("01", 0.6))})
     text = csv_table(joined, (), Rows("dataset", {"mvtec": "industrial", "btad": "industrial"}))
     assert [line.split(",")[0] for line in text.splitlines()] == [
         "dataset",

@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from zsad.reports.results_table import write_tables
-from zsad.reports.run_status import Status, begun, write_status
+from zsad.reports.run_status import Status, new_status, write_status
 from zsad.reports.sweep_table import (
     collect,
+    count_waiting,
     headline,
     markdown,
     screen_table,
-    waiting,
     write_collected,
 )
 from zsad.types import Results
 
 
 def status(state: str, kind: str = "training", **changes: str) -> Status:
-    own = begun(kind, "python train.py model=a|b resume=auto", {}, {})
+    own = new_status(kind, "python train.py model=a|b resume=auto", {}, {})
     return replace(own, state=state, ended="2026-11-21T20:15:01+0000", **changes)
 
 
@@ -37,8 +37,8 @@ def sweep(tmp_path: Path) -> Path:
         "b": status("failed", progress="epoch 3 of 15", error="no such image a.png\nmore"),
         "c": status("stopped"),
         "d": status("running"),
-        "e": status("running", birth="long ago"),
-        "f": status("running", host="node7", job="12_0", birth="there"),
+        "e": status("running", process_start="long ago"),
+        "f": status("running", host="node7", job="12_0", process_start="there"),
     }
     for name, one in said.items():
         begin(folder / name)
@@ -85,7 +85,7 @@ def test_what_became_of_each_run_is_said(sweep: Path) -> None:
     assert socket.gethostname() in runs["d"].remark
     assert runs["f"].remark.endswith("on node7, SLURM job 12_0")
     assert runs["g"].kind == "test"
-    assert {name for name, one in runs.items() if one.is_lost} == {"b", "c", "e", "g"}
+    assert {name for name, one in runs.items() if one.needs_restart} == {"b", "c", "e", "g"}
     assert (
         headline(list(runs.values()))
         == "runs: 1 finished, 1 failed, 1 stopped, 2 running, 1 killed, 1 unknown"
@@ -93,7 +93,7 @@ def test_what_became_of_each_run_is_said(sweep: Path) -> None:
 
 
 def test_what_slurm_says_of_a_job_that_could_not_say_it_is_its_remark(sweep: Path) -> None:
-    write_status(sweep / "e", status("running", birth="long ago", job="12_3"))
+    write_status(sweep / "e", status("running", process_start="long ago", job="12_3"))
     log = sweep / ".submitit" / "12_3" / "12_3_0_log.err"
     log.parent.mkdir(parents=True)
     log.write_text(
@@ -110,8 +110,8 @@ def test_jobs_in_the_queue_are_counted(sweep: Path) -> None:
         (folder / f"{job}_submitted.pkl").touch()
         if log:
             (folder / f"{job}_0_log.out").touch()
-    assert waiting([sweep]) == 2
-    assert headline([], waiting([sweep])) == "runs: 2 waiting"
+    assert count_waiting([sweep]) == 2
+    assert headline([], count_waiting([sweep])) == "runs: 2 waiting"
 
 
 def test_the_loss_is_that_of_the_last_epoch_of_the_last_start(sweep: Path) -> None:
@@ -134,7 +134,7 @@ def test_the_script_starts_again_exactly_what_was_lost(sweep: Path) -> None:
     )
     assert lines[-1] == "wait"
     for one in runs:
-        if one.is_lost:
+        if one.needs_restart:
             write_status(one.folder, status("finished"))
     write_collected(collect([sweep]), sweep)
     assert not (sweep / "rerun.sh").exists()

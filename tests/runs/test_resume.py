@@ -12,8 +12,8 @@ import pytest
 from omegaconf import DictConfig
 
 from zsad.config import compose
-from zsad.reports.run_status import birth, read_status, write_status
-from zsad.reports.saved_results import keep_results, kept_results
+from zsad.reports.run_status import process_start, read_status, write_status
+from zsad.reports.saved_results import load_results, save_results
 from zsad.runs import preflight
 from zsad.runs.resume import Run, deciding_settings, record_status
 from zsad.types import Results
@@ -126,7 +126,8 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path: Path) -> N
         assert status is not None
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     write_status(
-        tmp_path, replace(status, state="running", pid=process.pid, birth=birth(process.pid))
+        tmp_path,
+        replace(status, state="running", pid=process.pid, process_start=process_start(process.pid)),
     )
     with (
         pytest.raises(ValueError, match=rf"is being written: process {process.pid} since"),
@@ -185,12 +186,12 @@ def test_results_are_kept_to_the_last_bit_and_for_the_same_decisions_only(tmp_pa
         {"nut": (3, 4)},
         {"nut": {"a": (0.1, 0.7)}},
     )
-    keep_results(tmp_path, results, ["a note"], {"seed": 1, "size": (2, 3)})
-    assert kept_results(tmp_path, {"seed": 2, "size": (2, 3)}) is None
-    kept = kept_results(tmp_path, {"seed": 1, "size": (2, 3)})
+    save_results(tmp_path, results, ["a note"], {"seed": 1, "size": (2, 3)})
+    assert load_results(tmp_path, {"seed": 2, "size": (2, 3)}) is None
+    kept = load_results(tmp_path, {"seed": 1, "size": (2, 3)})
     assert kept is not None
     assert repr(kept) == repr((results, ["a note"]))
-    assert kept_results(tmp_path / "nowhere", {}) is None
+    assert load_results(tmp_path / "nowhere", {}) is None
 
 
 def test_a_test_of_a_part_is_not_taken_for_one_of_the_whole(tmp_path: Path) -> None:
@@ -198,9 +199,9 @@ def test_a_test_of_a_part_is_not_taken_for_one_of_the_whole(tmp_path: Path) -> N
         deciding_settings(config_of(tmp_path, *given, name="test"))
         for given in (["+trainer.limit_test_batches=2"], [])
     )
-    keep_results(tmp_path, Results({}, {}, {}), [], part)
-    assert kept_results(tmp_path, part) is not None
-    assert kept_results(tmp_path, whole) is None
+    save_results(tmp_path, Results({}, {}, {}), [], part)
+    assert load_results(tmp_path, part) is not None
+    assert load_results(tmp_path, whole) is None
 
 
 def test_a_fault_of_the_program_is_in_the_log_with_its_place_and_a_mistake_without(

@@ -10,10 +10,10 @@ from typing import Any
 
 from lightning import Callback
 
-from zsad.reports.run_status import FILE, SIGN_EVERY, give_sign, read_status, write_status
+from zsad.reports.run_status import FILE, HEARTBEAT_SECONDS, read_status, touch, write_status
 
 
-class SignsOfLife(Callback):
+class Heartbeat(Callback):
     """Write into the status of a run how far it has come, and touch it while batches pass.
 
     Args:
@@ -61,6 +61,6 @@ class SignsOfLife(Callback):
             write_status(self._run, replace(status, progress=progress))
 
     def _sign(self, trainer: Any) -> None:
-        if trainer.is_global_zero and time.monotonic() - self._given > SIGN_EVERY:
+        if trainer.is_global_zero and time.monotonic() - self._given > HEARTBEAT_SECONDS:
             self._given = time.monotonic()
-            give_sign(self._run)
+            touch(self._run)

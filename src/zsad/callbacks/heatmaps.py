@@ -126,7 +126,7 @@ class HeatmapWriter(Callback):
         if trainer.is_global_zero:
             for category, shortlist in shortlists.items():
                 sheet = contact_sheet(f"{category}: image scores (logit margin)", shortlist.rows())
-                save_picture(sheet, self.sheet(category))
+                save_picture(sheet, self.sheet_path(category))
         self._shortlists = {}
 
     @property
@@ -134,7 +134,7 @@ class HeatmapWriter(Callback):
         """The heat map of each image that was chosen to have one."""
         return {source: path for path, source in self._owner.items()}
 
-    def sheet(self, category: str) -> Path:
+    def sheet_path(self, category: str) -> Path:
         """Return where the contact sheet of a category is."""
         return self.folder / f"{folder_name(category)}.png"
 

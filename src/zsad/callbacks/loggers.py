@@ -18,10 +18,10 @@ from zsad.reports.figures.overlays import Picture
 from zsad.reports.results_table import markdown_table
 from zsad.reports.run_page import FILE, RunPage
 
-HEATMAPS = 12  # single heat maps that are sent; the sheets show more of each category
+MAX_HEATMAPS = 12  # single heat maps that are sent; the sheets show more of each category
 
 
-def track(loggers: Sequence[Logger], run: RunPage, folder: Path) -> None:
+def log_report(loggers: Sequence[Logger], run: RunPage, folder: Path) -> None:
     """Send the report of a test to the loggers of its trainer; those of numbers alone get nothing more.
 
     Args:
@@ -33,7 +33,7 @@ def track(loggers: Sequence[Logger], run: RunPage, folder: Path) -> None:
         send(logger, run, folder)
 
 
-def end_earlier() -> None:
+def finish_open_wandb_run() -> None:
     """End what an earlier run of this process, one of a sweep, has left open in W&B: the next would go on with it."""
     if wandb := sys.modules.get("wandb"):
         wandb.finish()
@@ -98,7 +98,7 @@ def _pictures(run: RunPage) -> dict[str, Picture]:
 def _files(run: RunPage) -> dict[str, Picture]:
     """Read the contact sheets, and evenly chosen heat maps."""
     drawn = list(run.heatmaps.values())
-    some = drawn[:: max(1, -(-len(drawn) // HEATMAPS))]
+    some = drawn[:: max(1, -(-len(drawn) // MAX_HEATMAPS))]
     named = {f"sheets/{name}": path for name, path in run.sheets.items()}
     named |= {
         f"heatmaps/{path.parent.parent.name}/{path.parent.name}/{path.stem}": path for path in some

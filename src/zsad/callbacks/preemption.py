@@ -111,7 +111,7 @@ class Preemption(Callback):
                 starter(
                     asked, None
                 )  # submitit's: it knows how often this job may come back, and leaves
-            elif job := job_number():
+            elif job := slurm_job_id():
                 subprocess.run(
                     ["scontrol", "requeue", job], check=True, timeout=_MOST_SECONDS_TO_REQUEUE
                 )
@@ -125,7 +125,7 @@ class Preemption(Callback):
         self._before = {}
 
 
-def job_number() -> str | None:
+def slurm_job_id() -> str | None:
     """Return the number of the SLURM job that this process belongs to, as ``scontrol`` takes it; ``None`` outside."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")

@@ -30,7 +30,7 @@ class ScoreWriter(Callback):
         threshold: With one, a prediction says ``defective`` of images that score this or more, and ``good`` of others.
 
     Attributes:
-        tested: After a test, the scores of all images.
+        test_scores: After a test, the scores of all images.
         verdicts: After a prediction, how many images were called what.
     """
 
@@ -41,7 +41,7 @@ class ScoreWriter(Callback):
         self.threshold = threshold
         self.verdicts: Counter[str] = Counter()
         self.test_file = None if test_file is None else Path(test_file)
-        self.tested: list[ImageScore] = []
+        self.test_scores: list[ImageScore] = []
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin the file."""
@@ -71,7 +71,7 @@ class ScoreWriter(Callback):
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Forget an earlier test."""
-        self.tested = []
+        self.test_scores = []
 
     def on_test_batch_end(
         self,
@@ -83,13 +83,13 @@ class ScoreWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Remember the scores."""
-        self.tested += _scores(outputs, batch)
+        self.test_scores += _scores(outputs, batch)
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the scores of all processes and write them."""
-        self.tested = list(chain.from_iterable(gather_objects(self.tested)))
+        self.test_scores = list(chain.from_iterable(gather_objects(self.test_scores)))
         if trainer.is_global_zero and self.test_file is not None:
-            write_scores(self.tested, self.test_file)
+            write_scores(self.test_scores, self.test_file)
 
     def _verdict(self, score: float) -> list[str]:
         if self.threshold is None:

@@ -31,7 +31,7 @@ class ThresholdWriter(Callback):
         pixel_rule: The same for pixels.
 
     Attributes:
-        chosen: After a test, the thresholds.
+        chosen_thresholds: After a test, the thresholds.
 
     Raises:
         ValueError: An unknown rule.
@@ -43,7 +43,7 @@ class ThresholdWriter(Callback):
         self.file = Path(file)
         self.image_rule, self.pixel_rule = image_rule, pixel_rule
         self._rules = {rule: parse_rule(rule) for rule in (image_rule, pixel_rule)}
-        self.chosen: Thresholds | None = None
+        self.chosen_thresholds: Thresholds | None = None
         self._start()
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -68,12 +68,14 @@ class ThresholdWriter(Callback):
         if trainer.is_global_zero:
             data = trainer.datamodule
             made = made_with(pl_module.method, data.image_size, data.shots)
-            self.chosen = self._choose(pl_module.metrics.rankings.values(), peaks, data.name, made)
-            write_thresholds(self.chosen, self.file)
+            self.chosen_thresholds = self._choose(
+                pl_module.metrics.rankings.values(), peaks, data.name, made
+            )
+            write_thresholds(self.chosen_thresholds, self.file)
 
     def _start(self) -> None:
         self._peaks: list[float] = []
-        self.chosen = None
+        self.chosen_thresholds = None
 
     def _choose(
         self,

@@ -78,9 +78,9 @@ def collect(
         tables = (
             list(side_by_side.screen_tables(side_by_side.compare(tests))) if len(tests) > 1 else []
         )
-    for table in (collected.screen_table(runs, collected.waiting(sweeps)), *tables):
+    for table in (collected.screen_table(runs, collected.count_waiting(sweeps)), *tables):
         Console().print(table)
-    lost = [one for one in runs if one.is_lost]
+    lost = [one for one in runs if one.needs_restart]
     if lost:
         typer.echo(
             f"to start the {len(lost)} that came to no end again: sh {(out or sweeps[0]) / 'rerun.sh'}"

@@ -43,11 +43,11 @@ def build_trainer(config: DictConfig) -> Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    from zsad.callbacks.loggers import end_earlier
+    from zsad.callbacks.loggers import finish_open_wandb_run
     from zsad.tasks.checkpoint_io import AtomicCheckpointIO
 
     sweeps.require_own_processes(config, is_sweep=is_sweep(), is_slurm="SLURM_NTASKS" in os.environ)
-    end_earlier()
+    finish_open_wandb_run()
     logger = build(config.logger) if config.logger else False
     trainer = build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()

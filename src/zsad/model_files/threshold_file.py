@@ -16,6 +16,7 @@ from zsad.backbones.clip.weights import fingerprint
 from zsad.metrics.threshold_rules import Decisions
 
 FILE = "thresholds.json"
+_DECISIONS = "decisions_on_calibration"  # "there" in files of version 0.1
 OPTIMISTIC = (
     "The numbers beside a threshold are those of the images that it was chosen from. They are optimistic: on other "
     "images expect fewer defects found and more false alarms. Results on the same images are no test of the threshold."
@@ -29,12 +30,12 @@ class Threshold:
     Attributes:
         value: The threshold: a logit margin for images, a value of the anomaly map in [0, 1] for pixels.
         rule: How it was chosen.
-        there: What it does to what it was chosen from.
+        decisions_on_calibration: What it does to what it was chosen from.
     """
 
     value: float
     rule: str
-    there: Decisions
+    decisions_on_calibration: Decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,11 @@ def read_thresholds(path: Path) -> Thresholds:
 def _threshold(content: Mapping[str, Any] | None) -> Threshold | None:
     if content is None:
         return None
-    there: dict[str, Any] = {
-        key: math.nan if value is None else value for key, value in content["there"].items()
-    }
-    return Threshold(float(content["value"]), str(content["rule"]), Decisions(**there))
+    stored = content["there" if "there" in content else _DECISIONS]
+    decisions: dict[str, Any] = {}
+    for key, value in stored.items():
+        decisions[key] = math.nan if value is None else value
+    return Threshold(float(content["value"]), str(content["rule"]), Decisions(**decisions))
 
 
 def _without_nan(value: Any) -> Any:
@@ -114,12 +116,14 @@ def _without_nan(value: Any) -> Any:
 def _sentence(kind: str, threshold: Threshold | None, items: str) -> str:
     if threshold is None:
         return f"no {kind} threshold: nothing to choose it from"
-    there = threshold.there
+    decisions = threshold.decisions_on_calibration
     said = [
-        f"{_percent(there.false_positive_rate)} of {there.normal:,} normal {items} called defective"
+        f"{_percent(decisions.false_positive_rate)} of {decisions.normal:,} normal {items} called defective"
     ]
-    if there.anomalous:
-        said.append(f"{_percent(there.recall)} of {there.anomalous:,} defective {items} found")
+    if decisions.anomalous:
+        said.append(
+            f"{_percent(decisions.recall)} of {decisions.anomalous:,} defective {items} found"
+        )
     return f"{kind} threshold {threshold.value:.4g} ({threshold.rule}): {', '.join(said)}"
 
 

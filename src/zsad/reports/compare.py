@@ -18,7 +18,7 @@ from zsad.atomic_write import write_whole
 from zsad.reports.html.html_tables import Cell, number, table
 from zsad.reports.html.markup import Markup, tag
 from zsad.reports.html.page import document
-from zsad.reports.read_runs import Tested, read_tests
+from zsad.reports.read_runs import FinishedRun, read_finished_runs
 from zsad.reports.results_table import MEAN
 from zsad.reports.run_page import metric_label
 
@@ -65,7 +65,7 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[Block]:
         raise ValueError(
             f"expected two runs or more to compare, got {len(folders)}: zsad compare RUN RUN …"
         )
-    groups = _groups(read_tests(folders))
+    groups = _groups(read_finished_runs(folders))
     datasets = Counter(group[0].dataset for group in groups)
     blocks = [_means(group, datasets[group[0].dataset] > 1) for group in groups]
     several = [group for group in groups if len(group) > 1] if by_category else []
@@ -122,7 +122,7 @@ def html(blocks: Sequence[Block]) -> str:
 
 def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
     """Write what is compared as one CSV, a line per run and dataset, or category: percent with four decimals."""
-    tests = read_tests(folders)
+    tests = read_finished_runs(folders)
     metrics = _metrics(tests)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -155,15 +155,15 @@ def write_compared(
     return (*written, write_whole(out / "compare.csv", csv_table(folders, by_category)))
 
 
-def _groups(tests: Sequence[Tested]) -> list[list[Tested]]:
+def _groups(tests: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Put together what was tested on the same images, in the order of the runs."""
-    groups: dict[tuple[str, frozenset], list[Tested]] = {}
+    groups: dict[tuple[str, frozenset], list[FinishedRun]] = {}
     for one in tests:
         groups.setdefault((one.dataset, frozenset(one.images.items())), []).append(one)
     return list(groups.values())
 
 
-def _means(group: Sequence[Tested], is_told_apart: bool) -> Block:
+def _means(group: Sequence[FinishedRun], is_told_apart: bool) -> Block:
     metrics = _metrics(group)
     columns = [_ranked([_values(one, MEAN, [name])[0] for one in group], name) for name in metrics]
     facts = [(one.run, one.method, one.trained_on or "nothing", one.image_size) for one in group]
@@ -176,7 +176,7 @@ def _means(group: Sequence[Tested], is_told_apart: bool) -> Block:
     )
 
 
-def _by_category(group: Sequence[Tested]) -> Iterator[Block]:
+def _by_category(group: Sequence[FinishedRun]) -> Iterator[Block]:
     heading = ("category", *(one.run for one in group))
     for metric in _metrics(group):
         rows = [
@@ -194,19 +194,19 @@ def _ranked(values: Sequence[float], metric: str) -> list[Cell]:
     return [number(value, is_best=len(defined) > 1 and f"{value:.1f}" == best) for value in values]
 
 
-def _values(one: Tested, row: str, metrics: Sequence[str]) -> list[float]:
+def _values(one: FinishedRun, row: str, metrics: Sequence[str]) -> list[float]:
     return [one.values[row].get(name, math.nan) for name in metrics]
 
 
-def _metrics(tests: Sequence[Tested]) -> list[str]:
+def _metrics(tests: Sequence[FinishedRun]) -> list[str]:
     return list(dict.fromkeys(name for one in tests for name in one.metrics))
 
 
-def _totals(one: Tested) -> tuple[int, int]:
+def _totals(one: FinishedRun) -> tuple[int, int]:
     return sum(good for good, _ in one.images.values()), sum(bad for _, bad in one.images.values())
 
 
-def _titled(one: Tested) -> str:
+def _titled(one: FinishedRun) -> str:
     (good, bad), count = _totals(one), len(one.images)
     return f"{one.dataset}: {good:,} good, {bad:,} defective, {count} {'category' if count == 1 else 'categories'}"
 

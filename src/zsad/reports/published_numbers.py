@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedNumber:
     """A number that somebody has published.
 
     Attributes:
@@ -76,22 +76,22 @@ class Comparison:
         metric: Its name.
         measured: Percent; NaN where undefined.
         published: What has been published, if anything.
-        unlike: In what the two runs differ; empty where they can be compared.
+        mismatches: In what the two runs differ; empty where they can be compared.
     """
 
     dataset: str
     category: str
     metric: str
     measured: float
-    published: Published | None
-    unlike: tuple[str, ...] = ()
+    published: PublishedNumber | None
+    mismatches: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float:
         """Measured minus published, in points; NaN where nothing is published or the runs are unlike."""
         return (
             math.nan
-            if self.published is None or self.unlike
+            if self.published is None or self.mismatches
             else self.measured - self.published.value
         )
 
@@ -99,10 +99,10 @@ class Comparison:
     def remark(self) -> str:
         """In what the runs differ, and what the source says."""
         note = self.published.note if self.published is not None else ""
-        return "; ".join(filter(None, (*self.unlike, note)))
+        return "; ".join(filter(None, (*self.mismatches, note)))
 
 
-def read_published(file: Path | None = None) -> list[Published]:
+def read_published(file: Path | None = None) -> list[PublishedNumber]:
     """Read the published numbers, by default those that come with zsad.
 
     Raises:
@@ -115,21 +115,21 @@ def read_published(file: Path | None = None) -> list[Published]:
         try:
             return [_read(row) for row in reader]
         except (TypeError, ValueError) as error:
-            expected = ", ".join(Published.__slots__)
+            expected = ", ".join(PublishedNumber.__slots__)
             raise ValueError(
                 f"{file}, line {reader.line_num}: {error}; expected columns {expected}"
             ) from error
 
 
-def beside(
+def compare_with_published(
     results: Mapping[str, Results],
-    published: Sequence[Published],
+    published: Sequence[PublishedNumber],
     *,
     method: str,
     backbone: str,
     trained_on: str,
     shots: int = 0,
-    unlike: Sequence[str] = (),
+    mismatches: Sequence[str] = (),
     by_category: bool = False,
 ) -> list[Comparison]:
     """Put everything published for a method beside what was measured, dataset by dataset, metric by metric.
@@ -141,7 +141,7 @@ def beside(
         backbone: Name of the backbone's.
         trained_on: The dataset learned from; empty where nothing is learned, ``?`` where it is not known.
         shots: Normal images of each category that the method was shown.
-        unlike: What else sets the run apart from every published one, such as that it tested a part of the images.
+        mismatches: What else sets the run apart from every published one, such as that it tested a part of the images.
         by_category: Also compare single categories, those for which something is published.
     """
     known = [each for each in published if each.method == method and each.shots == shots]
@@ -157,7 +157,9 @@ def beside(
             ]
             shown = (dataset, category or MEAN, metric, 100 * value)
             rows += [
-                Comparison(*shown, each, (*_unlike(each, backbone, trained_on, *counts), *unlike))
+                Comparison(
+                    *shown, each, (*_mismatches(each, backbone, trained_on, *counts), *mismatches)
+                )
                 for each in here
             ]
             if not (here or category):
@@ -216,10 +218,10 @@ def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tu
     )
 
 
-def _read(row: dict[str, Any]) -> Published:
+def _read(row: dict[str, Any]) -> PublishedNumber:
     counts = {name: int(row[name] or 0) for name in ("categories", "images", "shots")}
     numbers = {**counts, "value": float(row["value"])}
-    return Published(**{**row, **numbers})
+    return PublishedNumber(**{**row, **numbers})
 
 
 def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, float]]:
@@ -232,8 +234,8 @@ def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, f
     )
 
 
-def _unlike(
-    published: Published, backbone: str, trained_on: str, categories: int, images: int
+def _mismatches(
+    published: PublishedNumber, backbone: str, trained_on: str, categories: int, images: int
 ) -> Iterator[str]:
     """Yield in what a run differs from the published one, as far as either says it."""
     if NOT_STATED in (published.backbone, backbone) or published.backbone != backbone:
@@ -280,7 +282,7 @@ def _remarks(rows: Sequence[Comparison]) -> list[str]:
 
 def _remark(row: Comparison) -> str:
     source = row.published.source if row.published else ""
-    comparable = "not comparable: " if row.unlike else ""
+    comparable = "not comparable: " if row.mismatches else ""
     return f"{source}; {comparable}{row.remark}" if row.remark else source
 
 

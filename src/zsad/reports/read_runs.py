@@ -18,7 +18,7 @@ _SEVERAL = "dataset"  # heads the first column of a test on several datasets, ea
 
 
 @dataclass(frozen=True)
-class Tested:
+class FinishedRun:
     """One run on one dataset.
 
     Attributes:
@@ -47,7 +47,7 @@ class Tested:
         return tuple(self.values[MEAN])
 
 
-def read_tests(folders: Sequence[Path]) -> list[Tested]:
+def read_finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
     """Read run folders; one that tested several datasets counts once for each.
 
     Raises:
@@ -63,7 +63,7 @@ def read_tests(folders: Sequence[Path]) -> list[Tested]:
     ]
 
 
-def _read(folder: Path, run: str) -> Iterator[Tested]:
+def _read(folder: Path, run: str) -> Iterator[FinishedRun]:
     rows = _rows(folder)
     heading = next(iter(rows[0]))
     if heading == _SEVERAL:
@@ -75,7 +75,7 @@ def _read(folder: Path, run: str) -> Iterator[Tested]:
     config = card["config"]
     categories = {name: row for name, row in table.items() if not _is_mean(name)}
     metrics = [name for name in rows[0] if name not in (heading, *_COUNTS, _REMARKS)]
-    yield Tested(
+    yield FinishedRun(
         run=run,
         dataset=config["dataset"]["name"],
         method=config["model"]["method"]["_target_"].rpartition(".")[2],

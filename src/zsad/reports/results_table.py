@@ -47,7 +47,7 @@ class Rows:
 CATEGORIES = Rows()
 
 
-def join(tested: Mapping[str, Results]) -> Results:
+def join_datasets(tested: Mapping[str, Results]) -> Results:
     """Return the means of several datasets as the rows of one table; every dataset weighs the same in its mean."""
     return Results(
         values={name: results.mean for name, results in tested.items()},

@@ -23,8 +23,8 @@ RUNNING, FINISHED, FAILED, STOPPED, KILLED, SILENT = (
     "killed",
     "silent",
 )
-SIGN_EVERY = 30  # seconds
-SILENT_AFTER = 600  # seconds: a step takes less, whatever is tested
+HEARTBEAT_SECONDS = 30
+SILENT_AFTER_SECONDS = 600  # a step takes less, whatever is tested
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Status:
     Attributes:
         kind: ``training`` or ``test``.
         state: ``running``, ``finished``, ``failed`` or ``stopped``. Whoever is killed goes on saying ``running``.
-        host, pid, birth: The process, and when it was born, as process numbers are given again.
+        host, pid, process_start: The process, and when it was born, as process numbers are given again.
         job: Its number in SLURM, empty outside.
         command: What begins it anew, or goes on with it.
         started, ended: Local time, ISO 8601.
@@ -47,7 +47,7 @@ class Status:
     state: str
     host: str
     pid: int
-    birth: str
+    process_start: str
     job: str
     command: str
     started: str
@@ -62,11 +62,11 @@ class Status:
         return (
             self.state == RUNNING
             and self.host == socket.gethostname()
-            and birth(self.pid) == self.birth != ""
+            and process_start(self.pid) == self.process_start != ""
         )
 
 
-def begun(
+def new_status(
     kind: str, command: str, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 ) -> Status:
     """Return the status of this process, which begins a run."""
@@ -76,7 +76,7 @@ def begun(
         state=RUNNING,
         host=socket.gethostname(),
         pid=os.getpid(),
-        birth=birth(os.getpid()),
+        process_start=process_start(os.getpid()),
         job=f"{array}_{task}" if array else environment.get("SLURM_JOB_ID", ""),
         command=command,
         started=now(),
@@ -88,7 +88,9 @@ def read_status(folder: Path) -> Status | None:
     """Return what a run has written about itself, or ``None`` where there is nothing of that form."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return Status(**{one.name: content[one.name] for one in fields(Status)})
+        if "birth" in content:  # of version 0.1
+            content["process_start"] = content.pop("birth")
+        return Status(**{field.name: content[field.name] for field in fields(Status)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -100,7 +102,7 @@ def write_status(folder: Path, status: Status) -> Path:
     )
 
 
-def standing(folder: Path, status: Status) -> tuple[str, str]:
+def current_state(folder: Path, status: Status) -> tuple[str, str]:
     """Return the state of a run, and a remark about it.
 
     A run that says *running* and does not run on this machine was ``killed``. Of another machine only its last sign of
@@ -120,18 +122,18 @@ def standing(folder: Path, status: Status) -> tuple[str, str]:
     remark = f"last sign of life {_ago(silence)} ago {where}"
     return (
         (RUNNING, remark)
-        if silence < SILENT_AFTER
+        if silence < SILENT_AFTER_SECONDS
         else (SILENT, f"started, not finished: {remark}")
     )
 
 
-def give_sign(folder: Path) -> None:
+def touch(folder: Path) -> None:
     """Say that the run lives: the file becomes as new as it would be if written now."""
     if (folder / FILE).exists():
         os.utime(folder / FILE)
 
 
-def birth(pid: int) -> str:
+def process_start(pid: int) -> str:
     """Return when a process was born, empty if there is none: the machine's start, and its clock's ticks since then."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -148,7 +150,7 @@ def now() -> str:
 
 
 def _alive(pid: int) -> str:
-    """Return a constant for a process that there is, where nobody tells its birth."""
+    """Return a constant for a process that there is, where nobody tells its start."""
     try:
         os.kill(pid, 0)
     except OSError:

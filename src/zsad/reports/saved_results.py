@@ -14,7 +14,7 @@ from zsad.types import Results
 FILE = "results.json"
 
 
-def keep_results(
+def save_results(
     folder: Path, results: Results, notes: Sequence[str], decisions: Mapping[str, Any]
 ) -> Path:
     """Write ``results.json``; last of all files of a test, so that where it is all others are, too.
@@ -31,7 +31,7 @@ def keep_results(
     )
 
 
-def kept_results(folder: Path, decisions: Mapping[str, Any]) -> tuple[Results, list[str]] | None:
+def load_results(folder: Path, decisions: Mapping[str, Any]) -> tuple[Results, list[str]] | None:
     """Return results and notes, if there are any and the same decided about them, to the last bit as they were."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from zsad.atomic_write import write_whole
 from zsad.reports.compare import write_compared
-from zsad.reports.run_status import FINISHED, RUNNING, Status, read_status, standing
+from zsad.reports.run_status import FINISHED, RUNNING, Status, current_state, read_status
 
 UNKNOWN = "unknown"  # begun by Hydra, and nothing more: it is being started, or was ended before it could say a word
 _STYLES = {FINISHED: "green", RUNNING: "cyan"}
@@ -26,7 +26,7 @@ _HEADING = ("run", "kind", "state", "progress", "loss", "remark")
 
 
 @dataclass(frozen=True)
-class Collected:
+class SweepRun:
     """One run of a sweep.
 
     Attributes:
@@ -50,12 +50,12 @@ class Collected:
     command: str
 
     @property
-    def is_lost(self) -> bool:
+    def needs_restart(self) -> bool:
         """Whether it has to be started again to come to an end."""
         return self.state not in (FINISHED, RUNNING)
 
 
-def collect(sweeps: Sequence[Path]) -> list[Collected]:
+def collect(sweeps: Sequence[Path]) -> list[SweepRun]:
     """Find all runs below some folders: whatever Hydra has given a folder, by any launcher.
 
     Raises:
@@ -75,13 +75,13 @@ def collect(sweeps: Sequence[Path]) -> list[Collected]:
     return found
 
 
-def waiting(sweeps: Iterable[Path]) -> int:
+def count_waiting(sweeps: Iterable[Path]) -> int:
     """Count the jobs that are in SLURM's queue: submitted, without a log yet. They have no run folder."""
     submitted = (file for sweep in sweeps for file in sweep.glob(".submitit/*/*_submitted.pkl"))
     return sum(not any(file.parent.glob("*_log.out")) for file in submitted)
 
 
-def headline(runs: Sequence[Collected], waiting: int = 0) -> str:
+def headline(runs: Sequence[SweepRun], waiting: int = 0) -> str:
     """Count the runs by what became of them.
 
     >>> headline([], waiting=2), headline([])
@@ -91,7 +91,7 @@ def headline(runs: Sequence[Collected], waiting: int = 0) -> str:
     return f"runs: {', '.join(f'{count} {state}' for state, count in counts.items()) or 'none'}"
 
 
-def screen_table(runs: Sequence[Collected], waiting: int = 0) -> Table:
+def screen_table(runs: Sequence[SweepRun], waiting: int = 0) -> Table:
     """Lay out the runs for ``rich.print``."""
     table = Table(
         title=Text(headline(runs, waiting)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
@@ -105,22 +105,22 @@ def screen_table(runs: Sequence[Collected], waiting: int = 0) -> Table:
     return table
 
 
-def markdown(runs: Sequence[Collected]) -> str:
+def markdown(runs: Sequence[SweepRun]) -> str:
     """Write the runs as Markdown, with the commands that start again those that came to no end."""
     rows = [_HEADING, tuple(":---" for _ in _HEADING), *map(_cells, runs)]
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    lost = [one.command for one in runs if one.is_lost and one.command]
+    lost = [one.command for one in runs if one.needs_restart and one.command]
     again = ["", "## To start again", "", "```", *lost, "```"] if lost else []
     return "\n".join([f"# {headline(runs)}", "", *lines, *again, ""])
 
 
-def write_collected(runs: Sequence[Collected], out: Path) -> tuple[Path, ...]:
+def write_collected(runs: Sequence[SweepRun], out: Path) -> tuple[Path, ...]:
     """Write what became of the runs, how to start the lost ones again, and the comparison of the finished tests.
 
     Returns the files: ``collect.md``, ``rerun.sh`` if there are lost runs, and ``compare.*`` if there are two tests.
     """
     written = [write_whole(out / "collect.md", markdown(runs))]
-    script, lost = out / "rerun.sh", [one for one in runs if one.is_lost and one.command]
+    script, lost = out / "rerun.sh", [one for one in runs if one.needs_restart and one.command]
     script.unlink(missing_ok=True)  # of an earlier call
     if lost:
         written.append(write_whole(script, _script(lost)))
@@ -128,12 +128,12 @@ def write_collected(runs: Sequence[Collected], out: Path) -> tuple[Path, ...]:
     return (*written, *(write_compared(tests, out) if len(tests) > 1 else ()))
 
 
-def finished_tests(runs: Iterable[Collected]) -> list[Path]:
+def finished_tests(runs: Iterable[SweepRun]) -> list[Path]:
     """Return the folders of the tests that have results."""
     return [one.folder for one in runs if one.state == FINISHED and one.kind == "test"]
 
 
-def _script(lost: Sequence[Collected]) -> str:
+def _script(lost: Sequence[SweepRun]) -> str:
     # A launcher waits for its job: all are handed to it at once.
     lines = [
         f"# {one.run}: {one.remark}\n{one.command}{' &' if ' -m ' in one.command else ''}\n"
@@ -142,27 +142,27 @@ def _script(lost: Sequence[Collected]) -> str:
     return "".join([*lines, "wait\n"])
 
 
-def _cells(one: Collected) -> tuple[str, ...]:
+def _cells(one: SweepRun) -> tuple[str, ...]:
     return one.run, one.kind, one.state, one.progress, one.loss, one.remark
 
 
-def _read(sweep: Path, folder: Path) -> Collected:
+def _read(sweep: Path, folder: Path) -> SweepRun:
     run = str(folder.relative_to(sweep)) if folder != sweep else folder.resolve().name
     status = read_status(folder)
     if status is None:
         return _unsaid(run, folder)
-    state, remark = standing(folder, status)
+    state, remark = current_state(folder, status)
     if state not in (FINISHED, RUNNING):
         remark = _first_line(status.error) or _last_words(folder, status) or remark
     elif state == FINISHED:
         remark = f"at {status.ended[:16].replace('T', ' ')}"
     progress = "" if state == FINISHED else status.progress
-    return Collected(
+    return SweepRun(
         folder, run, status.kind, state, progress, _loss(folder), remark, status.command
     )
 
 
-def _unsaid(run: str, folder: Path) -> Collected:
+def _unsaid(run: str, folder: Path) -> SweepRun:
     """Describe a run without a status, of an earlier version or hardly begun, by the files there are."""
     is_test = (folder / "test.log").exists() or not (folder / "train.log").exists()
     done = folder / ("results.csv" if is_test else "run_card.json")
@@ -173,7 +173,7 @@ def _unsaid(run: str, folder: Path) -> Collected:
     place = place if re.fullmatch(r"[\w./+-]+", place) else f"'{place}'"  # as Hydra quotes
     command = shlex.join(["python", script, *kept, "resume=auto", f"hydra.run.dir={place}"])
     remark = "" if done.exists() else "it is being started, or was ended before it could say a word"
-    return Collected(
+    return SweepRun(
         folder,
         run,
         kind,

@@ -77,7 +77,9 @@ def prepare_calibration(data: JsonDataModule, rules: Sequence[str]) -> None:
 
 def chosen_thresholds(trainer: Trainer) -> Thresholds:
     """Return the thresholds that a test has just chosen."""
-    thresholds = next(one.chosen for one in trainer.callbacks if isinstance(one, ThresholdWriter))  # type: ignore[attr-defined]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    writer = next(callback for callback in callbacks if isinstance(callback, ThresholdWriter))
+    thresholds = writer.chosen_thresholds
     assert thresholds is not None
     return thresholds
 

@@ -13,7 +13,7 @@ from lightning import Trainer
 from rich.console import Console
 
 from zsad.callbacks.heatmaps import HeatmapWriter
-from zsad.callbacks.loggers import track
+from zsad.callbacks.loggers import log_report
 from zsad.callbacks.restoration import RestorationWriter
 from zsad.callbacks.scores import ScoreWriter
 from zsad.callbacks.stopwatch import Stopwatch
@@ -24,7 +24,7 @@ from zsad.reports.html.page import write_page
 from zsad.reports.results_table import screen_table, write_tables
 from zsad.reports.run_card import run_card, write_run_card
 from zsad.reports.run_page import RobustnessTable, RunPage
-from zsad.reports.saved_results import keep_results
+from zsad.reports.saved_results import save_results
 from zsad.runs.provenance import weight_fingerprints
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
@@ -117,14 +117,14 @@ class EvaluationInfo:
 
     def compare_with_published(self, results: Results) -> list[published_numbers.Comparison]:
         """Return what has been published for the method beside what was measured."""
-        return published_numbers.beside(
+        return published_numbers.compare_with_published(
             {self.config["dataset"]["name"]: results},
             published_numbers.read_published(),
             method=self.chosen["model"],
             backbone=self.chosen["backbone"],
             trained_on=_training_source(self.learned),
             shots=self.config["k_shot"],
-            unlike=[f"{one} here" for one in self.changed_settings],
+            mismatches=[f"{one} here" for one in self.changed_settings],
         )
 
 
@@ -168,8 +168,8 @@ def write_test(
     )
     report = _complete_page(task, trainer, report)
     write_page(report, folder)
-    track(trainer.loggers, report, folder)
-    keep_results(folder, task.results, notes, info.deciding_settings)
+    log_report(trainer.loggers, report, folder)
+    save_results(folder, task.results, notes, info.deciding_settings)
     Console().print(screen_table(task.results, title, notes))
     log.info(
         "written: %s (report.html, results.csv, results.md, run_card.md, heatmaps/)",
@@ -191,14 +191,18 @@ def _complete_page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> Run
         page = replace(
             page,
             heatmaps=drawn.files,
-            sheets={name: drawn.sheet(name) for name in page.results.values},
+            sheets={name: drawn.sheet_path(name) for name in page.results.values},
         )
     if filled := callbacks.get(RestorationWriter):
         page = replace(page, restored=filled.files)
     if scored := callbacks.get(ScoreWriter):
-        page = replace(page, scores=scored.tested)
-    if (chosen := callbacks.get(ThresholdWriter)) and chosen.chosen and chosen.chosen.image:
-        page = replace(page, threshold=chosen.chosen.image.value)
+        page = replace(page, scores=scored.test_scores)
+    if (
+        (chosen := callbacks.get(ThresholdWriter))
+        and chosen.chosen_thresholds
+        and chosen.chosen_thresholds.image
+    ):
+        page = replace(page, threshold=chosen.chosen_thresholds.image.value)
     return page
 
 

@@ -23,7 +23,7 @@ from zsad.reports.run_status import (
     FINISHED,
     STOPPED,
     Status,
-    begun,
+    new_status,
     now,
     read_status,
     write_status,
@@ -58,7 +58,7 @@ class Run:
         self._asked, self._overwrites = config.get("resume"), bool(config.get("overwrite"))
         self._epochs = config.trainer.get("max_epochs")
         deciding = {**deciding_settings(config), "trainer.max_epochs": self._epochs}
-        self._status = begun(kind, resume_command(kind, self.folder), deciding)
+        self._status = new_status(kind, resume_command(kind, self.folder), deciding)
         self._written: Status | None = None
         self._has_begun = False
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from zsad.data.layouts import LAYOUTS
 from zsad.reports import published_numbers
 from zsad.reports.html.page import write_page
-from zsad.reports.results_table import Rows, join, screen_table, write_tables
+from zsad.reports.results_table import Rows, join_datasets, screen_table, write_tables
 from zsad.reports.run_page import RunPage
-from zsad.reports.saved_results import kept_results
+from zsad.reports.saved_results import load_results
 from zsad.runs.results import EvaluationInfo, relative_path
 from zsad.types import Results
 
@@ -44,7 +44,7 @@ class Summary:
 
         Returns ``False`` where it was not, or was tested otherwise.
         """
-        kept = kept_results(folder, info.deciding_settings)
+        kept = load_results(folder, info.deciding_settings)
         if kept is None:
             return False
         log.info("tested before: %s", relative_path(folder))
@@ -69,7 +69,7 @@ class Summary:
         groups = {
             name: LAYOUTS[name].group if name in LAYOUTS else "others" for name in self._results
         }
-        joined, rows, title = join(self._results), Rows("dataset", groups), "all datasets"
+        joined, rows, title = join_datasets(self._results), Rows("dataset", groups), "all datasets"
         said = [f"{name}: {note}" for name in self._results for note in self._notes[name]]
         write_tables(joined, folder, title, said, rows)
         links = {name: f"{name}/report.html" for name in self._results}

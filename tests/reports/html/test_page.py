@@ -15,7 +15,7 @@ from zsad.reports.html.gallery import extremes
 from zsad.reports.html.markup import Markup, tag
 from zsad.reports.html.page import page, write_page
 from zsad.reports.image_scores import ImageScore
-from zsad.reports.published_numbers import Comparison, Published
+from zsad.reports.published_numbers import Comparison, PublishedNumber
 from zsad.reports.results_table import Rows
 from zsad.reports.run_page import RobustnessTable, RunPage
 from zsad.types import Results
@@ -71,7 +71,7 @@ def picture(tmp_path):
 def known(picture):
     """A run that knows everything."""
     scores = [score for category in VALUES for score in scores_of(category)]
-    there = Published(
+    there = PublishedNumber(
         "x", "b", "", "visa", "", 3, 0, 0, "image_auroc", 91.5, "a <paper>", "recalled"
     )
     return RunPage(

@@ -162,7 +162,7 @@ def published(rows: Sequence[Comparison]) -> Markup:
             continue
         value, remark = (
             row.published.value,
-            f"not comparable: {row.remark}" if row.unlike else row.remark,
+            f"not comparable: {row.remark}" if row.mismatches else row.remark,
         )
         difference = Cell(
             "n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}", row.difference
