@@ -1,38 +1,37 @@
-"""Unpack a download beside it: nothing leaves the folder, nothing is half there, the archive stays as it is."""
+"""Unpack a download beside it.
+
+Nothing is written outside the folder, nothing is half there, and the archive stays as it is.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import lzma
-import posixpath
-import re
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from filecmp import cmp
+from functools import partial
 from pathlib import Path
-from typing import IO
 
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
+from zsad.data.prepare.archive_members import CHUNK, Member, UnsafeArchiveError, archive_members
+
+Progress = Callable[[int, int], None]
+"""Called with the number of bytes done and that of all bytes."""
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 STAMP_FILE = ".unpacked_from.json"
-PARTIAL_FILE = (
-    ".being_unpacked"  # a name of its own: one made from the member's may be too long for the disk
-)
-DISK_SHARE = 0.95  # of what the disk has free; the rest is left to others
+# A name of its own: one made from the member's may be too long for the disk.
+PARTIAL_FILE = ".being_unpacked"
+DISK_SHARE = 0.95  # of the free space; the rest is left to others
 MAX_RATIO = 100  # images hardly shrink; bombs shrink a thousandfold
 SMALL_ARCHIVE = 2**30  # bytes below which the ratio does not matter
-CHUNK = 2**20
-# What the standard library raises on archives that are damaged, cut short, encrypted or of a kind it cannot read.
+# Errors of the standard library for archives that are damaged, cut short, encrypted or unknown.
 UNREADABLE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -41,21 +40,8 @@ UNREADABLE = (
     EOFError,
     RuntimeError,
 )
-# What the disk says to names that are too long, and to members that lie in what is a file.
+# Errors of the disk for names that are too long, and for members below a member that is a file.
 UNWRITABLE = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
-
-
-class UnsafeArchiveError(ValueError):
-    """An archive with a member that would be written elsewhere, or is no plain file."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file of an archive: where it goes, how many bytes it has, and how to read them."""
-
-    name: str
-    size: int
-    open: Callable[[], IO[bytes] | io.BufferedIOBase]
 
 
 def is_archive(path: Path) -> bool:
@@ -65,9 +51,11 @@ def is_archive(path: Path) -> bool:
 
 def archives_in(folder: Path) -> list[Path]:
     """Return the archives that lie directly in a folder, sorted by name."""
-    return sorted(
-        path for path in folder.iterdir() if is_archive(path) and not path.name.startswith(".")
-    )
+    archives: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if is_archive(path) and not path.name.startswith("."):
+            archives.append(path)
+    return archives
 
 
 def check_digest(
@@ -78,7 +66,8 @@ def check_digest(
     Raises:
         ValueError: They differ; both are told.
     """
-    digest, total = hashlib.new(algorithm, usedforsecurity=False), archive.stat().st_size
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    total = archive.stat().st_size
     with archive.open("rb") as file:
         while block := file.read(CHUNK):
             digest.update(block)
@@ -86,44 +75,45 @@ def check_digest(
                 progress(file.tell(), total)
     if digest.hexdigest() != expected.lower():
         raise ValueError(
-            f"{archive} is not the published file: its {algorithm} is {digest.hexdigest()}, expected {expected}. The "
-            f"download may be incomplete or another version: fetch it again, or accept it with --no-checksum"
+            f"{archive} is not the published file: its {algorithm} is {digest.hexdigest()}, "
+            f"expected {expected}. The download may be incomplete or another version: "
+            f"fetch it again, or accept it with --no-checksum"
         )
 
 
 def unpack(archives: Sequence[Path], target: Path, progress: Progress | None = None) -> Path:
-    """Unpack archives into one new folder, which appears when all is in it; an interrupted call is taken up again.
+    """Unpack archives into a new folder, which appears when all is in it.
 
-    Links inside an archive become copies of what they lead to; links out of it, devices, and names that leave the
-    folder are refused.
+    An interrupted call is taken up again. Links inside an archive become copies of their targets;
+    links out of it, devices, and names that leave the folder are refused.
 
     Raises:
         UnsafeArchiveError: A member that a download of images has no reason to hold.
-        ValueError: The folder holds something else; archives that are damaged, too large for the disk, or disagree.
+        ValueError: The folder holds something else; archives that are damaged, too large for the
+            disk, or disagree.
     """
-    stamp = json.dumps(
-        {archive.name: archive.stat().st_size for archive in archives}, ensure_ascii=False
-    )
+    sizes = {archive.name: archive.stat().st_size for archive in archives}
+    stamp = json.dumps(sizes, ensure_ascii=False)
     if _stamp(target) == stamp:
         return target
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not _is_empty_folder(target):
         raise ValueError(
-            f"{target} is there already and does not come from {', '.join(archive.name for archive in archives)}: "
+            f"{target} is there already and does not come from {', '.join(sizes)}: "
             f"move it away, or if it is the dataset, name it as ROOT"
         )
-    partial = target.with_name(f".{target.name}.partial")
-    if partial.exists() and _stamp(partial) != stamp:
-        shutil.rmtree(partial)  # of another archive
-    partial.mkdir(parents=True, exist_ok=True)
-    (partial / STAMP_FILE).write_text(stamp, encoding="utf-8")
+    partial_folder = target.with_name(f".{target.name}.partial")
+    if partial_folder.exists() and _stamp(partial_folder) != stamp:
+        shutil.rmtree(partial_folder)  # of another archive
+    partial_folder.mkdir(parents=True, exist_ok=True)
+    (partial_folder / STAMP_FILE).write_text(stamp, encoding="utf-8")
     try:
-        _unpack_all(archives, partial, progress)
+        _unpack_all(archives, sizes, partial_folder, progress)
     except ValueError:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial_folder)
         raise
     if target.exists():
         target.rmdir()
-    partial.rename(target)
+    partial_folder.rename(target)
     return target
 
 
@@ -132,48 +122,66 @@ def _stamp(folder: Path) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def _unpack_all(archives: Sequence[Path], folder: Path, progress: Progress | None) -> None:
-    sizes = [archive.stat().st_size for archive in archives]
-    budget = _DiskBudget(folder, sum(sizes))
-    seen: set[str] = {STAMP_FILE, PARTIAL_FILE}
-    for number, archive in enumerate(archives):
-        with archive.open("rb") as file, _readable(archive):
-            for member in _members(archive, file, budget):
-                _place(member, folder, budget, seen, archive)
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _unpack_all(
+    archives: Sequence[Path], sizes: dict[str, int], folder: Path, progress: Progress | None
+) -> None:
+    total = sum(sizes.values())
+    budget = _DiskBudget(folder, total)
+    seen = {STAMP_FILE, PARTIAL_FILE}
+    done = 0
+    for archive in archives:
+        size = sizes[archive.name]
+        require_room = partial(budget.require, archive=archive)
+        with archive.open("rb") as file, _archive_errors(archive):
+            for member in archive_members(archive, file, require_room):
+                _write_member(member, folder, budget, seen, archive)
                 if progress is not None:
-                    progress(sum(sizes[:number]) + min(file.tell(), sizes[number]), sum(sizes))
+                    progress(done + min(file.tell(), size), total)
+        done += size
     if progress is not None:
-        progress(sum(sizes), sum(sizes))
+        progress(total, total)
 
 
-def _place(
+def _write_member(
     member: Member, folder: Path, budget: _DiskBudget, seen: set[str], archive: Path
 ) -> None:
-    """Write a member, unless an interrupted call did; two of one name must be equal."""
+    """Write a member, unless an interrupted call did.
+
+    Args:
+        member: The file.
+        folder: Folder to write to.
+        budget: Bytes that may be written; reduced by the member's size.
+        seen: Names of earlier members; two of the same name must be equal.
+        archive: The member's archive, for messages.
+    """
     file = folder / member.name
     is_repeated = member.name in seen
+    seen.add(member.name)
     if not is_repeated and file.is_file() and file.stat().st_size == member.size:
         budget.keep(member.size)
-    else:
-        budget.take(member.size, archive)
-        part = folder / PARTIAL_FILE
-        with member.open() as source, part.open("wb") as written:
-            shutil.copyfileobj(source, written, CHUNK)
-        if part.stat().st_size != member.size:
-            raise ValueError(
-                f"{archive}: {member.name} has {part.stat().st_size} bytes, expected {member.size}"
-            )
-        if is_repeated and not (file.is_file() and cmp(part, file, shallow=False)):
-            raise ValueError(
-                f"{archive}: {member.name} is there twice with different content; unpack one of them alone"
-            )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.replace(file)
-    seen.add(member.name)
+        return
+    budget.take(member.size, archive)
+    part = folder / PARTIAL_FILE
+    with member.open() as source, part.open("wb") as written:
+        shutil.copyfileobj(source, written, CHUNK)
+    size = part.stat().st_size
+    if size != member.size:
+        raise ValueError(f"{archive}: {member.name} has {size} bytes, expected {member.size}")
+    if is_repeated and not (file.is_file() and cmp(part, file, shallow=False)):
+        raise ValueError(
+            f"{archive}: {member.name} is there twice with different content; "
+            f"unpack one of them alone"
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(file)
 
 
 class _DiskBudget:
-    """How much may be written: what the disk has, and no more than archives of images become."""
+    """Bytes that may be written: free space, and no more than archives of images unpack to."""
 
     def __init__(self, folder: Path, packed: int) -> None:
         self._free = int(DISK_SHARE * shutil.disk_usage(folder).free)
@@ -190,19 +198,19 @@ class _DiskBudget:
         self._most -= size
 
     def require(self, size: int, archive: Path) -> None:
-        """Refuse an archive that ``size`` more bytes would not do."""
+        """Refuse an archive if ``size`` more bytes are too many."""
         if size > self._most:
             raise UnsafeArchiveError(
                 f"{archive} unpacks to more than {MAX_RATIO} times its size: this is no download"
             )
         if size > self._free:
-            raise ValueError(
-                f"{archive} needs {(size - self._free) / 1e9:.1f} GB more than the disk has to spare"
-            )
+            missing = (size - self._free) / 1e9
+            raise ValueError(f"{archive} needs {missing:.1f} GB more than the disk has to spare")
 
 
 @contextmanager
-def _readable(archive: Path) -> Iterator[None]:
+def _archive_errors(archive: Path) -> Iterator[None]:
+    """Turn errors about the archive into messages that say so; others of the disk pass."""
     try:
         yield
     except (*UNREADABLE, OSError) as error:
@@ -215,79 +223,6 @@ def _readable(archive: Path) -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
         raise ValueError(
-            f"{archive} cannot be unpacked ({reason}): fetch it again, it may be incomplete; or unpack it by hand and "
-            f"give the folder"
+            f"{archive} cannot be unpacked ({reason}): fetch it again, it may be incomplete; "
+            f"or unpack it by hand and give the folder"
         ) from error
-
-
-def _members(archive: Path, file: IO[bytes], budget: _DiskBudget) -> Iterator[Member]:
-    return (
-        _zip_members(archive, file, budget)
-        if archive.name.lower().endswith(".zip")
-        else _tar_members(archive, file)
-    )
-
-
-def _zip_members(archive: Path, file: IO[bytes], budget: _DiskBudget) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as opened:
-        files = [each for each in opened.infolist() if not each.is_dir()]
-        budget.require(sum(each.file_size for each in files), archive)
-        for each in files:
-            if stat.S_IFMT(each.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise UnsafeArchiveError(
-                    f"{archive}: {each.filename} is a link or a device: unpack it by hand"
-                )
-            yield Member(
-                _inside(each.filename, archive), each.file_size, lambda each=each: opened.open(each)
-            )
-
-
-def _tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
-    with tarfile.open(fileobj=file, mode="r:*") as opened:
-        for each in opened:
-            if each.isdir():
-                continue
-            name = _inside(each.name, archive)
-            source = each if each.isfile() else _linked(opened, each, archive)
-            yield Member(name, source.size, lambda source=source: _stream(opened, source))
-        while opened.fileobj is not None and opened.fileobj.read(CHUNK):
-            pass  # behind the last member is the checksum of what was compressed
-
-
-def _stream(opened: tarfile.TarFile, member: tarfile.TarInfo) -> io.BufferedIOBase:
-    stream = opened.extractfile(member)
-    assert isinstance(stream, io.BufferedIOBase)  # it is a plain file
-    return stream
-
-
-def _linked(opened: tarfile.TarFile, link: tarfile.TarInfo, archive: Path) -> tarfile.TarInfo:
-    """Return the plain file of the same archive that a link leads to."""
-    if link.issym() or link.islnk():
-        folder = posixpath.dirname(link.name) if link.issym() else ""
-        target = _inside(
-            posixpath.normpath(posixpath.join(folder, link.linkname)), archive, link.name
-        )
-        files = (each for each in opened.getmembers() if each.isfile())
-        found = next((each for each in files if posixpath.normpath(each.name) == target), None)
-        if found is not None:
-            return found
-    raise UnsafeArchiveError(
-        f"{archive}: {link.name} is a device, or a link to no file of it: unpack it by hand"
-    )
-
-
-def _inside(name: str, archive: Path, link: str = "") -> str:
-    """Return a name as a path below the folder, ``/`` between its parts."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if (
-        name.startswith(("/", "\\"))
-        or re.match(r"[A-Za-z]:", name)
-        or ".." in parts
-        or "\0" in name
-        or not parts
-    ):
-        what = f"the link {link} leads to {name!r}" if link else f"{name!r} would be written"
-        raise UnsafeArchiveError(
-            f"{archive}: {what}, outside of the folder: this is no download of images"
-        )
-    return "/".join(parts)

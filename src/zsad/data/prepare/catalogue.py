@@ -1,26 +1,27 @@
-"""The datasets that are known: what they are, where they come from, and what of them is on this machine."""
+"""List the known datasets: size, licence, page, and the files of each on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from zsad.data.index import index_phases
 from zsad.data.layouts import LAYOUTS, Layout
 from zsad.data.locations import GENERATED, dataset_names, did_you_mean, find_root
+from zsad.data.prepare.columns import align_columns
 from zsad.data.prepare.downloads import download_instructions, format_size
 from zsad.data.prepare.user_folders import USER_LAYOUTS, resolve_layout
 
-GROUPS_OF_MACHINE = ("own", GENERATED)  # which may be empty
+USER_GROUP = "own"
+GROUPS_OF_MACHINE = (USER_GROUP, GENERATED)  # these may be empty
 HEADS = ("dataset", "group", "images", "size", "licence", "here", "page")
 LICENCE_WIDTH = 18
-GAP = "  "
 
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """A dataset: the facts of its download, and what is here.
+    """A dataset: the facts of its download, and its state on this machine.
 
     Attributes:
         name: As in ``dataset=NAME``.
@@ -28,7 +29,7 @@ class DatasetRow:
         images: Published number, empty where unknown.
         size: Of the download, empty where unknown.
         licence: Terms of use.
-        here: How many images its index lists, and whether their folder is there.
+        here: Number of images in its index, and whether their folder is there.
         page: Home page.
     """
 
@@ -41,11 +42,11 @@ class DatasetRow:
     page: str
 
     def cells(self) -> tuple[str, ...]:
-        """Return the texts of a line."""
+        """Return the texts of a line, the licence in short."""
         licence = self.licence.partition(";")[0].partition(",")[0]
         if len(licence) > LICENCE_WIDTH:
             licence = f"{licence[: LICENCE_WIDTH - 1].rstrip()}…"
-        return (self.name, self.group, self.images, self.size, licence, self.here, self.page)
+        return astuple(replace(self, licence=licence))
 
 
 def list_datasets(data_json: Path, group: str | None = None) -> list[DatasetRow]:
@@ -54,67 +55,74 @@ def list_datasets(data_json: Path, group: str | None = None) -> list[DatasetRow]
     Raises:
         ValueError: No such group.
     """
-    own = [name for name in dataset_names(data_json) if name not in LAYOUTS]
-    found = [_row(name, LAYOUTS.get(name), data_json) for name in (*LAYOUTS, *own)]
-    groups = sorted({*GROUPS_OF_MACHINE, *(row.group for row in found)})
+    rows: dict[str, list[DatasetRow]] = {name: [] for name in GROUPS_OF_MACHINE}
+    for name in dict.fromkeys([*LAYOUTS, *dataset_names(data_json)]):
+        row = _row(name, LAYOUTS.get(name), data_json)
+        rows.setdefault(row.group, []).append(row)
+    groups = sorted(rows)
     if group is not None and group not in groups:
         raise ValueError(
             f"no group {group}. Known: {', '.join(groups)}.{did_you_mean(group, groups)}"
         )
-    return sorted((row for row in found if group in (None, row.group)), key=lambda row: row.group)
+    shown = groups if group is None else [group]
+    return [row for name in shown for row in rows[name]]
 
 
 def format_table(rows: Sequence[DatasetRow], width: int) -> str:
-    """Return a line each; with the page where the lines then still fit into ``width`` columns."""
-    cells = [HEADS, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADS))]
-    if sum(widths) + len(GAP) * (len(widths) - 1) > width:
-        widths = widths[:-1]
-    lines = [
-        GAP.join(text.ljust(size) for text, size in zip(line, widths, strict=False)).rstrip()
-        for line in cells
-    ]
-    about = f"{len(rows)} datasets. zsad datasets NAME: where to get one, and what must lie where; zsad prepare NAME"
+    """Return a line per dataset; with its page if the lines then fit into ``width`` columns."""
+    cells = [HEADS, *map(DatasetRow.cells, rows)]
+    lines = align_columns(cells)
+    if max(map(len, lines)) > width:
+        lines = align_columns([line[:-1] for line in cells])
+    about = (
+        f"{len(rows)} datasets. zsad datasets NAME: where to get one, and what must lie where; "
+        f"zsad prepare NAME"
+    )
     return "\n".join([*lines, "", about])
 
 
 def describe_dataset(name: str, data_json: Path) -> str:
-    """Return all that is known of one dataset."""
+    """Return all facts about a dataset.
+
+    Raises:
+        ValueError: No such dataset.
+    """
     prepared = dataset_names(data_json)
-    if name in prepared and name not in LAYOUTS:
+    is_download = name in LAYOUTS
+    if name in prepared and not is_download:
         return f"{name}: prepared on this machine\n  here         {_here(name, data_json)}"
-    if name not in LAYOUTS and name not in USER_LAYOUTS:
+    if not is_download and name not in USER_LAYOUTS:
         known = [*LAYOUTS, *USER_LAYOUTS, *prepared]
         raise ValueError(
             f"no dataset {name}. Known: {', '.join(known)}.{did_you_mean(name, known)}"
         )
     layout = resolve_layout(name)
-    command = "zsad prepare folder ROOT --name NAME" if name in USER_LAYOUTS else ""
+    command = "" if is_download else "zsad prepare folder ROOT --name NAME"
     lines = [download_instructions(name, layout, command), f"  group        {layout.group}"]
     if layout.images:
         lines.append(f"  images       {layout.images:,}")
-    if layout.sha256 or layout.md5:
-        lines.append(
-            f"  checksum     {f'sha256 {layout.sha256}' if layout.sha256 else f'md5 {layout.md5}'}"
-        )
-    here = _here(name, data_json) if name in LAYOUTS else ""
-    return "\n".join([*lines, f"  here         {here}"] if here else lines)
+    if layout.sha256:
+        lines.append(f"  checksum     sha256 {layout.sha256}")
+    elif layout.md5:
+        lines.append(f"  checksum     md5 {layout.md5}")
+    here = _here(name, data_json) if is_download else ""
+    if here:
+        lines.append(f"  here         {here}")
+    return "\n".join(lines)
 
 
 def _row(name: str, layout: Layout | None, data_json: Path) -> DatasetRow:
     here = _here(name, data_json)
     if layout is None:
-        return DatasetRow(
-            name, GENERATED if name.startswith(GENERATED) else "own", "", "", "", here, ""
-        )
+        group = GENERATED if name.startswith(GENERATED) else USER_GROUP
+        return DatasetRow(name, group, images="", size="", licence="", here=here, page="")
     images = "" if layout.images is None else f"{layout.images:,}"
-    return DatasetRow(
-        name, layout.group, images, format_size(layout.bytes), layout.licence, here, layout.page
-    )
+    size = format_size(layout.bytes)
+    return DatasetRow(name, layout.group, images, size, layout.licence, here, layout.page)
 
 
 def _here(name: str, data_json: Path) -> str:
-    """Return what of a dataset is on this machine: an index, its images, both or nothing."""
+    """Return the state of a dataset on this machine: index, images, both or nothing."""
     has_root = True
     try:
         find_root(name, None, data_json)
@@ -123,6 +131,7 @@ def _here(name: str, data_json: Path) -> str:
     index = data_json / f"{name}.json"
     if not index.is_file():
         return "folder, no index" if has_root else ""
-    phases = index_phases(index)
-    count = sum(len(entries) for categories in phases.values() for entries in categories.values())
+    count = 0
+    for categories in index_phases(index).values():
+        count += sum(map(len, categories.values()))
     return f"{count:,} images" if has_root else "index only"

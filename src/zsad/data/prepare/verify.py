@@ -1,4 +1,4 @@
-"""Check an index against the disk again, down to the pixels; report everything, not the first mistake."""
+"""Check an index against the disk again, down to the pixels, and report every problem."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ MANY_VALUES = 16  # more grey values than class numbers: soft edges or JPEG
 
 @dataclass
 class Verification:
-    """What ``verify`` found.
+    """Result of ``verify``.
 
     Attributes:
         index: The index file.
-        root: Where its images lie.
+        root: Folder of its images.
         images: Number of images per phase.
         problems: Mistakes in index or files.
         notes: Oddities of the data that are no mistakes of the index: empty masks, unlisted files.
@@ -53,14 +53,18 @@ class Verification:
         return Counter(problem.kind for problem in [*self.problems, *self.notes])
 
     def __str__(self) -> str:
-        """Return every problem, every note, and what was checked."""
+        """Return every problem, every note, and the numbers of both."""
+        lines: list[str] = []
+        for problem in self.problems:
+            lines.append(f"problem: {problem}")
+        for note in self.notes:
+            lines.append(f"note: {note}")
         checked = ", ".join(f"{count} in {phase}" for phase, count in self.images.items())
-        lines = [
-            *(f"problem: {each}" for each in self.problems),
-            *(f"note: {each}" for each in self.notes),
-        ]
-        total = f"{self.index}: {len(self.problems)} problems, {len(self.notes)} notes; images: {checked}"
-        return "\n".join([*lines, total])
+        lines.append(
+            f"{self.index}: {len(self.problems)} problems, {len(self.notes)} notes; "
+            f"images: {checked}"
+        )
+        return "\n".join(lines)
 
 
 def verify(
@@ -71,7 +75,7 @@ def verify(
     mask_threshold: int | None = None,
     progress: Progress | None = None,
 ) -> Verification:
-    """Decode every image and mask of an index and report what does not fit.
+    """Decode every image and mask of an index and report all that does not fit.
 
     Args:
         name: Dataset name.
@@ -88,10 +92,10 @@ def verify(
     samples: list[Sample] = []
     named: set[str] = set()
     for phase, entries in index_phases(index).items():
-        found, problems = check_entries(entries, disk)
-        report.images[phase] = len(found)
+        phase_samples, problems = check_entries(entries, disk)
+        report.images[phase] = len(phase_samples)
         report.problems += problems
-        samples += found
+        samples += phase_samples
         named |= named_files(entries, disk)
     report.problems += _in_two_phases(samples)
     with ThreadPoolExecutor(READERS) as pool:  # Pillow decodes outside of Python's lock
@@ -107,24 +111,34 @@ def verify(
 
 def _in_two_phases(samples: Sequence[Sample]) -> list[Problem]:
     counts = Counter(sample.image_path for sample in samples)
-    return [Problem("in two phases", str(path), "") for path, count in counts.items() if count > 1]
+    problems: list[Problem] = []
+    for path, count in counts.items():
+        if count > 1:
+            problems.append(Problem("in two phases", str(path), ""))
+    return problems
 
 
 def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[Problem]]:
-    """Return what decoding an image and its masks brings to light: problems and notes."""
-    masks = [] if sample.mask_path is None else [sample.mask_path, *sample.more_masks]
+    """Return the problems and the notes that decoding an image and its masks brings to light."""
+    image = str(sample.image_path)
+    masks: list[Path] = []
+    if sample.mask_path is not None:
+        masks = [sample.mask_path, *sample.more_masks]
     try:
         size = load_image(sample.image_path).size
         mask = load_mask(masks, threshold) if masks else None
     except UnreadableImageError as error:
-        return [Problem("unreadable", str(sample.image_path), str(error))], []
+        return [Problem("unreadable", image, str(error))], []
     except ValueError as error:
-        return [Problem("unusable", str(sample.image_path), str(error))], []
+        return [Problem("unusable", image, str(error))], []
     if mask is None:
-        bare = Problem("no mask", str(sample.image_path), "its pixels count nowhere")
-        return [], [bare] if sample.is_anomalous else []
-    detail = size_difference(sample.image_path, size, masks[0], mask.size)
-    problems = [Problem("sizes differ", str(masks[0]), detail)] if mask.size != size else []
+        if sample.is_anomalous:
+            return [], [Problem("no mask", image, "its pixels count nowhere")]
+        return [], []
+    problems: list[Problem] = []
+    if mask.size != size:
+        detail = size_difference(sample.image_path, size, masks[0], mask.size)
+        problems.append(Problem("sizes differ", str(masks[0]), detail))
     is_empty = mask.getextrema() == (0, 0)
     return problems, list(_mask_oddities(sample, masks, is_empty, threshold))
 
@@ -132,36 +146,35 @@ def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[P
 def _mask_oddities(
     sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int
 ) -> Iterator[Problem]:
-    """Yield what is odd about masks whose files are sound."""
+    """Yield oddities of masks whose files are sound."""
+    first = str(masks[0])
     if not sample.is_anomalous:
         if not is_empty:
-            yield Problem(
-                "mask of a normal image is not empty", str(masks[0]), "it is read as empty"
-            )
+            yield Problem("mask of a normal image is not empty", first, "it is read as empty")
         return
     values = np.unique(np.concatenate([mask_values(mask).ravel() for mask in masks]))
-    if is_empty and values.max() > 0:
-        detail = f"its largest value is {values.max()}, mask_threshold is {threshold}: lower it?"
-        yield Problem("mask without a value above the threshold", str(masks[0]), detail)
+    largest = values.max()
+    if is_empty and largest > 0:
+        detail = f"its largest value is {largest}, mask_threshold is {threshold}: lower it?"
+        yield Problem("mask without a value above the threshold", first, detail)
     elif is_empty:
-        yield Problem(
-            "empty mask of an anomalous image",
-            str(masks[0]),
-            f"category {sample.category}, {sample.defect}",
-        )
+        detail = f"category {sample.category}, {sample.defect}"
+        yield Problem("empty mask of an anomalous image", first, detail)
     if threshold == 0 and len(values) > MANY_VALUES:
         detail = (
             f"{len(values)} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
         )
-        yield Problem("mask with soft edges", str(masks[0]), detail)
+        yield Problem("mask with soft edges", first, detail)
 
 
 def _unlisted(samples: Sequence[Sample], named: set[str], disk: Disk) -> Iterator[Problem]:
     """Yield images that lie beside listed ones but are in no phase."""
     root = Path(disk.root)
-    folders = sorted({sample.image_path.parent.relative_to(root).as_posix() for sample in samples})
-    for folder in folders:
+    parents = {sample.image_path.parent for sample in samples}
+    folders = [parent.relative_to(root).as_posix() for parent in parents]
+    for folder in sorted(folders):
         for name in disk.files(folder):
             path = name if folder == "." else f"{folder}/{name}"
-            if path not in named and split_suffix(name)[1].lower() in IMAGE_SUFFIXES:
+            is_image = split_suffix(name)[1].lower() in IMAGE_SUFFIXES
+            if is_image and path not in named:
                 yield Problem("not in the index", str(root / path), "")
