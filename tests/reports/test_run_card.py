@@ -5,11 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from zsad import __version__
-from zsad.callbacks.stopwatch import Stopwatch
 from zsad.reports import run_card as module
 from zsad.reports.run_card import git_state, run_card, write_run_card
 
@@ -80,31 +78,11 @@ def test_without_git_the_card_is_still_written(monkeypatch, tmp_path):
 
 
 def test_the_files_hold_the_card(tmp_path):
-    stopwatch = Stopwatch()
-    stopwatch.images, stopwatch.seconds = 30, 12.0
-    card = run_card(
-        **GIVEN | {"config": {"root": Path("data")}}, stopwatch=stopwatch, notes=["not zero-shot"]
-    )
+    timing = {"images": 30, "seconds": 12.0, "images_per_second": 2.5}
+    given = GIVEN | {"config": {"root": Path("data")}}
+    card = run_card(**given, timing=timing, notes=["not zero-shot"])
     as_json, page = write_run_card(card, tmp_path)
     assert json.loads(as_json.read_text()) == card | {"config": {"root": "data"}}
     assert "> not zero-shot" in page.read_text()
     assert "| timing | 30 images in 12.0 s (2.50 a second) |" in page.read_text()
     assert "clip_vit_l14_336 3035c92b, pocket random" in page.read_text()
-
-
-@pytest.mark.parametrize("stage", ["train", "test", "predict"])
-def test_the_stopwatch_counts_the_images_of_one_run_at_a_time(stage, random_batch, monkeypatch):
-    now = iter([0.0, 1.0, 4.0, 10.0, 11.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(now))
-    stopwatch = Stopwatch()
-    start, end = (
-        getattr(stopwatch, f"on_{stage}_start"),
-        getattr(stopwatch, f"on_{stage}_batch_end"),
-    )
-    start(None, None)
-    end(None, None, None, random_batch, 0)
-    end(None, None, None, random_batch, 1)
-    assert (stopwatch.images, stopwatch.seconds, stopwatch.images_per_second) == (4, 4.0, 1.0)
-    start(None, None)
-    end(None, None, None, random_batch, 0)
-    assert (stopwatch.images, stopwatch.seconds) == (2, 1.0)

@@ -23,6 +23,14 @@ class Stopwatch(Callback):
         """Images a second of this process, 0 before the first batch ended."""
         return self.images / self.seconds if self.seconds else 0.0
 
+    def timing(self) -> dict[str, float]:
+        """Return images, seconds and images per second, for the run card."""
+        return {
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 3),
+        }
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start."""
         self._start()

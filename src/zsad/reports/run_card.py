@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from zsad.atomic_write import write_whole
-from zsad.callbacks.stopwatch import Stopwatch
 
 _PACKAGE = "zsad"
 _SECRET_KEY = re.compile(
@@ -36,7 +35,7 @@ def run_card(
     device: torch.device | str,
     precision: str,
     world_size: int = 1,
-    stopwatch: Stopwatch | None = None,
+    timing: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather what a run was, as plain values ready for JSON. The environment is not read; secrets are hidden.
@@ -49,7 +48,7 @@ def run_card(
         device: Where the model ran.
         precision: The trainer's.
         world_size: Number of processes.
-        stopwatch: Gives timing.
+        timing: ``images``, ``seconds`` and ``images_per_second``; ``None`` where not measured.
         notes: What a reader of the results has to know, such as "not zero-shot".
     """
     device = torch.device(device)
@@ -63,7 +62,7 @@ def run_card(
         "device": device_name(device),
         "precision": precision,
         "world_size": world_size,
-        "timing": stopwatch and _timing(stopwatch),
+        "timing": None if timing is None else dict(timing),
         "peak_memory_mib": _peak_memory_mib(device),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -112,14 +111,6 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _timing(stopwatch: Stopwatch) -> dict[str, float | int]:
-    return {
-        "images": stopwatch.images,
-        "seconds": round(stopwatch.seconds, 3),
-        "images_per_second": round(stopwatch.images_per_second, 3),
-    }
 
 
 def _peak_memory_mib(device: torch.device) -> dict[str, float]:

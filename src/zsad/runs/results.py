@@ -232,6 +232,8 @@ def _write_card(
     trained_on: Any,
     notes: Sequence[str],
 ) -> dict[str, Any]:
+    stopwatches = [one for one in trainer.callbacks if isinstance(one, Stopwatch)]
+    stopwatch = stopwatches[0] if stopwatches else None
     card = run_card(
         config=config,
         seed=config["seed"],
@@ -240,9 +242,7 @@ def _write_card(
         device=trainer.strategy.root_device,
         precision=str(trainer.precision),
         world_size=trainer.world_size,
-        stopwatch=next(
-            (callback for callback in trainer.callbacks if isinstance(callback, Stopwatch)), None
-        ),
+        timing=None if stopwatch is None else stopwatch.timing(),
         notes=notes,
     )
     write_run_card(card, folder)
