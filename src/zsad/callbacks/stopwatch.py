@@ -23,7 +23,7 @@ class Stopwatch(Callback):
         """Images a second of this process, 0 before the first batch ended."""
         return self.images / self.seconds if self.seconds else 0.0
 
-    def timing(self) -> dict[str, float]:
+    def timing(self) -> dict[str, int | float]:
         """Return images, seconds and images per second, for the run card."""
         return {
             "images": self.images,

@@ -35,7 +35,7 @@ def run_card(
     device: torch.device | str,
     precision: str,
     world_size: int = 1,
-    timing: Mapping[str, float] | None = None,
+    timing: Mapping[str, int | float] | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather what a run was, as plain values ready for JSON. The environment is not read; secrets are hidden.
