@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from lightning import Trainer
 from PIL import Image
 from torch import nn
 
+from zsad.contract import Rewordable
 from zsad.data.corruptions import Corruption, brightness, contrast
 from zsad.data.module import JsonDataModule
 from zsad.methods.anomalyclip import AnomalyCLIP
@@ -21,7 +21,7 @@ from zsad.metrics import curves
 from zsad.metrics.per_category import CategoryMetrics
 from zsad.prompts.ensemble import PromptEnsemble
 from zsad.prompts.learnable import ObjectAgnosticPrompts
-from zsad.runs.robustness import Robustness, has_prompts, with_prompt_words
+from zsad.runs.robustness import Robustness
 from zsad.types import Prediction, Sample
 
 METRICS = partial(
@@ -46,14 +46,16 @@ class Worded(Brightness):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prompts = SimpleNamespace(words=("object", "damaged object"))
-        self.prompts.reword = lambda normal, anomalous: setattr(
-            self.prompts, "words", (normal, anomalous)
-        )
+        self.words = {"normal": "object", "anomalous": "damaged object"}
+
+    def with_prompt_words(self, words: dict[str, str]) -> Worded:
+        reworded = Worded()
+        reworded.words = self.words | words
+        return reworded
 
     def forward(self, image: torch.Tensor, category: tuple[str, ...]) -> Prediction:
         prediction = super().forward(image, category)
-        if "scratched" in self.prompts.words[1]:
+        if "scratched" in self.words["anomalous"]:
             return Prediction(1 - prediction.map, -prediction.score)
         return prediction
 
@@ -124,11 +126,11 @@ def test_other_words_are_tried_and_then_forgotten(data: JsonDataModule, quiet: T
     lost = [trials.drop(trial.values)["image_auroc"] for trial in trials.reworded]
     assert lost[:2] == [0.0, 0.0]
     assert lost[2] == pytest.approx(100.0)
-    assert method.prompts.words == ("object", "damaged object")
+    assert method.words == {"normal": "object", "anomalous": "damaged object"}
 
 
 def test_a_method_without_words_is_left_alone(data: JsonDataModule, quiet: Trainer) -> None:
-    assert not has_prompts(Brightness())
+    assert not isinstance(Brightness(), Rewordable)
     assert (
         Robustness(METRICS, {}, [], {"normal": ["good {}"]})
         .measure(Brightness(), data, quiet)
@@ -162,8 +164,7 @@ def test_scores_follow_the_words_and_come_back(tiny_backbone, kind: str) -> None
         method = CLIPBaseline(tiny_backbone, ensemble, feature_blocks=[4], tower_depth=4)
     image, category = torch.rand(2, 3, 56, 56), ("nut", "nut")
     before = method(image, category)
-    with with_prompt_words(method, "anomalous", "broken {}"):
-        during = method(image, category)
+    during = method.with_prompt_words({"anomalous": "broken {}"})(image, category)
     after = method(image, category)
     assert torch.equal(before.score, after.score)
     assert torch.equal(before.map, after.map)

@@ -43,6 +43,9 @@ class NearestReference(Forgetful):
     def set_references(self, category: str, images: Sequence[Tensor]) -> None:
         self.memory[category] = torch.stack(list(images))
 
+    def clear_references(self) -> None:
+        self.memory = {}
+
     def forward(self, image: Tensor, category: Sequence[str]) -> Prediction:
         distances = [
             (one - self.memory[name]).abs().amin(dim=0)

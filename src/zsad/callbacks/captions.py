@@ -9,6 +9,7 @@ from typing import Any
 from lightning import Callback
 
 from zsad.atomic_write import write_whole
+from zsad.contract import Captioned
 from zsad.distributed import gather_objects
 
 Decided = dict[str, list[dict[str, str]]]
@@ -17,7 +18,7 @@ Decided = dict[str, list[dict[str, str]]]
 class CaptionWriter(Callback):
     """Write what a method calls the object of each category and what it asks the detector for, once it is known.
 
-    Methods that decide nothing of the kind (they have no ``captions_used``) leave no file.
+    Methods that decide nothing of the kind (they are not ``Captioned``) leave no file.
 
     Args:
         file: Where to write.
@@ -36,7 +37,7 @@ class CaptionWriter(Callback):
 
     def _write(self, trainer: Any, pl_module: Any) -> None:
         method = getattr(pl_module, "method", None)
-        decided = _joined(method.captions_used() if hasattr(method, "captions_used") else {})
+        decided = _joined(method.captions_used() if isinstance(method, Captioned) else {})
         if decided and trainer.is_global_zero:
             write_whole(
                 self.file, json.dumps(decided, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

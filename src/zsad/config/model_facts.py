@@ -8,6 +8,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from zsad.config.compose import CONF
+from zsad.contract import FewShot
 
 
 def mask_threshold(dataset: str) -> int | None:
@@ -30,4 +31,4 @@ def has_argument(config: DictConfig, argument: str) -> bool:
 
 def is_few_shot(config: DictConfig) -> bool:
     """Tell whether the chosen method takes reference images, before any weights are read."""
-    return hasattr(get_class(config.model.method._target_), "set_references")
+    return issubclass(get_class(config.model.method._target_), FewShot)

@@ -21,6 +21,7 @@ from zsad.functional import losses, similarity
 from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.tiling import Tiling
 from zsad.prompts.learnable import ObjectAgnosticPrompts
+from zsad.prompts.rewording import copy_sharing_weights
 from zsad.types import Batch, Prediction
 
 IMAGE_SCORES = ("global", "map", "both")
@@ -128,20 +129,29 @@ class AnomalyCLIP(nn.Module):
             "std": self.backbone.std.flatten().tolist(),
         }
 
-    def loss_from_features(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def loss_from_features(self, features: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the terms of ``loss`` from extracted features; without tiles, pixels are not read."""
         text = self.prompts(self.backbone)
-        features = self._features(seen["image"], seen["tokens"], self._whole_size(batch))
-        terms = {
-            "image": F.cross_entropy(self.image_logits(features, text), batch.is_anomalous.long())
-        }
+        seen = self._features(features["image"], features["tokens"], self._whole_size(batch))
+        terms = {"image": F.cross_entropy(self.image_logits(seen, text), batch.is_anomalous.long())}
         if batch.has_mask.any():
             if self.tiling is None:
-                maps = self.block_maps(features, text, self._whole_size(batch))
+                maps = self.block_maps(seen, text, self._whole_size(batch))
             else:
-                maps = self.pixel_maps(batch.image, features, text)
+                maps = self.pixel_maps(batch.image, seen, text)
             terms |= self._map_losses(maps[:, batch.has_mask], batch.mask[batch.has_mask])
         return terms
+
+    @classmethod
+    def works_untrained(cls) -> bool:
+        """Return ``False``: prompts that never trained are noise."""
+        return False
+
+    def with_prompt_words(self, words: Mapping[str, str]) -> AnomalyCLIP:
+        """Return the method on the same weights, with other words for its states."""
+        reworded = copy_sharing_weights(self)
+        reworded.prompts = self.prompts.with_words(words)
+        return reworded
 
     def whole_view(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side_h side_w"]:
         """Return what the image tower sees of the whole: the image, or with tiling the image at the tower's size."""

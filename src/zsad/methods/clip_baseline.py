@@ -9,7 +9,7 @@ Legend: B images, h × w patches, H × W pixels, E joint width. Index 1 is anoma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ from zsad.functional import similarity
 from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.tiling import Tiling
 from zsad.prompts.ensemble import CategoryTexts, PromptEnsemble
+from zsad.prompts.rewording import copy_sharing_weights
 from zsad.types import Prediction
 
 
@@ -80,6 +81,12 @@ class CLIPBaseline(nn.Module):
         anomaly_map = self.pixel_map(image, features, text)
         score = similarity.margin(similarity.cosine_logits(features.image, text, self.temperature))
         return Prediction(gaussian_smooth(anomaly_map, self.sigma_px), score)
+
+    def with_prompt_words(self, words: Mapping[str, str]) -> CLIPBaseline:
+        """Return the method on the same weights, with other words for its states."""
+        reworded = copy_sharing_weights(self)
+        reworded.texts = self.texts.with_words(words)
+        return reworded
 
     def encode_image(self, image: Float[Tensor, "b 3 h w"]) -> ImageFeatures:
         """Run the frozen image tower once."""

@@ -128,7 +128,7 @@ class DHRCLIP(AnomalyCLIP):
         """Return the settings that ``extract_features`` depends on, beside canvas and weights."""
         return super().feature_key() | {"whole_px": self.whole_px, "tile_px": self.tile_px}
 
-    def loss_from_features(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def loss_from_features(self, features: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the fused map from extracted features; training minimises their sum.
 
         Images whose mask is unknown take no part: a batch of nothing else costs nothing.
@@ -140,7 +140,7 @@ class DHRCLIP(AnomalyCLIP):
         if not known.any():
             return {"focal": 0 * text.sum()}
         whole, tiles = self._views_of(
-            {name: rows[known] for name, rows in seen.items()}, batch.mask.shape[-1]
+            {name: rows[known] for name, rows in features.items()}, batch.mask.shape[-1]
         )
         maps, mask = self.fused_maps(whole, tiles, text, batch.mask.shape[-1]), batch.mask[known]
         if self.dice_by_row and len(mask) == 1:

@@ -87,7 +87,6 @@ class SAM3(nn.Module):
         ValueError: If ``reduce`` or ``image_score`` is none of these, or a number out of its range.
     """
 
-    works_untrained = True
     start: Tensor
 
     def __init__(
@@ -143,6 +142,11 @@ class SAM3(nn.Module):
         self.learned = (
             nn.Parameter(torch.zeros(learned_vectors, width)) if learned_vectors else None
         )
+
+    @classmethod
+    def works_untrained(cls) -> bool:
+        """Return ``True``: SAM 3 comes trained, and untrained learned vectors are masked out."""
+        return True
 
     def set_dataset(self, dataset: str) -> None:
         """Use the words of a dataset from now on."""

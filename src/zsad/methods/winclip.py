@@ -10,7 +10,7 @@ memory. Index 1 is anomalous.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ from zsad.functional import patch_windows, similarity
 from zsad.functional.resample import mirrored, upsample
 from zsad.methods.tiling import Tiling
 from zsad.prompts.ensemble import CategoryTexts, PromptEnsemble
+from zsad.prompts.rewording import copy_sharing_weights
 from zsad.types import Prediction
 
 _LEAST = 1e-7  # a probability of 0 has no finite logit
@@ -137,6 +138,13 @@ class WinCLIP(nn.Module):
             few_shot = similarity.mean_margin(score[rows], similarity.peak_margin(association_map))
             score = score.index_copy(0, rows, few_shot)
         return score, patch_map
+
+    def with_prompt_words(self, words: Mapping[str, str]) -> WinCLIP:
+        """Return the method on the same weights, with other words for its states."""
+        reworded = copy_sharing_weights(self)
+        reworded.texts = self.texts.with_words(words)
+        reworded._memory = dict(self._memory)
+        return reworded
 
     def clear_references(self) -> None:
         """Forget the references of all categories: another dataset may have categories of the same names."""

@@ -154,7 +154,7 @@ def save_prompts(path: Path, method: Any, provenance: Mapping[str, Any]) -> None
     tensors = {name: tensor.cpu().contiguous() for name, tensor in learned_tensors(method).items()}
     if path.suffix == ".safetensors":
         write_whole(path, save(tensors, metadata={KEY: json.dumps(provenance)}))
-    elif path.suffix == ".pth" and not hasattr(method, "prompts"):
+    elif path.suffix == ".pth" and not all(name.startswith(_PROMPTS) for name in tensors):
         raise ValueError(
             f"no published form for what {type(method).__name__} learns: export to .safetensors"
         )

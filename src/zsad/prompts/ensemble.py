@@ -5,6 +5,7 @@ Legend: B images, n sentences, E joint width. Row 0 is normal, row 1 is anomalou
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -76,6 +77,24 @@ class PromptEnsemble:
         name = self.names.get(category, category)
         return self._sentences(self.normal, name), self._sentences(self.anomalous, name)
 
+    def with_words(self, words: Mapping[str, str]) -> PromptEnsemble:
+        """Return an ensemble with the same templates and one other phrase for a state.
+
+        Args:
+            words: For ``normal``, ``anomalous`` or both the phrase, with ``{}`` for the object; it
+                replaces all state words of that state.
+
+        >>> ensemble = PromptEnsemble(["good {}", "fine {}"], ["bad {}"], ["a {}."])
+        >>> ensemble.with_words({"normal": "clean {}"}).sentences("nut")
+        (['a clean nut.'], ['a bad nut.'])
+        """
+        reworded = copy.copy(self)
+        if "normal" in words:
+            reworded.normal = (words["normal"],)
+        if "anomalous" in words:
+            reworded.anomalous = (words["anomalous"],)
+        return reworded
+
     @torch.no_grad()
     def encode(self, backbone: CLIP, category: str) -> Float[Tensor, "2 e"]:
         """Return the two text features of a category; of unit length with ``normalize_each`` only."""
@@ -107,6 +126,10 @@ class CategoryTexts:
         self.prompts = prompts
         self._known: dict[str, Tensor] = {}
         self._known_for: tuple[object, ...] | None = None
+
+    def with_words(self, words: Mapping[str, str]) -> CategoryTexts:
+        """Return the texts of the same ensemble in other words; see ``PromptEnsemble.with_words``."""
+        return CategoryTexts(self.prompts.with_words(words))
 
     def features(self, backbone: CLIP, category: Sequence[str]) -> Float[Tensor, "b 2 e"]:
         """Return the two text features of every image's category, without gradients.

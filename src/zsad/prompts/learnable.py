@@ -5,14 +5,19 @@ Legend: c context tokens, k deep tokens, D text width, E joint width. Row 0 is n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.tokenizer import tokenize
+from zsad.prompts.rewording import copy_sharing_weights
 
 PLACEHOLDER = "X"  # one token; its embedding is replaced by a learned vector
+OBJECT = "object"  # the noun of the learned contexts
+BLANK = "{}"
 INIT_STD = 0.02
 
 
@@ -68,10 +73,23 @@ class ObjectAgnosticPrompts(nn.Module):
         self.deep = nn.Parameter(torch.randn(deep_blocks - 1, deep_tokens, text_width) * INIT_STD)
         self.round_deep_to_half = round_deep_to_half
         self.register_buffer("tokens", torch.zeros(0), persistent=False)
-        self.reword(normal, anomalous)
+        self._set_words(normal, anomalous)
 
-    def reword(self, normal: str, anomalous: str) -> None:
-        """Put other words after the learned context, without full stop; what was learned stays."""
+    def with_words(self, words: Mapping[str, str]) -> ObjectAgnosticPrompts:
+        """Return prompts with the same learned tokens and other words after the context.
+
+        Args:
+            words: For ``normal``, ``anomalous`` or both a phrase without full stop; ``{}`` in it
+                stands for the word *object*.
+        """
+        reworded = copy_sharing_weights(self)
+        kept_normal, kept_anomalous = self.words
+        normal = words.get("normal", kept_normal).replace(BLANK, OBJECT)
+        anomalous = words.get("anomalous", kept_anomalous).replace(BLANK, OBJECT)
+        reworded._set_words(normal, anomalous)
+        return reworded
+
+    def _set_words(self, normal: str, anomalous: str) -> None:
         self.words = (normal, anomalous)
         context = " ".join([PLACEHOLDER] * len(self.normal))
         self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(

@@ -11,6 +11,7 @@ from hydra.utils import get_class
 
 from zsad.config.compose import choices, choices_of_run
 from zsad.config.model_facts import has_argument, is_few_shot, is_trainable
+from zsad.contract import Trainable
 from zsad.distributed import is_first_process
 from zsad.reports.run_status import FILE as STATUS
 from zsad.runs.resume import Run
@@ -73,9 +74,10 @@ def require_trainable(config: DictConfig) -> None:
 
 def works_untrained(config: DictConfig) -> bool:
     """Tell whether the chosen model may be used without having learned, before any weights are read."""
-    return getattr(
-        get_class(config.model.method._target_), "works_untrained", not is_trainable(config)
-    )
+    if not is_trainable(config):
+        return True
+    method = get_class(config.model.method._target_)
+    return issubclass(method, Trainable) and method.works_untrained()
 
 
 def require_prompts(config: DictConfig) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +11,16 @@ from lightning import Trainer
 from rich.progress import track
 from torch import nn
 
+from zsad.contract import Rewordable
 from zsad.data.corruptions import Corrupt, CorruptedImages, Corruption
 from zsad.data.module import JsonDataModule
 from zsad.distributed import is_first_process
 from zsad.metrics.per_category import CategoryMetrics
-from zsad.prompts.ensemble import BLANK, CategoryTexts
 from zsad.reports.robustness_table import Trial, Trials, page_table, write_robustness
 from zsad.reports.run_page import RobustnessTable
 from zsad.tasks.evaluation import ZeroShotEvaluation
 
 log = logging.getLogger("zsad")
-
-OBJECT = "object"  # what learned contexts speak of
 
 
 class Robustness:
@@ -80,60 +76,26 @@ class Robustness:
     def measure(self, method: nn.Module, data: JsonDataModule, trainer: Trainer) -> Trials:
         """Make all tests."""
 
-        def values(
-            corrupt: Corrupt | None = None, words: AbstractContextManager[Any] | None = None
-        ) -> Any:
-            task = ZeroShotEvaluation(method, self.metrics)
-            with words or nullcontext():
-                trainer.test(task, CorruptedImages(data, corrupt), verbose=False)
+        def values(tested: nn.Module, corrupt: Corrupt | None = None) -> Any:
+            task = ZeroShotEvaluation(tested, self.metrics)
+            trainer.test(task, CorruptedImages(data, corrupt), verbose=False)
             assert task.results is not None
             return task.results.mean
 
-        clean, corrupted, reworded = values(), [], []
+        clean, corrupted, reworded = values(method), [], []
         planned = [(name, severity) for name in self.corruptions for severity in self.severities]
         for name, severity in self._shown("on corrupted images", planned):
             corrupt = self.corruptions[name].at(severity, data.image_size)
-            corrupted.append(Trial(name, severity, values(corrupt)))
+            corrupted.append(Trial(name, severity, values(method, corrupt)))
         wordings = [(state, words) for state in self.wordings for words in self.wordings[state]]
-        if wordings and not has_prompts(method):
+        if wordings and not isinstance(method, Rewordable):
             log.info("%s has no words to change", type(method).__name__)
             wordings = []
         for state, words in self._shown("with other words", wordings):
-            reworded.append(
-                Trial(state, words, values(words=with_prompt_words(method, state, words)))
-            )
+            changed: Any = method.with_prompt_words({state: words})
+            reworded.append(Trial(state, words, values(changed)))
         return Trials(clean, corrupted, reworded)
 
     def _shown(self, what: str, trials: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         """Go through trials with a bar for them."""
         yield from track(trials, f"testing {what}", disable=not (trials and is_first_process()))
-
-
-def has_prompts(method: nn.Module) -> bool:
-    """Tell whether the states are described in words that can be changed."""
-    return hasattr(method, "texts") or hasattr(method, "prompts")
-
-
-@contextmanager
-def with_prompt_words(method: Any, state: str, words: str) -> Iterator[None]:
-    """Let a method describe a state in other words for a while.
-
-    Words with ``{}`` replace all state words of a hand-written ensemble, whose templates stay. With learned prompts
-    they follow the learned context, about an "object".
-    """
-    if hasattr(method, "texts"):
-        kept = method.texts
-        prompts = copy.copy(kept.prompts)
-        setattr(prompts, state, (words,))
-        method.texts = CategoryTexts(prompts)
-        try:
-            yield
-        finally:
-            method.texts = kept
-        return
-    kept = dict(zip(("normal", "anomalous"), method.prompts.words, strict=True))
-    method.prompts.reword(**{**kept, state: words.replace(BLANK, OBJECT)})
-    try:
-        yield
-    finally:
-        method.prompts.reword(**kept)

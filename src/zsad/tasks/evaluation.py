@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from lightning import LightningModule
 from torch import nn
 
+from zsad.contract import DatasetAware, FewShot
 from zsad.metrics.per_category import CategoryMetrics
 from zsad.tasks.oom_retry import HalveOnOutOfMemory
 from zsad.types import Batch, Prediction, Results, Sample
@@ -40,7 +41,7 @@ class ZeroShotEvaluation(LightningModule):
         Raises:
             ValueError: If the data come with references and the method has no use for them.
         """
-        if self._references() and not hasattr(self.method, "set_references"):
+        if self._references() and not isinstance(self.method, FewShot):
             raise ValueError(
                 f"{type(self.method).__name__} takes no reference images: leave k_shot out"
             )
@@ -76,8 +77,8 @@ class ZeroShotEvaluation(LightningModule):
 
     def _enter(self) -> None:
         """Tell a method with words for certain datasets which one comes."""
-        if hasattr(self.method, "set_dataset"):
-            self.method.set_dataset(self.trainer.datamodule.name)  # type: ignore[attr-defined, operator]
+        if isinstance(self.method, DatasetAware):
+            self.method.set_dataset(self.trainer.datamodule.name)  # type: ignore[attr-defined]
 
     def _references(self) -> dict[str, list[Sample]]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -88,12 +89,13 @@ class ZeroShotEvaluation(LightningModule):
 
         What it was shown of an earlier dataset is forgotten.
         """
-        if hasattr(self.method, "clear_references"):
-            self.method.clear_references()  # type: ignore[operator]
+        if not isinstance(self.method, FewShot):
+            return
+        self.method.clear_references()
         if not self._references():
             return
         precision = self.trainer.precision_plugin
         for category, images in self.trainer.datamodule.reference_images():  # type: ignore[attr-defined]
             with precision.forward_context():
                 placed = [precision.convert_input(image.to(self.device)) for image in images]
-                self.method.set_references(category, placed)  # type: ignore[operator]
+                self.method.set_references(category, placed)

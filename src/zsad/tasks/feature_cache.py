@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zsad.atomic_write import write_whole
 from zsad.backbones.clip.weights import fingerprint
+from zsad.contract import FeatureCacheable
 from zsad.types import Batch, CachedFeatures
 
 log = logging.getLogger("zsad")
@@ -77,7 +78,7 @@ class FeatureCache:
             ValueError: If the method does not tell what it sees, or looks at more than whole images.
             OSError: If the folder cannot be made.
         """
-        if not hasattr(method, "feature_key"):
+        if not isinstance(method, FeatureCacheable):
             raise ValueError(
                 f"{type(method).__name__} cannot learn from cached features: leave feature_cache out"
             )
