@@ -149,12 +149,12 @@ def captions(repeats: int) -> Iterator[str]:
 
     def one_by_one() -> list[Any]:
         known.clear()
-        return [detector.ground(image, [caption])[0] for caption in CAPTIONS]
+        return [detector.detect(image, [caption])[0] for caption in CAPTIONS]
 
     def together(forget: bool) -> list[Any]:
         if forget:
             known.clear()
-        return detector.ground(image, CAPTIONS)
+        return detector.detect(image, CAPTIONS)
 
     (alone, new, again), found = medians(
         [one_by_one, lambda: together(True), lambda: together(False)], repeats
@@ -170,7 +170,7 @@ def captions(repeats: int) -> Iterator[str]:
         again,
         f"{apart:.0e}",
     )
-    (tower,), _ = medians([lambda: detector.see(image)], repeats)
+    (tower,), _ = medians([lambda: detector.encode_image(image)], repeats)
     yield row("of one call: all of it → without the image tower", again, again - tower)
 
 
@@ -301,7 +301,7 @@ def peak() -> None:
 
     torch.set_grad_enabled(False)
     backbone = build_task("model=saa_plus", *SIZES).method.backbone
-    built, look = peak_gb(), backbone.look(photo(1024, 1024))
+    built, look = peak_gb(), backbone.prepare_image(photo(1024, 1024))
     corners = (
         torch.rand(300, 2, 2, generator=torch.Generator().manual_seed(0))
         .sort(dim=1)

@@ -76,7 +76,7 @@ def test_without_a_network_nobody_waits_for_it() -> None:
         hub.load_pretrained(model_class, NAME)
     assert [asked["local_files_only"] for asked in model_class.asked] == [True]
     with pytest.raises(FileNotFoundError, match=r"no network.*hf download"):
-        hub.load_file_of(NAME, "model.safetensors", what="the saliency network")
+        hub.load_hub_file(NAME, "model.safetensors", what="the saliency network")
 
 
 @pytest.mark.usefixtures("online")
@@ -86,7 +86,7 @@ def test_one_file_of_a_gated_repository(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refused)
     with pytest.raises(FileNotFoundError, match="gated"):
-        hub.load_file_of(NAME, "model.safetensors", what="the saliency network")
+        hub.load_hub_file(NAME, "model.safetensors", what="the saliency network")
 
 
 def test_a_missing_folder_is_not_asked_of_the_hub(tmp_path: Path) -> None:

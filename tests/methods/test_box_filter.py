@@ -27,12 +27,12 @@ SHARES = st.sampled_from(
 )  # few, so that many lie exactly on a threshold
 
 
-def say(scores: list[list[float]], boxes: list[list[float]], floor: float = 0.0) -> Grounding:
+def say(scores: list[list[float]], boxes: list[list[float]], min_score: float = 0.0) -> Grounding:
     """Return what a detector says whose tokens are ``WORDS``, with two columns of padding."""
     padded = torch.tensor(scores).reshape(len(scores), len(WORDS))
     columns = torch.cat([padded, torch.zeros(len(scores), 2)], dim=1)
     return Grounding(
-        torch.tensor(boxes).reshape(-1, 4), columns, torch.arange(len(WORDS)), spell, floor
+        torch.tensor(boxes).reshape(-1, 4), columns, torch.arange(len(WORDS)), spell, min_score
     )
 
 
@@ -102,7 +102,7 @@ def test_any_token_makes_a_box_certain_but_the_background_word_need_only_be_part
 
 
 def test_boxes_that_the_detector_left_out_cannot_be_asked_for() -> None:
-    said = say([], [], floor=0.05)
+    said = say([], [], min_score=0.05)
     assert not len(filter_boxes(said, box_threshold=0.05, text_threshold=0.1))
     with pytest.raises(ValueError, match=r"box_threshold=0\.01, but of boxes below 0\.05"):
         filter_boxes(said, box_threshold=0.01, text_threshold=0.1)
@@ -156,6 +156,6 @@ def test_phrases_for_people_have_no_marks() -> None:
 
 def test_a_backbone_of_another_kind_is_refused_with_one_that_fits() -> None:
     with pytest.raises(
-        ValueError, match=r"got Linear, expected one that can look: backbone=grounded_sam"
+        ValueError, match=r"got Linear, expected one with prepare_image\(\): backbone=grounded_sam"
     ):
-        require_verb(torch.nn.Linear(1, 1), "look", "backbone=grounded_sam")
+        require_verb(torch.nn.Linear(1, 1), "prepare_image", "backbone=grounded_sam")

@@ -264,7 +264,7 @@ def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_aga
     with torch.no_grad():
         for parameter in method.prompts.parameters():
             parameter.zero_()
-    learned.load_learned(method, learned.read_learned(path), str(path))
+    learned.load_learned_state(method, learned.read_learned_state(path), str(path))
     assert all(
         torch.equal(tensor, before[name])
         for name, tensor in learned.learned_tensors(method).items()

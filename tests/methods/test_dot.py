@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
 from zsad.config import compose, instantiate
 from zsad.functional import rle
 from zsad.methods.dot import FUSIONS, DOTPrompt
@@ -30,13 +30,13 @@ Said = dict[
 ]  # a word → boxes (cx, cy, w, h) and scores
 
 
-class FakeLook:
+class FakeGroundedImage:
     """Finds in a picture the words that it is told are there; outlines a box by the box itself."""
 
     def __init__(self, image: Tensor, said: Said, asked: list[str]) -> None:
         self.size, self.said, self.asked = (image.shape[1], image.shape[2]), said, asked
 
-    def ground(self, captions: Sequence[str]) -> list[Grounding]:
+    def detect(self, captions: Sequence[str]) -> list[Grounding]:
         self.asked += captions
         return [self._grounding(caption) for caption in captions]
 
@@ -65,10 +65,10 @@ class FakeBackbone(nn.Module):
         super().__init__()
         self.said, self.asked, self.looks = said, [], 0
 
-    def look(self, image: Tensor) -> FakeLook:
+    def prepare_image(self, image: Tensor) -> FakeGroundedImage:
         """The brightness of a picture says which of the answers is its own."""
         self.looks += 1
-        return FakeLook(image, self.said[round(float(image[0, 0, 0]) * 10)], self.asked)
+        return FakeGroundedImage(image, self.said[round(float(image[0, 0, 0]) * 10)], self.asked)
 
 
 def picture(number: int = 0, size: tuple[int, int] = (40, 60)) -> Tensor:
@@ -120,8 +120,8 @@ def test_nothing_found_is_a_map_of_zeros_and_the_lowest_score() -> None:
 def test_masks_are_joined_as_is_said(fusion: str, inside: float, normalization: str) -> None:
     said: Said = {"dent": [((0.25, 0.5, 0.3, 0.2), 0.5)], "scratch": [((0.35, 0.5, 0.3, 0.2), 0.6)]}
     ours = method(said, fusion=fusion, normalization=normalization)
-    look = ours.backbone.look(picture())
-    fused, runs = ours.fused(look, ours.boxes(look.ground(["scratch. dent."])[0], look.size))
+    look = ours.backbone.prepare_image(picture())
+    fused, runs = ours.fused(look, ours.boxes(look.detect(["scratch. dent."])[0], look.size))
     both, one, none = fused[20, 18], fused[20, 7], fused[0, 0]
     assert [round(float(value), 6) for value in (both, one, none)] == [inside, 0.5, 0.0]
     assert sum(rle.decode(run).sum() for run in runs) == 2 * 18 * 8
@@ -276,7 +276,7 @@ def test_pictures_are_looked_at_once_and_all_captions_asked_together() -> None:
     ours = method({"dent": [(SMALL, 0.5)]})
     detections(ours)
     assert ours.backbone.looks == 1
-    assert ours.backbone.asked == ["scratch. dent. nut.", normalized("nut")]
+    assert ours.backbone.asked == ["scratch. dent. nut.", normalize_caption("nut")]
 
 
 @pytest.mark.parametrize(

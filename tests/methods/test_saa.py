@@ -36,13 +36,13 @@ class Detector(nn.Module):
         super().__init__()
         self.answers, self.shown, self.asked = answers, [], []
 
-    def check(self, captions: Sequence[str]) -> None:
+    def check_captions(self, captions: Sequence[str]) -> None:
         pass
 
-    def see(self, image: Tensor) -> None:
+    def encode_image(self, image: Tensor) -> None:
         self.shown.append(image)
 
-    def ask(self, seen: None, captions: Sequence[str]) -> list[Grounding]:
+    def detect_from_features(self, seen: None, captions: Sequence[str]) -> list[Grounding]:
         self.asked.append(tuple(captions))
         return [self._say(caption) for caption in captions]
 
@@ -65,7 +65,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.shown, self.decoded = [], 0
 
-    def encode(self, image: Tensor) -> tuple[int, int]:
+    def encode_image(self, image: Tensor) -> tuple[int, int]:
         self.shown.append(image)
         return (image.shape[1], image.shape[2])
 
@@ -116,7 +116,7 @@ class ListedMasks(nn.Module):
         super().__init__()
         self.kept, self.chunk, self.decoded = masks, chunk, 0
 
-    def encode(self, image: Tensor) -> None:
+    def encode_image(self, image: Tensor) -> None:
         pass
 
     def masks(self, embedding: None, boxes: Tensor) -> Iterator[Tensor]:
@@ -154,7 +154,7 @@ def test_leaving_boxes_without_a_mask_changes_nothing(
     saa = SAA(GroundedSAM(nn.Identity(), network), ask(), saliency_factor=factor)
     given_heat = saliency_map if factor else None
     chosen = saa.weigh(
-        saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, k_mask
+        saa.backbone.prepare_image(torch.zeros(3, 1, 100)), numbered(scores), given_heat, k_mask
     )
     means = [float(saliency_map[mask].mean()) if mask.any() else 0.0 for mask in masks]
     weights = [
@@ -171,7 +171,7 @@ def test_leaving_boxes_without_a_mask_changes_nothing(
         assert weights[int(phrase)] == pytest.approx(weight, abs=1e-6)
         assert torch.equal(rle.decode(runs), masks[int(phrase)])
     everything = saa.weigh(
-        saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), given_heat, None
+        saa.backbone.prepare_image(torch.zeros(3, 1, 100)), numbered(scores), given_heat, None
     )
     assert chosen.phrases == everything.phrases[:k_mask]
 
@@ -185,7 +185,7 @@ def test_the_less_saliency_can_raise_a_weight_the_fewer_masks_are_decoded(
     heat = torch.zeros(1, 10)
     heat[0, 0] = 0.5  # a peak, and masks that cover much besides
     scores = [0.9 - 0.1 * i for i in range(6)] + [0.25] * 54
-    saa.weigh(saa.backbone.look(torch.zeros(3, 1, 100)), numbered(scores), heat, 3)
+    saa.weigh(saa.backbone.prepare_image(torch.zeros(3, 1, 100)), numbered(scores), heat, 3)
     assert network.decoded == decoded
 
 
@@ -345,7 +345,10 @@ def test_another_choice_of_masks_comes_from_what_was_kept_to_the_last_bit(
         compose.compose_config("test", [*given, other, "model.method.nms_iou=0.95"]).model
     ).method
     expected = fresh(IMAGE[None], ["nut"])
-    for network, verb in ((again.backbone.detector, "see"), (again.backbone.saliency, "stages")):
+    for network, verb in (
+        (again.backbone.detector, "encode_image"),
+        (again.backbone.saliency, "stages"),
+    ):
         monkeypatch.setattr(network, verb, None)  # would not survive being asked
     recalled = again(IMAGE[None], ["nut"])
     assert torch.equal(recalled.map, expected.map)

@@ -18,7 +18,7 @@ from zsad.backbones.sam3.segmenter import SAM3Segmenter
 from zsad.config import compose
 from zsad.functional import rle
 from zsad.methods.sam3 import REDUCE, SAM3, margin
-from zsad.model_files.learned import Learned, learned_tensors, load_learned
+from zsad.model_files.learned import LearnedState, learned_tensors, load_learned_state
 from zsad.prompts.sam3_phrases import ConceptPrompts
 from zsad.types import Batch
 
@@ -32,7 +32,7 @@ class Scripted(SAM3Segmenter):
     def __init__(self, answers: dict[str, Concepts]) -> None:
         torch.nn.Module.__init__(self)
         self.light = torch.nn.Module()
-        self.light.learn, self.light.width = lambda: None, 4
+        self.light.unfreeze, self.light.width = lambda: None, 4
         self.answers = answers
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
@@ -344,7 +344,7 @@ def test_learned_vectors_are_not_heard_before_they_learn_and_are_afterwards(
 def test_what_was_learned_is_all_that_another_network_needs(random_batch: Batch) -> None:
     method, other = tiny(learned_vectors=2), tiny(learned_vectors=2)
     trained(method, random_batch, steps=3)
-    load_learned(other, Learned(learned_tensors(method)), "here")
+    load_learned_state(other, LearnedState(learned_tensors(method)), "here")
     with torch.no_grad():
         expected = method(random_batch.image, random_batch.category)
         assert torch.equal(other(random_batch.image, random_batch.category).map, expected.map)

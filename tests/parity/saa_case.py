@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zsad.backbones.grounded.grounded_sam import GroundedSAM
-from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
 from zsad.backbones.grounded.sam import letterbox, to_frame
 from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.saa import SAA
@@ -59,18 +59,18 @@ class StoredDetector(nn.Module):
         super().__init__()
         self.said = said
 
-    def check(self, captions: Sequence[str]) -> None:
+    def check_captions(self, captions: Sequence[str]) -> None:
         pass
 
-    def see(self, image: Tensor) -> None:
+    def encode_image(self, image: Tensor) -> None:
         pass
 
-    def ask(self, seen: None, captions: Sequence[str]) -> list[Grounding]:
+    def detect_from_features(self, seen: None, captions: Sequence[str]) -> list[Grounding]:
         one = next(iter(self.said.values()))
         nothing = Grounding(
             one.boxes, torch.zeros_like(one.token_scores), one.token_ids, one.decode
         )
-        return [self.said.get(normalized(caption), nothing) for caption in captions]
+        return [self.said.get(normalize_caption(caption), nothing) for caption in captions]
 
 
 class EllipseSegmenter(nn.Module):
@@ -80,7 +80,7 @@ class EllipseSegmenter(nn.Module):
         super().__init__()
         self.side, self.encoded = side, 0
 
-    def encode(self, image: Tensor) -> tuple[int, int]:
+    def encode_image(self, image: Tensor) -> tuple[int, int]:
         self.encoded += 1
         return (image.shape[1], image.shape[2])
 
@@ -135,7 +135,7 @@ def ellipse(sam_box: Tensor, size: tuple[int, int], frame: tuple[int, int]) -> T
 def groundings(case: dict[str, Any]) -> dict[str, Grounding]:
     """Return what the detector says of each caption of a case, however its queries are stored."""
     tokenizer = WordPiece(case["vocab"])
-    captions = [normalized(str(one)) for one in case["captions"]]
+    captions = [normalize_caption(str(one)) for one in case["captions"]]
     logits, boxes = (torch.from_numpy(case[key]) for key in ("logits", "boxes_cxcywh"))
     if logits.ndim == 2:
         counts = case["num_queries"].tolist()

@@ -27,7 +27,7 @@ PUBLISHED = {"separator": ",", "normalization": "image"}
 class Unasked(nn.Module):
     """A backbone that nobody looks through: the cases hold what it said."""
 
-    def look(self, image: torch.Tensor) -> None:
+    def prepare_image(self, image: torch.Tensor) -> None:
         raise AssertionError("it was asked")
 
 

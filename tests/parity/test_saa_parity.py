@@ -146,7 +146,7 @@ def test_boxes_and_masks_of_several_captions(saa_proposals: dict[str, Any]) -> N
     )
     asked = DefectPrompts(captions, saa_case.NOWHERE, 1, None, float(case["max_area"]))
     method = saa_case.method_of(case, asked)
-    look = method.backbone.look(torch.zeros(3, *size))
+    look = method.backbone.prepare_image(torch.zeros(3, *size))
     _, found = method.search(look, asked)
     found = found.select((found.areas > float(case.get("min_area", 0))).nonzero()[:, 0])
     if not len(found):  # there, one mask without a pixel stands for that
@@ -216,7 +216,7 @@ class StoredMasks(torch.nn.Module):
         super().__init__()
         self.boxes, self.kept = boxes, masks
 
-    def encode(self, image: Tensor) -> None:
+    def encode_image(self, image: Tensor) -> None:
         pass
 
     def masks(self, embedding: None, boxes: Tensor):
@@ -240,7 +240,7 @@ def test_weights_choice_and_fusion_of_given_masks(saa_masks: dict[str, Any]) -> 
         GroundedSAM(torch.nn.Identity(), segmenter),
         saa_case.StoredWords(DefectPrompts((), "", 1, None, None)),
     )
-    look = method.backbone.look(torch.zeros(3, *size))
+    look = method.backbone.prepare_image(torch.zeros(3, *size))
     every = method.weigh(look, found, heat, None)
     rows = torch.tensor([int(phrase) for phrase in every.phrases])
     compare(case, "rescored", torch.zeros(len(scores)).scatter(0, rows, every.scores), MAPS)

@@ -82,9 +82,13 @@ class Towers(nn.Module):
     def _blocks(self, x: Tensor) -> tuple[Tensor, Tensor]:
         blocks, side = self.clip.model.visual.transformer.resblocks, None
         for index, block in enumerate(blocks, start=1):
-            rows = 1 if index == len(blocks) else None
+            num_query_tokens = 1 if index == len(blocks) else None
             x, side = dual_block(
-                block, x, side, rows=rows, with_value_path=index >= self.value_from
+                block,
+                x,
+                side,
+                num_query_tokens=num_query_tokens,
+                with_value_path=index >= self.value_from,
             )
         return x, side
 

@@ -12,25 +12,25 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def as_bytes(image: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
+def to_uint8(image: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
     """Turn RGB in [0, 1] into grey levels, to which images were rounded when they were stored."""
     return (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def as_picture(image: Float[Tensor, "3 h w"]) -> Image.Image:
+def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     """Turn RGB in [0, 1] into a PIL image."""
-    return Image.fromarray(as_bytes(image).permute(1, 2, 0).cpu().numpy())
+    return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
 
 
-def resized(
+def resize(
     image: Float[Tensor, "3 h w"], height: int, width: int
 ) -> Float[Tensor, "3 new_h new_w"]:
     """Resize RGB in [0, 1] as PIL does with 8 bits: linear, over the whole footprint of a new pixel."""
-    picture = as_picture(image).resize((width, height), Image.Resampling.BILINEAR)
+    picture = to_pil(image).resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(image.device).float() / 255
 
 
-def normalized(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+def normalize(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     """Subtract ImageNet's channel means and divide by its deviations."""
     mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(3, 1, 1)
     return (image - mean) / torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)

@@ -52,7 +52,7 @@ def load_part(part_class: Any, name: str, *, what: str = "the model", **options:
     return _loaded(part_class, name, what, **options)
 
 
-def load_file_of(repository: str, filename: str, *, what: str) -> Path:
+def load_hub_file(repository: str, filename: str, *, what: str) -> Path:
     """Return one file of a repository of the hub, downloading it on first use. Errors as above."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
@@ -63,7 +63,7 @@ def load_file_of(repository: str, filename: str, *, what: str) -> Path:
     try:
         return Path(hf_hub_download(repository, filename))
     except OSError as error:
-        raise explained(error, repository, what) from error
+        raise explain_error(error, repository, what) from error
 
 
 def random_model(make: Callable[[], nn.Module]) -> Any:
@@ -86,7 +86,7 @@ def as_dtype(name: str | torch.dtype) -> torch.dtype:
     return DTYPES[name]
 
 
-def explained(error: BaseException, name: str, what: str) -> FileNotFoundError:
+def explain_error(error: BaseException, name: str, what: str) -> FileNotFoundError:
     """Return the error that tells users what to do, for one that a hub's client raised."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -120,7 +120,7 @@ def _loaded(part_class: Any, name: str, what: str, **options: Any) -> Any:
     try:
         return part_class.from_pretrained(name, **options)
     except OSError as error:
-        raise explained(error, name, what) from error
+        raise explain_error(error, name, what) from error
 
 
 def _from_folder(part_class: Any, folder: Path, what: str, **options: Any) -> Any:

@@ -80,7 +80,7 @@ def require_verb(backbone: object, verb: str, choices: str) -> None:
     """
     if not hasattr(backbone, verb):
         raise ValueError(
-            f"backbone: got {type(backbone).__name__}, expected one that can {verb}: {choices}"
+            f"backbone: got {type(backbone).__name__}, expected one with {verb}(): {choices}"
         )
 
 
@@ -110,9 +110,9 @@ def filter_boxes(
 
     Source: SAA+, arXiv 2305.10724, property prompts; the published code for the details.
     """
-    if box_threshold < grounding.floor:
+    if box_threshold < grounding.min_score:
         raise ValueError(
-            f"box_threshold={box_threshold}, but of boxes below {grounding.floor} the detector was asked to say "
+            f"box_threshold={box_threshold}, but of boxes below {grounding.min_score} the detector was asked to say "
             "nothing: raise box_threshold, or lower backbone.cache_floor"
         )
     scores, boxes = grounding.token_scores.amax(dim=1), grounding.boxes

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zsad.backbones.grounded.grounding_dino import Grounding, normalized
+from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
 from zsad.functional import regions, rle
 from zsad.functional.resample import min_max
 from zsad.methods.box_filter import (
@@ -133,7 +133,7 @@ class DOTPrompt(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        require_verb(backbone, "look", "backbone=grounded_sam")
+        require_verb(backbone, "prepare_image", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(0, nms_iou=1 if nms_iou is None else nms_iou)
         check_range(0, size_threshold=1 if size_threshold is None else size_threshold)
@@ -164,7 +164,7 @@ class DOTPrompt(nn.Module):
     def set_references(self, category: str, images: Sequence[Float[Tensor, "3 _ _"]]) -> None:
         """Decide from normal images what a category shows, and what is looked for in all its test images."""
         self._references[category] = self._subject(
-            [(image, self.backbone.look(image)) for image in images], category
+            [(image, self.backbone.prepare_image(image)) for image in images], category
         )
 
     def clear_references(self) -> None:
@@ -196,8 +196,8 @@ class DOTPrompt(nn.Module):
         """Return what the detector is asked: the words, and the object at the end."""
         before, between = SEPARATORS[self.separator]
         if not self.name_object:
-            return normalized(between.join(words))
-        return normalized(before + between.join(dict.fromkeys([*words, tag])))
+            return normalize_caption(between.join(words))
+        return normalize_caption(before + between.join(dict.fromkeys([*words, tag])))
 
     def boxes(self, grounding: Grounding, size: tuple[int, int]) -> BoxCandidates:
         """Return the boxes that count, best first and without near duplicates.
@@ -261,13 +261,13 @@ class DOTPrompt(nn.Module):
     def _judge(
         self, image: Float[Tensor, "3 h w"], category: str
     ) -> tuple[Float[Tensor, "h w"], Detections]:
-        look = self.backbone.look(image)
+        look = self.backbone.prepare_image(image)
         subject = self._references.get(category) or self._subject([(image, look)], category)
         captions = [
             subject.caption,
-            *([] if self.size_threshold is None else [normalized(subject.tag)]),
+            *([] if self.size_threshold is None else [normalize_caption(subject.tag)]),
         ]
-        anomalies, *objects = look.ground(captions)
+        anomalies, *objects = look.detect(captions)
         area = self.object_area(objects[0]) if objects else WHOLE_IMAGE
         found = self.defects(self.boxes(anomalies, look.size), area)
         fused, runs = self.fused(look, found)
@@ -283,7 +283,7 @@ class DOTPrompt(nn.Module):
                 (look, self.tagger.tags(image, self._name(category))) for image, look in shown
             ]
             asked = [
-                (look.ground([normalized(". ".join(tags))])[0], tags)
+                (look.detect([normalize_caption(". ".join(tags))])[0], tags)
                 for look, tags in tagged
                 if tags
             ]

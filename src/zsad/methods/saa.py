@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zsad.backbones.grounded.grounded_sam import GroundedSAM, Look
+from zsad.backbones.grounded.grounded_sam import GroundedImage, GroundedSAM
 from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.functional import rle, saliency
 from zsad.functional.regions import MaskFusion, means_inside
@@ -102,7 +102,7 @@ class SAA(nn.Module):
             raise ValueError(
                 f"saliency_factor={saliency_factor}: expected 0 (saliency does not count) or more"
             )
-        require_verb(backbone, "look", "backbone=grounded_sam")
+        require_verb(backbone, "prepare_image", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(1, farthest=farthest, image_px=image_px, objects_px=objects_px)
         if nms_iou is not None and not 0 < nms_iou <= 1:
@@ -148,22 +148,22 @@ class SAA(nn.Module):
         with torch.autocast(
             image.device.type, enabled=False
         ):  # the networks have a precision of their own
-            look = self.backbone.look(image.float())
-            drawn = self.backbone.look(image.float().flip(0)) if self.legacy_bgr else look
+            look = self.backbone.prepare_image(image.float())
+            drawn = self.backbone.prepare_image(image.float().flip(0)) if self.legacy_bgr else look
             objects, found = self.search(look, prompts)
             heat = self.saliency(drawn, prompts, objects) if self.saliency_factor else None
             detections = self.weigh(drawn, found, heat, prompts.k_mask)
             return Explained(self.fuse(detections, look.size), heat, objects, found, detections)
 
     def search(
-        self, look: Look, prompts: DefectPrompts
+        self, look: GroundedImage, prompts: DefectPrompts
     ) -> tuple[BoxCandidates | None, BoxCandidates]:
         """Return the boxes of the object, where something hangs on them, and of its defects; duplicates are normal."""
         captions = [caption for caption, _ in prompts.captions]
         if prompts.defect_area_threshold is None and not self._compares_objects(prompts):
-            objects, said = None, look.ground(captions)
+            objects, said = None, look.detect(captions)
         else:
-            of_object, *said = look.ground([prompts.object_prompt, *captions])
+            of_object, *said = look.detect([prompts.object_prompt, *captions])
             objects = self._find(of_object, 1 / prompts.object_count)
         max_area = _largest(objects) * (prompts.defect_area_threshold or math.inf)
         parts = [
@@ -173,7 +173,7 @@ class SAA(nn.Module):
         return objects, without_duplicates(join(parts), self.nms_iou)
 
     def saliency(
-        self, look: Look, prompts: DefectPrompts, objects: BoxCandidates | None
+        self, look: GroundedImage, prompts: DefectPrompts, objects: BoxCandidates | None
     ) -> Float[Tensor, "h w"]:
         """Return how unlike the other objects, or the rest of the image, each place is."""
         heat = None
@@ -182,7 +182,7 @@ class SAA(nn.Module):
         return upsample((self._within_image(look) if heat is None else heat)[None], look.size)[0]
 
     def weigh(
-        self, look: Look, found: BoxCandidates, heat: Tensor | None, k_mask: int | None
+        self, look: GroundedImage, found: BoxCandidates, heat: Tensor | None, k_mask: int | None
     ) -> Detections:
         """Return the heaviest masks of an image, heaviest first; of equal ones those found first.
 
@@ -249,17 +249,19 @@ class SAA(nn.Module):
     def _compares_objects(self, prompts: DefectPrompts) -> bool:
         return self.saliency_factor > 0 and prompts.object_count > 1
 
-    def _within_image(self, look: Look) -> Float[Tensor, "h w"]:
+    def _within_image(self, look: GroundedImage) -> Float[Tensor, "h w"]:
         def make() -> Tensor:
             return saliency.farthest_mean(
                 saliency.join_stages(look.stages(self.image_px)), self.farthest
             )
 
-        return look.keep(
+        return look.cached_result(
             f"mean distance to the {self.farthest} farthest places at {self.image_px} px", make
         )
 
-    def _between_objects(self, look: Look, objects: BoxCandidates) -> Float[Tensor, "h w"] | None:
+    def _between_objects(
+        self, look: GroundedImage, objects: BoxCandidates
+    ) -> Float[Tensor, "h w"] | None:
         """Return how unlike the others each object is; ``None`` where fewer than two are visible to the network."""
         corners = objects.corners(look.size)
 
@@ -273,7 +275,7 @@ class SAA(nn.Module):
                 else features.new_zeros(0, 0)
             )
 
-        heat = look.keep(
+        heat = look.cached_result(
             f"distance between objects at {self.objects_px} px: {corners.tolist()}", make
         )
         return heat if heat.numel() else None

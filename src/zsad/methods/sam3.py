@@ -131,7 +131,7 @@ class SAM3(nn.Module):
         self.confidence_threshold = confidence_threshold
         self.iou_threshold = iou_threshold
         if tuned:
-            backbone.light.learn()
+            backbone.light.unfreeze()
         # Where the vectors begin is fixed; the parameter is how far they have come, and nothing where there are none.
         width = backbone.light.width
         begin = (

@@ -28,7 +28,7 @@ _PROMPTS = "prompts."
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearnedState:
     """The learned tensors of a method, by their names in it, and where they come from.
 
     Attributes:
@@ -64,7 +64,7 @@ def find_checkpoint(path: str | Path) -> Path:
     return found
 
 
-def read_learned(path: Path) -> Learned:
+def read_learned_state(path: Path) -> LearnedState:
     """Read a checkpoint of ours, exported prompts (safetensors), or a published ``.pth``.
 
     Raises:
@@ -74,7 +74,7 @@ def read_learned(path: Path) -> Learned:
         return _read_safetensors(path)
     content = load_tensors(path)
     if published_weights.is_published(content):
-        return Learned(
+        return LearnedState(
             {_PROMPTS + k: v for k, v in published_weights.read_published(content).items()},
             {},
             content,
@@ -82,7 +82,7 @@ def read_learned(path: Path) -> Learned:
     return from_checkpoint(content, str(path))
 
 
-def from_checkpoint(content: Any, source: str) -> Learned:
+def from_checkpoint(content: Any, source: str) -> LearnedState:
     """Take what was learned out of a loaded training checkpoint.
 
     Raises:
@@ -98,7 +98,7 @@ def from_checkpoint(content: Any, source: str) -> Learned:
         isinstance(tensor, Tensor) for tensor in state.values()
     ):
         raise ValueError(f"{source} holds no learned tensors: its state_dict is {_kind(state)}")
-    return Learned(
+    return LearnedState(
         {str(name).removeprefix(_METHOD): tensor for name, tensor in state.items()},
         _checked(provenance, source),
     )
@@ -113,7 +113,7 @@ def learned_tensors(method: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def load_learned(method: nn.Module, learned: Learned, source: str) -> None:
+def load_learned_state(method: nn.Module, learned: LearnedState, source: str) -> None:
     """Put learned tensors into a method, all of them or none.
 
     Raises:
@@ -125,7 +125,7 @@ def load_learned(method: nn.Module, learned: Learned, source: str) -> None:
             tensor.copy_(learned.tensors[name])
 
 
-def check_fit(method: Any, learned: Learned, source: str) -> None:
+def check_fit(method: Any, learned: LearnedState, source: str) -> None:
     """Check that learned tensors are exactly those that a method learns.
 
     Raises:
@@ -176,7 +176,7 @@ def _embedded(method: Any) -> Tensor:
     return method.prompts.embed(method.backbone).detach()
 
 
-def _read_safetensors(path: Path) -> Learned:
+def _read_safetensors(path: Path) -> LearnedState:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -187,7 +187,7 @@ def _read_safetensors(path: Path) -> Learned:
         provenance = json.loads(metadata.get(KEY, "{}"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} does not say in JSON what it was learned on: {error}") from error
-    return Learned(tensors, _checked(provenance, str(path)))
+    return LearnedState(tensors, _checked(provenance, str(path)))
 
 
 def _checked(provenance: Any, source: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from zsad.data.index import read_unlabelled
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
 from zsad.data.sources import IMAGE_SUFFIXES, natural_key
-from zsad.model_files.learned import find_checkpoint, read_learned
+from zsad.model_files.learned import find_checkpoint, read_learned_state
 from zsad.types import Batch, Sample
 
 UNLABELLED = "unlabelled"
@@ -42,9 +42,9 @@ def read_provenance(checkpoint: Path) -> dict[str, Any]:
     """Return what a checkpoint says about itself; empty for published files.
 
     Raises:
-        FileNotFoundError, ValueError: As ``read_learned``.
+        FileNotFoundError, ValueError: As ``read_learned_state``.
     """
-    return read_learned(find_checkpoint(checkpoint)).provenance
+    return read_learned_state(find_checkpoint(checkpoint)).provenance
 
 
 def image_loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:

@@ -87,7 +87,7 @@ def require_prompts(config: DictConfig) -> None:
         ValueError: If not; the message is the command that is needed.
         FileNotFoundError: If the given checkpoint does not exist.
     """
-    from zsad.model_files.learned import find_checkpoint, read_learned
+    from zsad.model_files.learned import find_checkpoint, read_learned_state
 
     model, backbone = choices_of_run()["model"], choices_of_run()["backbone"]
     if config.ckpt_path is None and not works_untrained(config):
@@ -100,7 +100,7 @@ def require_prompts(config: DictConfig) -> None:
             f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out"
         )
     if config.ckpt_path is not None:
-        learned = read_learned(find_checkpoint(config.ckpt_path)).provenance
+        learned = read_learned_state(find_checkpoint(config.ckpt_path)).provenance
         if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices(
             "backbone"
         ):
@@ -154,7 +154,7 @@ def resume_path(config: DictConfig, run: Run) -> str | None:
         ValueError: If it cannot be resumed from, or the run folder holds another training and overwriting was not asked
             for.
     """
-    from zsad.model_files.learned import find_checkpoint, read_learned
+    from zsad.model_files.learned import find_checkpoint, read_learned_state
 
     if run.is_resuming and (own := _own_checkpoint(run)):
         return str(own)
@@ -165,7 +165,7 @@ def resume_path(config: DictConfig, run: Run) -> str | None:
             raise ValueError(
                 f"{_shown(resumed)} holds prompts alone, without the optimizer's state: resume from a .ckpt"
             )
-        read_learned(
+        read_learned_state(
             resumed
         )  # refuses what is damaged or could run code before a trainer touches it
     if resumed is None or resumed.resolve().parent != folder.resolve():

@@ -19,8 +19,8 @@ from zsad.model_files.learned import (
     find_checkpoint,
     from_checkpoint,
     learned_tensors,
-    load_learned,
-    read_learned,
+    load_learned_state,
+    read_learned_state,
 )
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.feature_cache import FeatureCache
@@ -134,8 +134,8 @@ class PromptTuning(ZeroShotEvaluation):
             ValueError: If it does not fit this method, is damaged, or could run code.
         """
         file = find_checkpoint(path)
-        learned = read_learned(file)
-        load_learned(self.method, learned, source=str(file))
+        learned = read_learned_state(file)
+        load_learned_state(self.method, learned, source=str(file))
         return learned.provenance
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

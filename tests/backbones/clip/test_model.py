@@ -38,7 +38,7 @@ def test_text_cut_at_the_end_token_equals_open_clips_full_length(tiny_clip: CLIP
 def test_value_path_equals_a_plain_loop_over_heads(tiny_clip: CLIP) -> None:
     block = tiny_clip.model.visual.transformer.resblocks[0]
     x = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(1))
-    _, ours = clip_module.dual_block(block, x, None, rows=None, with_value_path=True)
+    _, ours = clip_module.dual_block(block, x, None, num_query_tokens=None, with_value_path=True)
     value = torch.nn.functional.linear(
         block.ln_1(x), block.attn.in_proj_weight[256:], block.attn.in_proj_bias[256:]
     )

@@ -41,25 +41,28 @@ class Counted:
         self.backbone = GroundedSAM(**networks, **options)
         self.runs: list[str] = []
         self.asked: list[str] = []
-        for network, verb in (("detector", "see"), ("segmenter", "encode"), ("saliency", "stages")):
-            self._count(monkeypatch, networks[network], verb)
-        ask = networks["detector"].ask
+        self._count(monkeypatch, networks, "detector", "encode_image")
+        self._count(monkeypatch, networks, "segmenter", "encode_image")
+        self._count(monkeypatch, networks, "saliency", "stages")
+        detect = networks["detector"].detect_from_features
         monkeypatch.setattr(
             networks["detector"],
-            "ask",
-            lambda seen, captions: (self.asked.extend(captions), ask(seen, captions))[1],
+            "detect_from_features",
+            lambda features, captions: (self.asked.extend(captions), detect(features, captions))[1],
         )
 
-    def _count(self, monkeypatch: pytest.MonkeyPatch, network: Any, verb: str) -> None:
-        original = getattr(network, verb)
+    def _count(
+        self, monkeypatch: pytest.MonkeyPatch, networks: dict[str, Any], name: str, verb: str
+    ) -> None:
+        original = getattr(networks[name], verb)
         monkeypatch.setattr(
-            network, verb, lambda *args: (self.runs.append(verb), original(*args))[1]
+            networks[name], verb, lambda *args: (self.runs.append(name), original(*args))[1]
         )
 
 
 def answers(backbone: GroundedSAM, image: torch.Tensor) -> list[torch.Tensor]:
-    look = backbone.look(image)
-    groundings = look.ground(CAPTIONS)
+    look = backbone.prepare_image(image)
+    groundings = look.detect(CAPTIONS)
     boxes = torch.cat(
         [to_corners(one.boxes[one.token_scores.amax(1) > 0.1], *look.size) for one in groundings]
     )
@@ -72,21 +75,21 @@ def test_every_network_sees_the_image_once_and_only_when_it_is_asked(
     networks: dict[str, Any], image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(networks, monkeypatch)
-    look = counted.backbone.look(image)
+    look = counted.backbone.prepare_image(image)
     assert (look.size, counted.runs) == ((60, 90), [])
-    look.ground(CAPTIONS[:1])
-    look.ground(CAPTIONS)
-    assert counted.runs == ["see"]
+    look.detect(CAPTIONS[:1])
+    look.detect(CAPTIONS)
+    assert counted.runs == ["detector"]
     assert counted.asked == CAPTIONS  # what was said once is not asked again
     boxes = torch.tensor([[5.0, 5.0, 40.0, 50.0], [1.0, 2.0, 30.0, 20.0]])
     assert list(look.masks(boxes[:0])) == []
-    assert counted.runs == ["see"]
+    assert counted.runs == ["detector"]
     first = torch.cat(list(look.masks(boxes)))
     second = torch.cat(list(look.masks(boxes)))
     assert torch.equal(first, second)
-    assert counted.runs == ["see", "encode"]
+    assert counted.runs == ["detector", "segmenter"]
     look.stages(64)
-    assert counted.runs == ["see", "encode", "stages"]
+    assert counted.runs == ["detector", "segmenter", "saliency"]
     assert counted.backbone.input_size is None
 
 
@@ -94,29 +97,29 @@ def test_what_is_asked_twice_in_one_call_is_answered_twice(
     networks: dict[str, Any], image: torch.Tensor
 ) -> None:
     first, other, again = (
-        GroundedSAM(**networks).look(image).ground([CAPTIONS[0], CAPTIONS[1], CAPTIONS[0]])
+        GroundedSAM(**networks).prepare_image(image).detect([CAPTIONS[0], CAPTIONS[1], CAPTIONS[0]])
     )
     assert torch.equal(first.token_scores, again.token_scores)
     assert not torch.equal(first.token_scores, other.token_scores)
 
 
-@pytest.mark.parametrize("floor", [0.0, 0.1])
+@pytest.mark.parametrize("min_score", [0.0, 0.1])
 def test_the_cache_changes_no_bit_and_runs_nothing_the_second_time(
-    floor: float,
+    min_score: float,
     networks: dict[str, Any],
     image: torch.Tensor,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = answers(GroundedSAM(**networks), image)
-    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=floor)
-    for expected_runs in (["see", "encode"], ["see", "encode"]):
+    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=min_score)
+    for expected_runs in (["detector", "segmenter"], ["detector", "segmenter"]):
         for found, expected in zip(answers(counted.backbone, image), plain, strict=True):
             assert torch.equal(found, expected)
         assert counted.runs == expected_runs
-    (other,) = counted.backbone.look(image).ground(["another thing"])
-    assert counted.runs == ["see", "encode", "see"]
-    assert other.floor == floor
+    (other,) = counted.backbone.prepare_image(image).detect(["another thing"])
+    assert counted.runs == ["detector", "segmenter", "detector"]
+    assert other.min_score == min_score
 
 
 def test_other_thresholds_and_fewer_masks_are_bit_equal_with_and_without_the_cache(
@@ -127,8 +130,8 @@ def test_other_thresholds_and_fewer_masks_are_bit_equal_with_and_without_the_cac
     for threshold, top in ((0.3, 4), (0.06, 50), (0.9, 1)):
         results = []
         for backbone in (cached, GroundedSAM(**networks)):
-            look = backbone.look(image)
-            found = look.ground(CAPTIONS)[1]
+            look = backbone.prepare_image(image)
+            found = look.detect(CAPTIONS)[1]
             scores = found.token_scores.amax(1)
             rows = (scores > threshold).nonzero()[:, 0]
             rows = rows[scores[rows].argsort(descending=True, stable=True)[:top]]
@@ -143,19 +146,19 @@ def test_another_image_another_precision_and_other_weights_share_nothing(
 ) -> None:
     counted = Counted(networks, monkeypatch, cache=str(tmp_path))
     backbone = counted.backbone
-    backbone.look(image).ground(CAPTIONS[:1])
+    backbone.prepare_image(image).detect(CAPTIONS[:1])
     altered = image.clone()
     altered[0, 0, 0] = 1 - altered[0, 0, 0].round()
-    backbone.look(altered).ground(CAPTIONS[:1])
-    backbone.look(image.reshape(3, 90, 60)).ground(
+    backbone.prepare_image(altered).detect(CAPTIONS[:1])
+    backbone.prepare_image(image.reshape(3, 90, 60)).detect(
         CAPTIONS[:1]
     )  # the same levels in the same order
-    assert counted.runs == ["see"] * 3
-    backbone.look(image).ground(CAPTIONS[:1])
-    assert counted.runs == ["see"] * 3
+    assert counted.runs == ["detector"] * 3
+    backbone.prepare_image(image).detect(CAPTIONS[:1])
+    assert counted.runs == ["detector"] * 3
     monkeypatch.setattr(networks["detector"], "dtype", torch.bfloat16)
-    GroundedSAM(**networks, cache=str(tmp_path)).look(image).ground(CAPTIONS[:1])
-    assert counted.runs == ["see"] * 4
+    GroundedSAM(**networks, cache=str(tmp_path)).prepare_image(image).detect(CAPTIONS[:1])
+    assert counted.runs == ["detector"] * 4
     monkeypatch.undo()
     identities = GroundedSAM(**networks).identities
     weight = next(networks["detector"].parameters())
@@ -170,9 +173,9 @@ def test_masks_are_kept_as_far_as_a_method_looked(
     networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxes = torch.rand(80, 4, generator=torch.Generator().manual_seed(1)).sort(dim=1).values * 60
-    expected = torch.cat(list(GroundedSAM(**networks).look(image).masks(boxes)))
+    expected = torch.cat(list(GroundedSAM(**networks).prepare_image(image).masks(boxes)))
     backbone = GroundedSAM(**networks, cache=str(tmp_path))
-    masks = backbone.look(image).masks(boxes)
+    masks = backbone.prepare_image(image).masks(boxes)
     first = next(masks)
     masks.close()  # enough seen
     decoded: list[int] = []
@@ -182,7 +185,7 @@ def test_masks_are_kept_as_far_as_a_method_looked(
         "_decode",
         lambda features, part: (decoded.append(len(part)), decode(features, part))[1],
     )
-    again = torch.cat(list(backbone.look(image).masks(boxes)))
+    again = torch.cat(list(backbone.prepare_image(image).masks(boxes)))
     assert decoded == [32, 16]
     assert torch.equal(again, expected)
     assert torch.equal(first, expected[:32])
@@ -198,23 +201,25 @@ def test_damaged_files_are_written_anew(
     for _ in range(2):
         for found, value in zip(answers(counted.backbone, image), expected, strict=True):
             assert torch.equal(found, value)
-    assert counted.runs == ["see", "encode"] * 2
+    assert counted.runs == ["detector", "segmenter"] * 2
 
 
 def test_a_lower_floor_asks_again_and_a_higher_one_does_not(
     networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=0.5)
-    (kept,) = counted.backbone.look(image).ground(CAPTIONS[:1])
+    (kept,) = counted.backbone.prepare_image(image).detect(CAPTIONS[:1])
     assert (kept.token_scores.amax(1) > 0.5).all()
-    GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.6).look(image).ground(CAPTIONS[:1])
-    assert counted.runs == ["see"]
+    GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.6).prepare_image(image).detect(
+        CAPTIONS[:1]
+    )
+    assert counted.runs == ["detector"]
     (lower,) = (
         GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.0)
-        .look(image)
-        .ground(CAPTIONS[:1])
+        .prepare_image(image)
+        .detect(CAPTIONS[:1])
     )
-    assert counted.runs == ["see"] * 2
+    assert counted.runs == ["detector"] * 2
     assert len(lower.boxes) == 20
 
 
@@ -233,10 +238,13 @@ def test_small_results_are_made_once_where_there_is_a_cache(
     ):
         for _ in range(2):
             assert torch.equal(
-                backbone.look(image).keep("saliency 256", make), torch.arange(6.0).view(2, 3)
+                backbone.prepare_image(image).cached_result("saliency 256", make),
+                torch.arange(6.0).view(2, 3),
             )
         assert len(made) == times
-    GroundedSAM(**networks, cache=str(tmp_path)).look(image).keep("saliency 1024", make)
+    GroundedSAM(**networks, cache=str(tmp_path)).prepare_image(image).cached_result(
+        "saliency 1024", make
+    )
     assert len(made) == 4
 
 
@@ -245,11 +253,11 @@ def test_captions_that_are_too_long_are_refused_before_anything_runs(
 ) -> None:
     counted = Counted(networks, monkeypatch)
     with pytest.raises(ValueError, match="at most 256"):
-        counted.backbone.look(image).ground(["crack", "hole " * 300])
+        counted.backbone.prepare_image(image).detect(["crack", "hole " * 300])
     assert counted.runs == []
 
 
 def test_a_backbone_without_saliency_says_so(networks: dict[str, Any], image: torch.Tensor) -> None:
-    look = GroundedSAM(networks["detector"], networks["segmenter"]).look(image)
+    look = GroundedSAM(networks["detector"], networks["segmenter"]).prepare_image(image)
     with pytest.raises(ValueError, match="no saliency network"):
         look.stages(64)

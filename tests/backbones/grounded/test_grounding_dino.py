@@ -19,11 +19,11 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 )
 
 from zsad.backbones import hub
-from zsad.backbones.eight_bit_images import as_picture
+from zsad.backbones.eight_bit_images import to_pil
 from zsad.backbones.grounded.grounding_dino import (
     Grounding,
     GroundingDINO,
-    normalized,
+    normalize_caption,
     spelling_vocabulary,
 )
 from zsad.config import compose
@@ -70,13 +70,13 @@ def test_boxes_scores_and_phrases_are_those_of_transformers(
         GroundingDinoImageProcessorPil(size=size),
         BertTokenizer(vocab=spelling_vocabulary(settings["words"])),
     )
-    texts = [normalized(caption) for caption in CAPTIONS]
+    texts = [normalize_caption(caption) for caption in CAPTIONS]
     inputs = processor(
-        images=[as_picture(image)] * len(texts), text=texts, padding=True, return_tensors="pt"
+        images=[to_pil(image)] * len(texts), text=texts, padding=True, return_tensors="pt"
     )
     with torch.no_grad():
         outputs = model(**inputs)
-    everything = detector.ground(image, CAPTIONS)
+    everything = detector.detect(image, CAPTIONS)
     threshold = float(torch.stack([found.token_scores.amax(dim=1) for found in everything]).mean())
     expected = processor.post_process_grounded_object_detection(
         outputs,
@@ -105,9 +105,9 @@ def test_boxes_scores_and_phrases_are_those_of_transformers(
 def test_captions_together_say_what_each_says_alone(
     detector: GroundingDINO, image: torch.Tensor
 ) -> None:
-    together = detector.ground(image, CAPTIONS)
+    together = detector.detect(image, CAPTIONS)
     for caption, found in zip(CAPTIONS, together, strict=True):
-        (alone,) = detector.ground(image, [caption])
+        (alone,) = detector.detect(image, [caption])
         same(found, alone)
     assert not torch.allclose(together[0].token_scores, together[1].token_scores)
 
@@ -116,8 +116,8 @@ def test_the_chunk_changes_nothing(
     settings: dict[str, Any], detector: GroundingDINO, image: torch.Tensor
 ) -> None:
     for found, expected in zip(
-        GroundingDINO(**settings, captions_at_once=3).ground(image, CAPTIONS),
-        detector.ground(image, CAPTIONS),
+        GroundingDINO(**settings, captions_at_once=3).detect(image, CAPTIONS),
+        detector.detect(image, CAPTIONS),
         strict=True,
     ):
         same(found, expected)
@@ -134,19 +134,19 @@ def test_the_image_tower_runs_once_and_the_text_tower_once_for_each_caption_ever
     }
     for name, tower in towers.items():
         tower.register_forward_hook(lambda *_, name=name: runs.append(name))
-    seen = detector.see(image)
-    detector.ask(seen, CAPTIONS)
+    seen = detector.encode_image(image)
+    detector.detect_from_features(seen, CAPTIONS)
     assert (runs.count("image"), runs.count("text")) == (1, len(CAPTIONS))
-    (again,) = detector.ask(seen, CAPTIONS[1:2])
+    (again,) = detector.detect_from_features(seen, CAPTIONS[1:2])
     assert (runs.count("image"), runs.count("text")) == (1, len(CAPTIONS))
-    same(again, detector.ground(image, CAPTIONS)[1])
+    same(again, detector.detect(image, CAPTIONS)[1])
     assert (runs.count("image"), runs.count("text")) == (2, len(CAPTIONS))
 
 
 def test_columns_without_a_token_score_nothing(
     detector: GroundingDINO, image: torch.Tensor
 ) -> None:
-    found = detector.ground(image, CAPTIONS)
+    found = detector.detect(image, CAPTIONS)
     for grounding in found:
         length = len(grounding.token_ids)
         assert grounding.token_scores.shape == (20, 256)
@@ -157,8 +157,8 @@ def test_columns_without_a_token_score_nothing(
 
 def test_the_answer_hangs_on_the_image(detector: GroundingDINO, image: torch.Tensor) -> None:
     (first,), (second,) = (
-        detector.ground(image, CAPTIONS[:1]),
-        detector.ground(1 - image, CAPTIONS[:1]),
+        detector.detect(image, CAPTIONS[:1]),
+        detector.detect(1 - image, CAPTIONS[:1]),
     )
     assert not torch.allclose(first.token_scores, second.token_scores)
 
@@ -166,17 +166,17 @@ def test_the_answer_hangs_on_the_image(detector: GroundingDINO, image: torch.Ten
 def test_a_caption_that_is_too_long_is_refused_before_anything_runs(
     detector: GroundingDINO, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detector, "see", lambda image: pytest.fail("the image tower ran"))
+    monkeypatch.setattr(detector, "encode_image", lambda image: pytest.fail("the image tower ran"))
     with pytest.raises(
         ValueError, match=r"has 303 tokens, and the detector takes at most 256.*'defect defect"
     ):
-        detector.ground(image, ["crack", "defect " * 300])
+        detector.detect(image, ["crack", "defect " * 300])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_lower_precisions_answer_in_float32(dtype: str, image: torch.Tensor) -> None:
     (exact,), (rounded,) = (
-        GroundingDINO(**SETTINGS, dtype=name).ground(image, CAPTIONS[:1])
+        GroundingDINO(**SETTINGS, dtype=name).detect(image, CAPTIONS[:1])
         for name in ("float32", dtype)
     )
     assert (rounded.boxes.dtype, rounded.token_scores.dtype) == (torch.float32, torch.float32)
@@ -189,9 +189,9 @@ def test_lower_precisions_answer_in_float32(dtype: str, image: torch.Tensor) -> 
 def test_a_trainer_in_lower_precision_changes_no_score(
     detector: GroundingDINO, image: torch.Tensor
 ) -> None:
-    expected = detector.ground(image, CAPTIONS[:2])
+    expected = detector.detect(image, CAPTIONS[:2])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for found, other in zip(detector.ground(image, CAPTIONS[:2]), expected, strict=True):
+        for found, other in zip(detector.detect(image, CAPTIONS[:2]), expected, strict=True):
             assert torch.equal(found.token_scores, other.token_scores)
 
 
@@ -210,9 +210,9 @@ def test_weights_in_a_folder_make_the_same_detector(tmp_path: Any, image: torch.
     GroundingDinoImageProcessorPil(size={"shortest_edge": 96, "longest_edge": 160}).save_pretrained(
         tmp_path
     )
-    loaded = GroundingDINO(str(tmp_path)).ground(image, CAPTIONS)
+    loaded = GroundingDINO(str(tmp_path)).detect(image, CAPTIONS)
     for found, expected in zip(
-        loaded, GroundingDINO(**SETTINGS).ground(image, CAPTIONS), strict=True
+        loaded, GroundingDINO(**SETTINGS).detect(image, CAPTIONS), strict=True
     ):
         same(found, expected)
 
@@ -223,7 +223,7 @@ def test_nothing_to_build_is_said() -> None:
 
 
 def test_captions_are_ended_with_one_full_stop() -> None:
-    assert [normalized(text) for text in (" Crack ", "hole.", "candle,")] == [
+    assert [normalize_caption(text) for text in (" Crack ", "hole.", "candle,")] == [
         "crack.",
         "hole.",
         "candle,.",

@@ -9,8 +9,8 @@ import torch
 from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
 from zsad.backbones.clip.tokenizer import tokenize
-from zsad.backbones.eight_bit_images import as_picture
-from zsad.backbones.grounded.owlv2 import OWLv2, phrases_of
+from zsad.backbones.eight_bit_images import to_pil
+from zsad.backbones.grounded.owlv2 import OWLv2, split_phrases
 from zsad.functional.regions import to_corners
 
 ARCHITECTURE: dict[str, Any] = {
@@ -53,7 +53,7 @@ def image() -> torch.Tensor:
 def test_boxes_and_scores_are_those_of_transformers(detector: OWLv2, image: torch.Tensor) -> None:
     phrases = ["black hole", "crack", "scratch"]
     processor = Owlv2ImageProcessorPil(size={"height": 64, "width": 64})
-    pixels = processor(images=as_picture(image), return_tensors="pt")["pixel_values"].float()
+    pixels = processor(images=to_pil(image), return_tensors="pt")["pixel_values"].float()
     with torch.no_grad():
         outputs = detector.model(
             input_ids=tokenize(phrases, context_length=16), pixel_values=pixels
@@ -61,7 +61,7 @@ def test_boxes_and_scores_are_those_of_transformers(detector: OWLv2, image: torc
     (expected,) = processor.post_process_object_detection(
         outputs, threshold=0.0, target_sizes=[(60, 100)]
     )
-    (found,) = detector.ground(image, ["Black hole. crack, scratch."])
+    (found,) = detector.detect(image, ["Black hole. crack, scratch."])
     torch.testing.assert_close(
         to_corners(found.boxes, 60, 100), expected["boxes"], atol=1e-3, rtol=0
     )
@@ -74,15 +74,15 @@ def test_boxes_and_scores_are_those_of_transformers(detector: OWLv2, image: torc
 
 
 def test_a_phrase_is_made_of_whole_phrases(detector: OWLv2, image: torch.Tensor) -> None:
-    (found,) = detector.ground(image, ["black hole. crack."])
+    (found,) = detector.detect(image, ["black hole. crack."])
     assert found.decode(found.token_ids.tolist()).split() == ["black", "hole", "crack"]
     assert torch.equal(found.token_scores[:, 0], found.token_scores[:, 1])
 
 
 def test_captions_together_say_what_each_says_alone(detector: OWLv2, image: torch.Tensor) -> None:
     captions = ["defect", "crack. hole", "defect on candle"]
-    for caption, found in zip(captions, detector.ground(image, captions), strict=True):
-        (alone,) = detector.ground(image, [caption])
+    for caption, found in zip(captions, detector.detect(image, captions), strict=True):
+        (alone,) = detector.detect(image, [caption])
         torch.testing.assert_close(found.token_scores, alone.token_scores, atol=1e-5, rtol=0)
 
 
@@ -90,21 +90,21 @@ def test_each_phrase_is_read_once(image: torch.Tensor) -> None:
     detector = OWLv2(None, architecture=ARCHITECTURE)
     runs: list[int] = []
     detector.model.owlv2.text_model.register_forward_hook(lambda *_: runs.append(1))
-    detector.ground(image, ["crack. hole", "hole"])
-    detector.ground(1 - image, ["hole. crack"])
+    detector.detect(image, ["crack. hole", "hole"])
+    detector.detect(1 - image, ["hole. crack"])
     assert len(runs) == 2
 
 
 def test_a_phrase_that_is_too_long_is_refused_before_anything_runs(
     detector: OWLv2, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detector, "see", lambda image: pytest.fail("the image tower ran"))
+    monkeypatch.setattr(detector, "encode_image", lambda image: pytest.fail("the image tower ran"))
     with pytest.raises(
         ValueError, match=r"a phrase has 22 tokens, and the detector takes at most 16"
     ):
-        detector.ground(image, ["crack. " + "hole " * 20])
+        detector.detect(image, ["crack. " + "hole " * 20])
 
 
 def test_phrases_end_at_full_stops_and_commas() -> None:
-    assert phrases_of("candle,.") == ["candle"]
-    assert phrases_of("Black hole. crack") == ["black hole", "crack"]
+    assert split_phrases("candle,.") == ["candle"]
+    assert split_phrases("Black hole. crack") == ["black hole", "crack"]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from zsad.backbones import hub
-from zsad.backbones.eight_bit_images import normalized
+from zsad.backbones.eight_bit_images import normalize
 from zsad.backbones.grounded.saliency_network import SaliencyNetwork, saliency_input
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "saa" / "saliency_preprocess.npz"
@@ -39,13 +39,13 @@ def test_the_input_is_what_the_published_code_feeds_to_a_grey_level() -> None:
     assert levels.abs().max() < 1.01
     assert (levels.abs() > 0.5).float().mean() < 0.2  # fixed-point rounding
     whole = torch.from_numpy(golden["resized_u8"]).permute(2, 0, 1).float() / 255
-    assert ((found - normalized(whole)) * std * 255).abs().max() < 1.01
+    assert ((found - normalize(whole)) * std * 255).abs().max() < 1.01
 
 
 def test_a_smaller_input_skips_pixels_as_opencv_does() -> None:
     stripes = torch.zeros(3, 8, 8)
     stripes[:, :, 0::4] = 1  # the four pixels around each new one are columns 1, 2, 5, 6
-    black = normalized(torch.zeros(3, 2, 2))
+    black = normalize(torch.zeros(3, 2, 2))
     torch.testing.assert_close(saliency_input(stripes, 2), black)
 
 

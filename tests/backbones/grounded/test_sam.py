@@ -28,7 +28,7 @@ from transformers import (
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from zsad.backbones import hub
-from zsad.backbones.eight_bit_images import as_picture
+from zsad.backbones.eight_bit_images import to_pil
 from zsad.backbones.grounded import sam
 
 SIZE = (60, 90)
@@ -158,7 +158,7 @@ def segmenters() -> list[sam.BoxSegmenter]:
 def all_masks(
     segmenter: sam.BoxSegmenter, image: torch.Tensor, boxes: torch.Tensor
 ) -> torch.Tensor:
-    return torch.cat(list(segmenter.masks(segmenter.encode(image), boxes)))
+    return torch.cat(list(segmenter.masks(segmenter.encode_image(image), boxes)))
 
 
 def network(architecture: dict[str, Any]) -> Any:
@@ -179,7 +179,7 @@ def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
         mask_pad_size={"height": 16, "width": 16},
     )
     inputs = processor_class(pictures)(
-        images=as_picture(image), input_boxes=[[box.tolist() for box in boxes]], return_tensors="pt"
+        images=to_pil(image), input_boxes=[[box.tolist() for box in boxes]], return_tensors="pt"
     )
     with torch.no_grad():
         outputs = network(architecture)(
@@ -200,7 +200,7 @@ def test_masks_of_sam_2_are_those_of_transformers(image: torch.Tensor, boxes: to
     pictures = Sam2ImageProcessor(
         size={"height": 64, "width": 64}, mask_size={"height": 16, "width": 16}
     )
-    inputs = pictures(as_picture(image), return_tensors="pt")
+    inputs = pictures(to_pil(image), return_tensors="pt")
     scaled = boxes * torch.tensor([64 / 90, 64 / 60, 64 / 90, 64 / 60])
     with torch.no_grad():
         outputs = network(SAM2)(
@@ -223,10 +223,10 @@ def test_masks_of_metas_files_are_those_of_metas_predictor(
     torch.save(model.state_dict(), tmp_path / "sam.pth")
     predictor = segment_anything.SamPredictor(model)
     predictor.transform.target_length = 64
-    predictor.set_image(np.asarray(as_picture(image)))
+    predictor.set_image(np.asarray(to_pil(image)))
     scaled = predictor.transform.apply_boxes_torch(boxes.clone(), SIZE)
     expected, _, _ = predictor.predict_torch(None, None, boxes=scaled, multimask_output=False)
-    found = all_masks(sam.OriginalSAM(str(tmp_path / "sam.pth")), image, boxes)
+    found = all_masks(sam.MetaSAM(str(tmp_path / "sam.pth")), image, boxes)
     assert 0.05 < found.float().mean() < 0.95
     assert (found != expected[:, 0]).float().mean() < 1e-3
 
@@ -236,7 +236,7 @@ def test_one_encoding_serves_all_boxes_in_any_chunks_and_keeps_their_order(
     index: int, image: torch.Tensor, boxes: torch.Tensor
 ) -> None:
     segmenter = segmenters()[index]
-    embedding = segmenter.encode(image)
+    embedding = segmenter.encode_image(image)
     together = torch.cat(list(segmenter.masks(embedding, boxes)))
     fresh = torch.cat([all_masks(segmenter, image, box[None]) for box in boxes])
     assert (together != fresh).float().mean() < 1e-4
@@ -259,7 +259,7 @@ def test_masks_hang_on_the_image_and_the_box(
 @pytest.mark.parametrize("index", range(3))
 def test_no_boxes_no_masks(index: int, image: torch.Tensor) -> None:
     segmenter = segmenters()[index]
-    assert list(segmenter.masks(segmenter.encode(image), torch.zeros(0, 4))) == []
+    assert list(segmenter.masks(segmenter.encode_image(image), torch.zeros(0, 4))) == []
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -271,7 +271,7 @@ def test_half_precision_towers_give_nearly_the_same_masks(
     found = all_masks(rounded, image, boxes)
     assert found.dtype == torch.bool
     assert (found != all_masks(segmenter, image, boxes)).float().mean() < 0.05
-    kept = [rounded.encode(image).features, segmenter.encode(image).features]
+    kept = [rounded.encode_image(image).features, segmenter.encode_image(image).features]
     first, exact = (torch.utils._pytree.tree_leaves(features)[0] for features in kept)
     assert first.dtype == torch.float32
     assert not torch.equal(first, exact)
@@ -331,17 +331,17 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_a_dangerous_a_wrong_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(ValueError, match=r"cut.pth was refused: it is damaged"):
-        sam.OriginalSAM(str(tmp_path / "cut.pth"))
+        sam.MetaSAM(str(tmp_path / "cut.pth"))
     torch.save({"anything": Image.new("L", (1, 1))}, tmp_path / "code.pth")
     with pytest.raises(ValueError, match=r"code.pth was refused"):
-        sam.OriginalSAM(str(tmp_path / "code.pth"))
+        sam.MetaSAM(str(tmp_path / "code.pth"))
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other.pth does not hold the weights of a SAM vit_h"):
-        sam.OriginalSAM(str(tmp_path / "other.pth"))
+        sam.MetaSAM(str(tmp_path / "other.pth"))
     with pytest.raises(FileNotFoundError, match=r"no file .*absent.pth.*segment-anything"):
-        sam.OriginalSAM(str(tmp_path / "absent.pth"))
+        sam.MetaSAM(str(tmp_path / "absent.pth"))
     with pytest.raises(ValueError, match="'vit_x': expected one of"):
-        sam.OriginalSAM(None, "vit_x")
+        sam.MetaSAM(None, "vit_x")
 
 
 def test_the_frame_of_boxes_has_the_published_rounding() -> None:
@@ -355,7 +355,7 @@ def test_the_frame_of_boxes_has_the_published_rounding() -> None:
 def test_an_image_much_longer_than_high_keeps_a_row() -> None:
     segmenter = sam.SAM(None, architecture=SAM1)
     (mask,) = segmenter.masks(
-        segmenter.encode(torch.rand(3, 2, 300)), torch.tensor([[10.0, 0.0, 90.0, 2.0]])
+        segmenter.encode_image(torch.rand(3, 2, 300)), torch.tensor([[10.0, 0.0, 90.0, 2.0]])
     )
     assert mask.shape == (1, 2, 300)
 

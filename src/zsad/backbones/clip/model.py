@@ -82,7 +82,7 @@ class CLIP(nn.Module):
         if architecture is None:
             architecture = _architecture(model_name, state)
         given = {"quick_gelu": quick_gelu, "mean": mean, "std": std}
-        training = _training(architecture, weights.trained_with(model_name, pretrained), given)
+        training = _training(architecture, weights.training_settings(model_name, pretrained), given)
         # Where weights follow, the tower is built without memory of its own.
         described = {**architecture, "quick_gelu": training["quick_gelu"]}
         self.model = _build(described, device="cpu" if state is None else "meta")
@@ -179,8 +179,10 @@ class CLIP(nn.Module):
             dual = value_attention_from is not None and value_attention_from <= index <= last_tap
             plain_tap = index in blocks and not dual
             # After its last block only the class token of the ordinary path is read.
-            rows = 1 if index == self.depth and not plain_tap else None
-            ordinary, side = dual_block(block, ordinary, side, rows=rows, with_value_path=dual)
+            num_query_tokens = 1 if index == self.depth and not plain_tap else None
+            ordinary, side = dual_block(
+                block, ordinary, side, num_query_tokens=num_query_tokens, with_value_path=dual
+            )
             if index in blocks:
                 tapped = ordinary if side is None or not dual else side
                 taps[index] = self._project(tapped, norm=norm_tokens, project=project_tokens)

@@ -30,7 +30,7 @@ def dual_attention(
     attention: nn.MultiheadAttention,
     x: Float[Tensor, "b t v"],
     *,
-    rows: int | None,
+    num_query_tokens: int | None,
     with_value_path: bool,
 ) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
     """Return ordinary attention and, if asked, value–value attention of the same layer.
@@ -40,17 +40,18 @@ def dual_attention(
     Args:
         attention: The frozen layer.
         x: Its normalised input.
-        rows: How many rows of the ordinary output are needed, counted from the class token; ``None`` for all.
+        num_query_tokens: How many rows of the ordinary output are needed, counted from the class token; ``None`` for
+            all.
         with_value_path: Whether to compute the second output at all.
     """
     width, heads = attention.embed_dim, attention.num_heads
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    if rows is None:
+    if num_query_tokens is None:
         query, key, value = (
             _split_heads(part, heads) for part in F.linear(x, weight, bias).chunk(3, dim=-1)
         )
     else:  # queries of the rows nobody reads are left out
-        query = _split_heads(F.linear(x[:, :rows], weight[:width], bias[:width]), heads)
+        query = _split_heads(F.linear(x[:, :num_query_tokens], weight[:width], bias[:width]), heads)
         key, value = (
             _split_heads(part, heads)
             for part in F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
@@ -68,7 +69,7 @@ def dual_block(
     ordinary: Float[Tensor, "b t v"],
     side: Float[Tensor, "b t v"] | None,
     *,
-    rows: int | None,
+    num_query_tokens: int | None,
     with_value_path: bool,
 ) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
     """Run one residual block on the ordinary stream and, beside it, on the value–value stream.
@@ -79,13 +80,16 @@ def dual_block(
         block: An open_clip ``ResidualAttentionBlock``.
         ordinary: The ordinary stream.
         side: The value–value stream so far, ``None`` before its first block.
-        rows: How many rows of the ordinary output are needed; ``None`` for all.
+        num_query_tokens: How many rows of the ordinary output are needed; ``None`` for all.
         with_value_path: Whether this block has the side path.
     """
     attended, value = dual_attention(
-        block.attn, block.ln_1(ordinary), rows=rows, with_value_path=with_value_path
+        block.attn,
+        block.ln_1(ordinary),
+        num_query_tokens=num_query_tokens,
+        with_value_path=with_value_path,
     )
     if value is not None:
         side = (ordinary if side is None else side) + block.ls_1(value)
-    ordinary = ordinary[:, :rows] + block.ls_1(attended)
+    ordinary = ordinary[:, :num_query_tokens] + block.ls_1(attended)
     return ordinary + block.ls_2(block.mlp(block.ln_2(ordinary))), side

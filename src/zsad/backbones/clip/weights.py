@@ -89,7 +89,7 @@ def locate(model_name: str | None, pretrained: str | None) -> Path | None:
     return _from_tag(model_name, pretrained)
 
 
-def trained_with(model_name: str | None, pretrained: str | None) -> dict[str, Any]:
+def training_settings(model_name: str | None, pretrained: str | None) -> dict[str, Any]:
     """Return what is known of the training of some weights: ``quick_gelu``, ``mean``, ``std``, as far as published.
 
     A tag's values are those of open_clip's catalogue, a hub model's those of its own configuration. Of a local file

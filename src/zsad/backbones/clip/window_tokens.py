@@ -67,6 +67,10 @@ def _run(
     for block in others:
         # After the last block only the class token is read.
         x, _ = dual_block(
-            block, x, None, rows=1 if block is others[-1] else None, with_value_path=False
+            block,
+            x,
+            None,
+            num_query_tokens=1 if block is others[-1] else None,
+            with_value_path=False,
         )
     return x[:, 0].unflatten(0, (len(tokens), len(rows)))

@@ -20,11 +20,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zsad.backbones.clip.weights import fingerprint
-from zsad.backbones.eight_bit_images import as_bytes
+from zsad.backbones.eight_bit_images import to_uint8
 from zsad.backbones.grounded.detection_cache import DetectionCache
 from zsad.backbones.grounded.grounding_dino import Grounding
 from zsad.functional import rle
 from zsad.types import RunLengths
+
+_DETECTIONS = (
+    "detections 2"  # form of a stored grounding, part of its key: version 0.1 stored another
+)
 
 
 class GroundedSAM(nn.Module):
@@ -32,7 +36,7 @@ class GroundedSAM(nn.Module):
 
     Args:
         detector: Finds captions: ``GroundingDINO``, ``OWLv2``.
-        segmenter: Turns boxes into masks: ``SAM``, ``SAM2``, ``OriginalSAM``.
+        segmenter: Turns boxes into masks: ``SAM``, ``SAM2``, ``MetaSAM``.
         saliency: Gives the features of saliency maps; ``None`` for methods that need none.
         cache: Folder where what the networks said is kept, for this run and later ones; ``None`` keeps nothing.
         cache_floor: Boxes whose best score is not above it are not kept; methods cannot ask for lower thresholds.
@@ -60,11 +64,11 @@ class GroundedSAM(nn.Module):
         self.cache = (
             None if cache is None else DetectionCache(Path(cache).expanduser(), cache_max_gb)
         )
-        self.floor = 0.0 if cache is None else cache_floor
+        self.min_score = 0.0 if cache is None else cache_floor
 
-    def look(self, image: Float[Tensor, "3 h w"]) -> "Look":
+    def prepare_image(self, image: Float[Tensor, "3 h w"]) -> "GroundedImage":
         """Return what there is to know of an image: RGB in [0, 1], at its own size."""
-        return Look(self, image)
+        return GroundedImage(self, image)
 
     @cached_property
     def identities(self) -> dict[str, str]:
@@ -75,7 +79,7 @@ class GroundedSAM(nn.Module):
         }
 
 
-class Look:
+class GroundedImage:
     """One image: every network sees it at most once, and only when it is asked for.
 
     Attributes:
@@ -89,18 +93,20 @@ class Look:
         self._image = image
         self._said: dict[str, Grounding] = {}
 
-    def ground(self, captions: Sequence[str]) -> list[Grounding]:
+    def detect(self, captions: Sequence[str]) -> list[Grounding]:
         """Return what the detector says of each caption.
 
         Raises:
             ValueError: If a caption is too long for the detector; nothing has run then.
         """
         detector = self._backbone.detector
-        detector.check(captions)
+        detector.check_captions(captions)
         self._said |= self._recalled([caption for caption in captions if caption not in self._said])
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._said]
         if missing:
-            for caption, grounding in zip(missing, detector.ask(self._seen, missing), strict=True):
+            for caption, grounding in zip(
+                missing, detector.detect_from_features(self._seen, missing), strict=True
+            ):
                 self._said[caption] = self._kept(caption, grounding)
         return [self._said[caption] for caption in captions]
 
@@ -135,7 +141,7 @@ class Look:
             )
         return self._backbone.saliency.stages(self._image, size_px)
 
-    def keep(self, what: str, make: Callable[[], Tensor]) -> Tensor:
+    def cached_result(self, what: str, make: Callable[[], Tensor]) -> Tensor:
         """Return a small result that hangs on the image and the networks, made once where there is a cache.
 
         Args:
@@ -153,25 +159,28 @@ class Look:
 
     @cached_property
     def _seen(self) -> Any:
-        return self._backbone.detector.see(self._image)
+        return self._backbone.detector.encode_image(self._image)
 
     @cached_property
     def _encoded(self) -> Any:
-        return self._backbone.segmenter.encode(self._image)
+        return self._backbone.segmenter.encode_image(self._image)
 
     @cached_property
     def _image_hash(self) -> str:
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=20)
-        digest.update(as_bytes(self._image).cpu().numpy().tobytes())
+        digest.update(to_uint8(self._image).cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def _key(self, *networks: str) -> tuple[str, ...]:
         return *(self._backbone.identities[network] for network in networks), self._image_hash
 
+    def _caption_key(self, caption: str) -> tuple[str, ...]:
+        return *self._key("detector"), _DETECTIONS, caption
+
     def _recalled(self, captions: list[str]) -> dict[str, Grounding]:
         if self._cache is None:
             return {}
-        found = {caption: self._cache.get(*self._key("detector"), caption) for caption in captions}
+        found = {caption: self._cache.get(*self._caption_key(caption)) for caption in captions}
         return {
             caption: self._grounding(kept)
             for caption, kept in found.items()
@@ -179,21 +188,21 @@ class Look:
         }
 
     def _reaches(self, kept: dict[str, Tensor]) -> bool:
-        return float(kept["floor"]) <= self._backbone.floor
+        return float(kept["min_score"]) <= self._backbone.min_score
 
     def _kept(self, caption: str, grounding: Grounding) -> Grounding:
         if self._cache is None:
             return grounding
-        rows = grounding.token_scores.amax(dim=1) > self._backbone.floor
+        rows = grounding.token_scores.amax(dim=1) > self._backbone.min_score
         length = len(grounding.token_ids)
         kept = {
             "boxes": grounding.boxes[rows],
             "scores": grounding.token_scores[rows, :length],  # further columns are padding
             "columns": torch.tensor(grounding.token_scores.shape[1]),
             "token_ids": grounding.token_ids,
-            "floor": torch.tensor(self._backbone.floor, dtype=torch.float64),
+            "min_score": torch.tensor(self._backbone.min_score, dtype=torch.float64),
         }
-        self._cache.put(*self._key("detector"), caption, tensors=kept)
+        self._cache.put(*self._caption_key(caption), tensors=kept)
         return self._grounding(kept)
 
     def _grounding(self, kept: dict[str, Tensor]) -> Grounding:
@@ -205,7 +214,7 @@ class Look:
             kept["token_ids"].to(device),
             self._backbone.detector.decode,
         )
-        return replace(grounding, floor=float(kept["floor"]))
+        return replace(grounding, min_score=float(kept["min_score"]))
 
     @cached_property
     def _outlines(self) -> dict[bytes, RunLengths]:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from zsad.backbones import hub
-from zsad.backbones.eight_bit_images import as_picture
+from zsad.backbones.eight_bit_images import to_pil
 
 _WHAT = "the detector"
 # Where BERT's own vocabulary has what the detector's code knows by number.
@@ -43,18 +43,18 @@ class Grounding:
         token_scores: (q, t) float32 in [0, 1], how well each box fits each token; 0 on columns without a token.
         token_ids: (l,) int64, the tokens of the first l ≤ t columns.
         decode: From token ids to text.
-        floor: Boxes whose best score is not above it may have been left out; a lower threshold cannot be asked for.
+        min_score: Boxes whose best score is not above it may have been left out; a lower threshold cannot be asked for.
     """
 
     boxes: Float[Tensor, "q 4"]
     token_scores: Float[Tensor, "q t"]
     token_ids: Int[Tensor, " l"]
     decode: Callable[[list[int]], str]
-    floor: float = 0.0
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class SeenImage:
+class DetectorFeatures:
     """What a detector's image tower saw of one image: enough for any number of captions.
 
     Attributes:
@@ -66,7 +66,7 @@ class SeenImage:
     features: Any
 
 
-def normalized(caption: str) -> str:
+def normalize_caption(caption: str) -> str:
     """Return a caption as the detector was trained on them: lower case, stripped, with a full stop at its end."""
     caption = caption.lower().strip()
     return caption if caption.endswith(".") else f"{caption}."
@@ -126,7 +126,7 @@ class GroundingDINO(nn.Module):
         """All that decides the answers besides the weights, as text."""
         return f"{type(self).__name__} {self.processor.to_json_string()} {self.dtype}"
 
-    def ground(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
+    def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
         """Say of each caption where in the image it is.
 
         Args:
@@ -136,10 +136,10 @@ class GroundingDINO(nn.Module):
         Raises:
             ValueError: If a caption has more tokens than the text tower takes.
         """
-        self.check(captions)
-        return self.ask(self.see(image), captions)
+        self.check_captions(captions)
+        return self.detect_from_features(self.encode_image(image), captions)
 
-    def check(self, captions: Sequence[str]) -> None:
+    def check_captions(self, captions: Sequence[str]) -> None:
         """Refuse captions that are too long, before anything runs.
 
         Raises:
@@ -154,25 +154,27 @@ class GroundingDINO(nn.Module):
                 )
 
     @torch.no_grad()
-    def see(self, image: Float[Tensor, "3 h w"]) -> SeenImage:
+    def encode_image(self, image: Float[Tensor, "3 h w"]) -> DetectorFeatures:
         """Run the image tower, which knows nothing of captions."""
-        resized = self.processor(images=as_picture(image), return_tensors="pt")
+        resized = self.processor(images=to_pil(image), return_tensors="pt")
         pixels = resized["pixel_values"].to(image.device)
         whole = torch.ones(pixels[:, 0].shape, dtype=torch.long, device=pixels.device)
         with self._precision(pixels):
-            return SeenImage(pixels, self.model.model.backbone.tower(pixels, whole))
+            return DetectorFeatures(pixels, self.model.model.backbone.tower(pixels, whole))
 
     @torch.no_grad()
-    def ask(self, seen: SeenImage, captions: Sequence[str]) -> list[Grounding]:
+    def detect_from_features(
+        self, seen: DetectorFeatures, captions: Sequence[str]
+    ) -> list[Grounding]:
         """Say of each caption where it is in an image that the tower has seen."""
-        self.check(captions)
+        self.check_captions(captions)
         found = []
         for start in range(0, len(captions), self.captions_at_once):
             part = captions[start : start + self.captions_at_once]
             found.extend(self._ask(seen, [self._tokens(caption) for caption in part]))
         return found
 
-    def _ask(self, seen: SeenImage, captions: list[list[int]]) -> Iterator[Grounding]:
+    def _ask(self, seen: DetectorFeatures, captions: list[list[int]]) -> Iterator[Grounding]:
         lengths = [len(ids) for ids in captions]
         tokens = nn.utils.rnn.pad_sequence(
             [torch.tensor(ids) for ids in captions], batch_first=True
@@ -187,7 +189,7 @@ class GroundingDINO(nn.Module):
             yield Grounding(boxes[row], scores[row], tokens[row, :length], self.decode)
 
     def _tokens(self, caption: str) -> list[int]:
-        return self.tokenizer(normalized(caption))["input_ids"]
+        return self.tokenizer(normalize_caption(caption))["input_ids"]
 
     def _precision(self, pixels: Tensor) -> torch.autocast:
         return torch.autocast(

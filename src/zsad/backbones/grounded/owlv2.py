@@ -17,14 +17,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zsad.backbones import hub
-from zsad.backbones.eight_bit_images import as_picture
+from zsad.backbones.eight_bit_images import to_pil
 from zsad.backbones.grounded.grounding_dino import Grounding
 
 _WHAT = "the detector"
 
 
 @dataclass(frozen=True, slots=True)
-class SeenImage:
+class OWLFeatures:
     """What the image tower saw of one image.
 
     Attributes:
@@ -79,19 +79,19 @@ class OWLv2(nn.Module):
         """All that decides the answers besides the weights, as text."""
         return f"{type(self).__name__} {self.processor.to_json_string()} {self.dtype}"
 
-    def ground(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
-        """Say of each caption where in the image it is. As ``GroundingDINO.ground``."""
-        self.check(captions)
-        return self.ask(self.see(image), captions)
+    def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
+        """Say of each caption where in the image it is. As ``GroundingDINO.detect``."""
+        self.check_captions(captions)
+        return self.detect_from_features(self.encode_image(image), captions)
 
-    def check(self, captions: Sequence[str]) -> None:
+    def check_captions(self, captions: Sequence[str]) -> None:
         """Refuse phrases that are too long, before anything runs.
 
         Raises:
             ValueError: As said.
         """
         limit = self.model.config.text_config.max_position_embeddings
-        for phrase in (phrase for caption in captions for phrase in phrases_of(caption)):
+        for phrase in (phrase for caption in captions for phrase in split_phrases(caption)):
             if (length := len(self.encode(phrase)) + 2) > limit:
                 raise ValueError(
                     f"a phrase has {length} tokens, and the detector takes at most {limit}: shorten it, or split it "
@@ -99,9 +99,9 @@ class OWLv2(nn.Module):
                 )
 
     @torch.no_grad()
-    def see(self, image: Float[Tensor, "3 h w"]) -> SeenImage:
+    def encode_image(self, image: Float[Tensor, "3 h w"]) -> OWLFeatures:
         """Run the image tower and place its boxes, which know nothing of captions."""
-        pixels = self.processor(images=as_picture(image), return_tensors="pt")["pixel_values"].to(
+        pixels = self.processor(images=to_pil(image), return_tensors="pt")["pixel_values"].to(
             image.device
         )
         with self._precision(image.device):
@@ -113,15 +113,15 @@ class OWLv2(nn.Module):
         relative = max(height, width) / torch.tensor(
             [width, height, width, height], device=boxes.device
         )
-        return SeenImage(flat, boxes * relative)
+        return OWLFeatures(flat, boxes * relative)
 
     @torch.no_grad()
-    def ask(self, seen: SeenImage, captions: Sequence[str]) -> list[Grounding]:
+    def detect_from_features(self, seen: OWLFeatures, captions: Sequence[str]) -> list[Grounding]:
         """Say of each caption where it is in an image that the tower has seen."""
-        self.check(captions)
-        return [self._ask(seen, phrases_of(caption)) for caption in captions]
+        self.check_captions(captions)
+        return [self._ask(seen, split_phrases(caption)) for caption in captions]
 
-    def _ask(self, seen: SeenImage, phrases: list[str]) -> Grounding:
+    def _ask(self, seen: OWLFeatures, phrases: list[str]) -> Grounding:
         device = seen.tokens.device
         with self._precision(device):
             texts = torch.stack([self._text(phrase, device) for phrase in phrases])
@@ -147,10 +147,10 @@ class OWLv2(nn.Module):
         return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
-def phrases_of(caption: str) -> list[str]:
+def split_phrases(caption: str) -> list[str]:
     """Return what a caption asks for, one phrase for each thing.
 
-    >>> phrases_of("Black hole. crack,")
+    >>> split_phrases("Black hole. crack,")
     ['black hole', 'crack']
     """
     phrases = [phrase.strip() for phrase in re.split(r"[.,]", caption.lower())]

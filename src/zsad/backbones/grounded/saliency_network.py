@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zsad.backbones import hub
 from zsad.backbones.clip import weights
-from zsad.backbones.eight_bit_images import as_bytes, normalized
+from zsad.backbones.eight_bit_images import normalize, to_uint8
 
 _WHAT = "the saliency network"
 STAGES = (1, 2, 3)  # strides 4, 8, 16
@@ -84,9 +84,9 @@ def saliency_input(
     As OpenCV resizes 8-bit images: a smaller image skips pixels instead of averaging them.
     """
     levels = F.interpolate(
-        as_bytes(image)[None].float(), (size_px, size_px), mode="bilinear", align_corners=False
+        to_uint8(image)[None].float(), (size_px, size_px), mode="bilinear", align_corners=False
     )
-    return normalized(levels[0].round() / 255)
+    return normalize(levels[0].round() / 255)
 
 
 def _network(model_name: str, pretrained: bool | str, architecture: dict[str, Any]) -> Any:
@@ -106,7 +106,7 @@ def _network(model_name: str, pretrained: bool | str, architecture: dict[str, An
 
 def _weight_file(model_name: str, pretrained: bool | str) -> Path:
     if pretrained is True:
-        return hub.load_file_of(f"timm/{model_name}", "model.safetensors", what=_WHAT)
+        return hub.load_hub_file(f"timm/{model_name}", "model.safetensors", what=_WHAT)
     path = Path(str(pretrained)).expanduser()
     if not path.is_file():
         raise FileNotFoundError(

@@ -79,10 +79,10 @@ class BoxSegmenter(nn.Module, ABC):
         """Side S in pixels of the square that the image tower sees."""
 
     @torch.no_grad()
-    def encode(self, image: Float[Tensor, "3 h w"]) -> EncodedImage:
+    def encode_image(self, image: Float[Tensor, "3 h w"]) -> EncodedImage:
         """Run the image tower, which knows nothing of boxes. RGB in [0, 1]."""
         size = (image.shape[1], image.shape[2])
-        seen = eight_bit_images.normalized(eight_bit_images.resized(image, *self._frame(size)))
+        seen = eight_bit_images.normalize(eight_bit_images.resize(image, *self._frame(size)))
         square = F.pad(seen, (0, self.side - seen.shape[2], 0, self.side - seen.shape[1]))
         with torch.autocast(
             image.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
@@ -226,7 +226,7 @@ class SAM2(BoxSegmenter):
         return torch.stack(list(full))
 
 
-class OriginalSAM(BoxSegmenter):
+class MetaSAM(BoxSegmenter):
     """SAM from one of Meta's own files, by the package ``segment_anything``.
 
     Args:

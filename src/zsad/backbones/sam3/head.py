@@ -69,7 +69,7 @@ class Concepts:
     masks: Tensor
 
 
-class LightParts(nn.Module):
+class SAM3Head(nn.Module):
     """What runs for every image and prompt: 25 of SAM 3's 840 million parameters.
 
     Args:
@@ -94,7 +94,7 @@ class LightParts(nn.Module):
         """D, of the words as they are compared with what is seen."""
         return self.text_projection.out_features
 
-    def learn(self) -> None:
+    def unfreeze(self) -> None:
         """Let everything learn that a map or a score comes from; boxes do not, nor does what SAM 3 never runs."""
         self.requires_grad_(True)
         self.decoder.box_head.requires_grad_(False)

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zsad.backbones import hub
 from zsad.backbones.clip.tokenizer import END, tokenize
-from zsad.backbones.sam3.head import Concepts, ImageFeatures, LightParts, TextFeatures
+from zsad.backbones.sam3.head import Concepts, ImageFeatures, SAM3Head, TextFeatures
 
 MEAN = STD = 0.5
 _WHAT = "SAM 3"
@@ -66,7 +66,7 @@ class SAM3Segmenter(nn.Module):
         self.prompt_chunk = prompt_chunk
         self.text_length: int = model.config.text_config.max_position_embeddings
         self.towers = nn.ModuleDict({"vision": model.vision_encoder, "text": model.text_encoder})
-        self.light = LightParts(model)
+        self.light = SAM3Head(model)
         for (
             parameter
         ) in self.towers.parameters():  # not the buffers: positions would lose their last digits
