@@ -1,4 +1,4 @@
-"""From a configuration to the objects of a run. The only room, beside the command line, that knows Hydra."""
+"""Configurations: choices of groups, checked command lines, composition, plain values."""
 
 from __future__ import annotations
 
@@ -21,67 +21,81 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parents[1] / "conf")
 
 
 def is_group(key: str) -> bool:
-    """Tell whether a key chooses a file of the configuration, as ``model`` and ``ensemble@model.method.prompts`` do."""
+    """Tell whether a key chooses a file: ``model``, ``ensemble@model.method.prompts``."""
     return (CONF / key.partition("@")[0]).is_dir()
 
 
-for _resolver in (
-    run_names.run_name,
-    run_names.tested_on,
-    run_names.shots_name,
-    slurm.tasks_per_node,
-    slurm.gpus_per_node,
-):
-    OmegaConf.register_new_resolver(_resolver.__name__, _resolver, replace=True)
-OmegaConf.register_new_resolver(
-    "swept_values",
-    lambda *keys, _root_: sweeps.swept_values(*keys, root=_root_, is_group=is_group),
-    replace=True,
-)
+def _swept_values(*keys: str, _root_: DictConfig) -> str:
+    return sweeps.swept_values(*keys, root=_root_, is_group=is_group)
+
+
+_RESOLVERS = {
+    "run_name": run_names.run_name,
+    "tested_on": run_names.tested_on,
+    "shots_name": run_names.shots_name,
+    "tasks_per_node": slurm.tasks_per_node,
+    "gpus_per_node": slurm.gpus_per_node,
+    "swept_values": _swept_values,
+}
+for _name, _resolver in _RESOLVERS.items():
+    OmegaConf.register_new_resolver(_name, _resolver, replace=True)
 
 
 def choices(group: str) -> list[str]:
     """Return the names that a configuration group offers, such as the known models."""
-    return sorted(
-        file.stem for file in (CONF / group).glob("*.yaml") if not file.stem.startswith("_")
-    )
+    names = [file.stem for file in (CONF / group).glob("*.yaml")]
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def read_arguments(arguments: Sequence[str]) -> list[str]:
-    """Check the choices of a command line before anything slow is imported, and spell out ``dataset=[mvtec,btad]``.
+    """Check the choices of a command line, and spell out ``dataset=[mvtec,btad]``.
 
-    Hydra would merge a list of datasets into one. Here it means: test on each of them (``test_on``), whatever an
-    experiment says; and one dataset means that one. A sweep is told where its runs go.
+    Hydra would merge a list of datasets into one. Here it means: test on each of them
+    (``test_on``), whatever an experiment says; and one dataset means that one. A sweep gets the
+    folders of its runs. Nothing slow is imported before.
 
     Raises:
-        SystemExit: At a misspelt choice, with the known names, the nearest one, and for a dataset the command that
-            adds it.
+        SystemExit: At a misspelt choice, with the known names, the nearest of them, and for a
+            dataset the command that adds it.
     """
-    spelled = []
+    overrides: list[str] = []
     for argument in arguments:
-        group, _, value = argument.lstrip("+~").partition("=")
-        if (
-            not value or not (CONF / group).is_dir() or group.startswith("hydra/")
-        ):  # Hydra has choices of its own
-            spelled.append(argument)
-            continue
-        several = value.startswith("[")
-        names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-        _check_names(group, names)
-        if group == "dataset" and several:
-            spelled += [f"dataset={names[0]}", f"test_on=[{','.join(names)}]"]
-        elif group == "dataset":
-            spelled += [argument, "test_on=null"]
-        else:
-            spelled.append(argument)
-    return sweeps.add_sweep_folders(spelled, is_group)
+        overrides += _spell_out(argument)
+    return sweeps.add_sweep_folders(overrides, is_group)
+
+
+def _spell_out(argument: str) -> list[str]:
+    """Return the overrides that an argument stands for, after a check of its choice."""
+    group, _, value = argument.lstrip("+~").partition("=")
+    is_hydras = group.startswith("hydra/")  # Hydra has choices of its own
+    if not value or is_hydras or not (CONF / group).is_dir():
+        return [argument]
+    stripped = [name.strip() for name in value.strip("[]").split(",")]
+    names = [name for name in stripped if name]
+    _check_names(group, names)
+    if group != "dataset":
+        return [argument]
+    if value.startswith("["):
+        return [f"dataset={names[0]}", f"test_on=[{','.join(names)}]"]
+    return [argument, "test_on=null"]
 
 
 def _check_names(group: str, names: Sequence[str]) -> None:
     known = choices(group)
     for name in names:
-        if name not in ("null", *known) and not (CONF / group / f"{name}.yaml").is_file():
+        is_known = name in ("null", *known) or (CONF / group / f"{name}.yaml").is_file()
+        if not is_known:
             raise SystemExit(_unknown_choice(group, name, known))
+
+
+def _unknown_choice(group: str, name: str, known: list[str]) -> str:
+    message = f"error: no {group}={name}. Known: {', '.join(known)}."
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        message += f" Did you mean {group}={near[0]}?"
+    if group == "dataset":
+        message += f" To add a dataset: zsad prepare {name} ROOT"
+    return message
 
 
 def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -97,9 +111,10 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def configs_by_dataset(config: DictConfig) -> dict[str, DictConfig]:
-    """Return the configuration of a test for each dataset of ``test_on``, which writes into a folder of its own.
+    """Return the configuration of a test for each dataset of ``test_on``, by its name.
 
-    Without ``test_on`` the one dataset is tested with the configuration as it is.
+    Each writes into a folder of its own. Without ``test_on`` the one dataset is tested with the
+    configuration as it is.
 
     Raises:
         SystemExit: If ``test_on`` names an unknown dataset.
@@ -108,20 +123,17 @@ def configs_by_dataset(config: DictConfig) -> dict[str, DictConfig]:
         return {choices_of_run()["dataset"]: config}
     _check_names("dataset", config.test_on)
     job = HydraConfig.get()
-    given = [
-        one for one in job.overrides.task if one.partition("=")[0] not in ("dataset", "test_on")
-    ]
-    configs = {
-        name: _compose_apart(str(job.job.config_name), [*given, f"dataset={name}"])
-        for name in config.test_on
-    }
-    for name, one in configs.items():
+    config_name = str(job.job.config_name)
+    own_keys = ("dataset", "test_on")
+    shared = [typed for typed in job.overrides.task if typed.partition("=")[0] not in own_keys]
+    configs = {}
+    for name in config.test_on:
+        own = _compose_apart(config_name, [*shared, f"dataset={name}"])
         # Set, not composed: Hydra would parse the blanks and commas of a path.
-        one.paths.output_dir, one.name, one.test_on = (
-            f"{config.paths.output_dir}/{name}",
-            config.name,
-            None,
-        )
+        own.paths.output_dir = f"{config.paths.output_dir}/{name}"
+        own.name = config.name
+        own.test_on = None
+        configs[name] = own
     return configs
 
 
@@ -139,12 +151,20 @@ def _compose_apart(
 
 
 def choices_of_run() -> dict[str, str]:
-    """Return what this run chose of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
-    return {
-        group: str(name)
-        for group, name in HydraConfig.get().runtime.choices.items()
-        if "/" not in group
-    }
+    """Return the choice of each group: ``{"model": "anomalyclip", "backbone": "pocket", …}``."""
+    choices_by_group = HydraConfig.get().runtime.choices
+    return {group: str(name) for group, name in choices_by_group.items() if "/" not in group}
+
+
+def command_line_overrides() -> tuple[list[str], list[str]]:
+    """Return the overrides of the command line: those of this run, and those of Hydra."""
+    overrides = HydraConfig.get().overrides
+    return list(map(str, overrides.task)), list(map(str, overrides.hydra))
+
+
+def is_sweep() -> bool:
+    """Tell whether this is a run of a sweep: a failure of one must not end the others."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def to_dict(config: DictConfig) -> dict[str, Any]:
@@ -152,38 +172,23 @@ def to_dict(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
-def is_sweep() -> bool:
-    """Tell whether this is a run of a sweep: one of several, which must not end them all."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def command_line_overrides() -> tuple[list[str], list[str]]:
-    """Return what the command line asked for: of this run, and of Hydra."""
-    overrides = HydraConfig.get().overrides
-    return [str(one) for one in overrides.task], [str(one) for one in overrides.hydra]
-
-
 def flatten(config: DictConfig) -> dict[str, Any]:
     """Return a configuration as plain values under their whole keys: ``dataset.name`` → visa."""
     return flatten_dict(to_dict(config))
 
 
-def _unknown_choice(group: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {group}={near[0]}?" if near else ""
-    add = f" To add a dataset: zsad prepare {name} ROOT" if group == "dataset" else ""
-    return f"error: no {group}={name}. Known: {', '.join(known)}.{hint}{add}"
-
-
 def flatten_dict(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values under their whole keys; keys with a leading underscore are left out."""
-    flattened: dict[str, Any] = {}
+    """Return nested values under their whole keys; keys with a leading underscore are left out.
+
+    >>> flatten_dict({"prompts": {"_target_": "Prompts", "deep_blocks": 9}, "sigma_px": 4.0})
+    {'prompts.deep_blocks': 9, 'sigma_px': 4.0}
+    """
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         if key.startswith("_"):
             continue
-        flattened |= (
-            flatten_dict(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {prefix + key: value}
-        )
-    return flattened
+        if isinstance(value, dict):
+            values |= flatten_dict(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = value
+    return values

@@ -1,4 +1,4 @@
-"""From a part of a configuration to the object that it describes."""
+"""Objects that a configuration describes: data, tasks, trainers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name
     from lightning import Trainer
 
 
-# What Lightning warns of and is meant to be so here.
+# Warnings of Lightning about things that are intended here.
 _EXPECTED_WARNINGS = (
     r".*module\(s\) in eval mode at the start of training",  # the frozen backbone
     r".*smaller than the logging interval",
@@ -30,7 +30,7 @@ _EXPECTED_WARNINGS = (
 
 
 def build(node: Any, **arguments: Any) -> Any:
-    """Build what a part of the configuration describes; lists arrive as lists, mappings as dictionaries."""
+    """Build the object of a part of a configuration, from plain lists and dictionaries."""
     return instantiate(node, _convert_="object", **arguments)
 
 
@@ -38,7 +38,7 @@ def build_trainer(config: DictConfig) -> Trainer:
     """Build the trainer with its callbacks and its logger."""
     import lightning
 
-    # Its news (which accelerators there are not, products to try) would bury ours.
+    # Lightning's messages (absent accelerators, products to try) would bury those of the run.
     logging.getLogger(lightning.__name__).setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
@@ -49,13 +49,14 @@ def build_trainer(config: DictConfig) -> Trainer:
     sweeps.require_own_processes(config, is_sweep=is_sweep(), is_slurm="SLURM_NTASKS" in os.environ)
     finish_open_wandb_run()
     logger = build(config.logger) if config.logger else False
-    trainer = build(config.trainer, callbacks=list(build(config.callbacks).values()), logger=logger)
+    callbacks = list(build(config.callbacks).values())
+    trainer = build(config.trainer, callbacks=callbacks, logger=logger)
     trainer.strategy.checkpoint_io = AtomicCheckpointIO()
     return trainer
 
 
 def quiet_trainer(config: DictConfig) -> Trainer:
-    """Build the trainer alone: it writes nothing and shows nothing."""
+    """Build a trainer without callbacks: it writes nothing and shows nothing."""
     return build(
         config.trainer,
         callbacks=[],

@@ -1,4 +1,4 @@
-"""How runs, and what they chose, are called in the names of folders."""
+"""Names of runs and of their choices, as parts of folder names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ _MOST_CHARACTERS = 90
 
 
 def run_name(path: str | None) -> str:
-    """Name what a checkpoint came from, for the folder of the run that uses it.
+    """Name the source of a checkpoint, for the folder of the run that uses it.
 
     >>> run_name("runs/train/anomalyclip_visa_seed1/checkpoints/epoch_03.ckpt")
     'anomalyclip_visa_seed1_epoch_03'
-    >>> run_name("runs/train/anomalyclip_visa_seed1"), run_name("published/epoch_15.pth"), run_name(None)
-    ('anomalyclip_visa_seed1', 'published_epoch_15', 'nothing')
+    >>> run_name("runs/train/anomalyclip_visa_seed1")
+    'anomalyclip_visa_seed1'
+    >>> run_name("published/epoch_15.pth"), run_name(None)
+    ('published_epoch_15', 'nothing')
     """
     if path is None:
         return "nothing"
@@ -40,48 +42,57 @@ def shots_name(shots: int, seed: int) -> str:
 
 
 def tested_on(several: Sequence[str] | None, one: str) -> str:
-    """Name what a run is tested on, for its folder.
+    """Name the tested datasets of a run, for its folder.
 
-    >>> tested_on(None, "visa"), tested_on(["mvtec", "btad"], "visa"), tested_on(["mvtec", "btad", "mpdd"], "visa")
-    ('visa', 'mvtec+btad', 'mvtec+2_more')
+    >>> tested_on(None, "visa"), tested_on(["mvtec", "btad"], "visa")
+    ('visa', 'mvtec+btad')
+    >>> tested_on(["mvtec", "btad", "mpdd"], "visa")
+    'mvtec+2_more'
     """
     names = list(several or [one])
-    return "+".join(names if len(names) < 3 else [names[0], f"{len(names) - 1}_more"])
+    if len(names) > 2:
+        names = [names[0], f"{len(names) - 1}_more"]
+    return "+".join(names)
 
 
 def value_name(key: str, value: str) -> str:
     """Name the value of a key.
 
-    >>> value_name("ckpt_path", "runs/train/anomalyclip_visa_seed1"), value_name("dataset.root", "'/data/my pictures'")
-    ('anomalyclip_visa_seed1', 'data-my-pictures')
+    >>> value_name("ckpt_path", "runs/train/anomalyclip_visa_seed1")
+    'anomalyclip_visa_seed1'
+    >>> value_name("dataset.root", "'/data/my images'")
+    'data-my-images'
     """
-    plain = value[1:-1] if len(value) > 1 and value[0] in "'\"" and value[-1] == value[0] else value
-    return slug(run_name(plain) if key == CHECKPOINT else plain)
+    is_quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
+    unquoted = value[1:-1] if is_quoted else value
+    return slug(run_name(unquoted) if key == CHECKPOINT else unquoted)
 
 
 def label(key: str, values: Sequence[str], *, is_group: bool) -> str:
     """Name a choice by its values, a number by its key, too.
 
-    >>> label("backbone", ["pocket"], is_group=True), label("model.method.sigma", ["0.5", "4"], is_group=False)
-    ('pocket', 'sigma0.5+4')
+    >>> label("backbone", ["pocket"], is_group=True)
+    'pocket'
+    >>> label("model.method.sigma", ["0.5", "4"], is_group=False)
+    'sigma0.5+4'
     """
-    prefix = "" if is_group or key in (CHECKPOINT, "test_on") else key.rpartition(".")[2]
-    return prefix + "+".join(value_name(key, value) for value in values)
+    names = "+".join(value_name(key, value) for value in values)
+    if is_group or key in (CHECKPOINT, "test_on"):
+        return names
+    return key.rpartition(".")[2] + names
 
 
 def slug(value: str) -> str:
-    """Write a value so that it can be a part of a file's name, and of an argument without quotes."""
-    plain = re.sub(r"[^\w.+-]+", "-", value).strip("-")
-    return plain if len(plain) <= 40 else f"{plain[:30]}-{_digest(value)}"
+    """Return a value as a part of a file's name, and of an argument without quotes."""
+    name = re.sub(r"[^\w.+-]+", "-", value).strip("-")
+    return name if len(name) <= 40 else f"{name[:30]}-{_digest(value)}"
 
 
 def shorten(name: str) -> str:
-    """Cut a name that is too long for a folder; a digest of the whole keeps it apart from others."""
-    return (
-        name
-        if len(name) <= _MOST_CHARACTERS
-        else f"{name[: _MOST_CHARACTERS - 10]}-{_digest(name)}"
-    )
+    """Cut a name that is too long for a folder; a digest keeps it apart from others."""
+    if len(name) <= _MOST_CHARACTERS:
+        return name
+    return f"{name[: _MOST_CHARACTERS - 10]}-{_digest(name)}"
 
 
 def _digest(text: str) -> str:

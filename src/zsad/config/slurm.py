@@ -1,4 +1,4 @@
-"""What a run asks of a SLURM cluster."""
+"""Processes and GPUs that a run asks of a SLURM cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def tasks_per_node(devices: int | str | Sequence[int]) -> int:
-    """Return how many processes a node runs: one a device, as Lightning expects under SLURM.
+    """Return the number of processes of a node: one a device, as Lightning expects under SLURM.
 
     Raises:
         ValueError: If the number is left to the machine, which is not known before the job runs.
@@ -20,7 +20,8 @@ def tasks_per_node(devices: int | str | Sequence[int]) -> int:
         return len(devices)
     if not str(devices).isdigit() or int(devices) < 1:
         raise ValueError(
-            f"trainer.devices={devices}: SLURM has to know the number of processes of a node: trainer.devices=4"
+            f"trainer.devices={devices}: SLURM has to know the number of processes of a node, "
+            "for example trainer.devices=4"
         )
     return int(devices)
 
@@ -31,13 +32,15 @@ def gpus_per_node(
     partition: str | None = None,
     query: str = "sinfo",
 ) -> int | None:
-    """Return how many GPUs a node is asked for: one a process, none for ``trainer=cpu`` or where there are none.
+    """Return the number of GPUs to ask of a node: one a process.
+
+    ``None`` for ``trainer=cpu``, and for a cluster without GPUs.
 
     Args:
-        accelerator: The trainer's; ``auto`` takes GPUs where the cluster, or the partition, has some.
+        accelerator: The trainer's; ``auto`` takes GPUs if the cluster, or the partition, has some.
         devices: The trainer's.
-        partition: Where the job goes; all where ``None``.
-        query: The program that tells what nodes have.
+        partition: The partition of the job; ``None`` for all.
+        query: The program that lists the resources of nodes.
     """
     if accelerator == "cpu":
         return None
@@ -49,12 +52,8 @@ def gpus_per_node(
 def _has_gpus(partition: str | None, query: str) -> bool:
     if shutil.which(query) is None:
         return False
-    where = [f"--partition={partition}"] if partition else []
-    asked = subprocess.run(
-        [query, "--noheader", "--format=%G", *where],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return "gpu" in asked.stdout
+    command = [query, "--noheader", "--format=%G"]
+    if partition:
+        command.append(f"--partition={partition}")
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return "gpu" in answer.stdout

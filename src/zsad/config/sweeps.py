@@ -1,4 +1,4 @@
-"""Where the runs of a sweep lie: one folder for all of them, and in it one for each, whatever it is that varies."""
+"""Folders of a sweep: one for all of its runs, and in it one for each of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from zsad.config.run_names import label, shorten, slug, value_name
 IsGroup = Callable[[str], bool]  # whether a key chooses a file of the configuration
 
 _FLAGS = {"-m", "--multirun"}
-# What a sweep is called after leaves these out: they do not change what is computed.
+# These do not change the results, so they are no part of a sweep's name.
 _INERT = ("hydra", "sweep", "name", "overwrite", "resume", "logger", "skip_missing")
 
 
 def add_sweep_folders(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
-    """Add to the command line of a sweep where its runs go: ``sweep=NAME``, and the folder of each.
+    """Add ``sweep=NAME`` and the folder of each run to the command line of a sweep.
 
-    Without ``sweep=NAME`` the sweep is called by its choices, so that the same command finds its runs again.
+    Without ``sweep=NAME`` the sweep is named by its choices, so that the same command finds its
+    runs again.
 
     Args:
         arguments: The command line; returned as it is if it is no sweep.
@@ -36,59 +37,55 @@ def add_sweep_folders(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
     >>> add_sweep_folders(["dataset=visa", "seed=1"], is_group)
     ['dataset=visa', 'seed=1']
     """
-    given = list(arguments)
-    if not _FLAGS & set(given):
-        return given
+    typed = list(arguments)
+    if not _FLAGS & set(typed):
+        return typed
     try:
         overrides = OverridesParser.create().parse_overrides(
-            [one for one in given if not one.startswith("-")]
+            [argument for argument in typed if not argument.startswith("-")]
         )
         name = _sweep_name(overrides, is_group)
-        swept = ",".join(
-            _marked(one) for one in overrides if one.is_sweep_override() and not _is_inert(one)
-        )
+        swept = _swept_keys(overrides)
     except HydraException:
-        return given  # Hydra says it better
-    keys = {one.key_or_group for one in overrides}
+        return typed  # Hydra's own message is better
+    keys = {override.key_or_group for override in overrides}
     added = []
     if "sweep" not in keys:
         added.append(f"sweep={name}")
     if "hydra.sweep.subdir" not in keys:
-        added.append(
-            f"hydra.sweep.subdir='${{name}}{f'${{swept_values:{swept}}}' if swept else ''}'"
-        )
-    # Beside the others: flags may follow them, and Hydra reads one row of overrides alone.
-    place = 1 + max(
-        (i for i, one in enumerate(given) if not one.startswith("-")), default=len(given) - 1
-    )
-    return [*given[:place], *added, *given[place:]]
+        suffix = f"${{swept_values:{','.join(swept)}}}" if swept else ""
+        added.append(f"hydra.sweep.subdir='${{name}}{suffix}'")
+    # Beside the other overrides: flags may follow them, and Hydra reads one row of overrides alone.
+    place = _end_of_overrides(typed)
+    return [*typed[:place], *added, *typed[place:]]
 
 
 def swept_values(*keys: str, root: DictConfig, is_group: IsGroup) -> str:
-    """Return what the folder of a run of a sweep needs beside its name: the values that vary and are not in it.
+    """Return the swept values that the name of a run does not contain, for the run's folder.
 
     Args:
-        keys: What varies; with a ``+`` before it, its value in a name does not tell it from the others.
+        keys: Swept keys, with a ``+`` before those whose values have equal names.
         root: The configuration of the run.
         is_group: Whether a key chooses a file of the configuration.
     """
-    template, name = str(root._get_node("name")._value()), str(root.name)  # type: ignore[union-attr]
-    pairs = (str(one).lstrip("+~").partition("=") for one in root.hydra.overrides.task)
-    chosen = {key: value for key, _, value in pairs}
-    parts = []
-    for key in keys:
-        plain = key.removeprefix("+")
-        value = value_name(plain, chosen[plain])
-        is_told = _refers(template, plain) and re.search(rf"(?<!\d){re.escape(value)}(?!\d)", name)
-        if key != plain:
-            parts.append(slug(chosen[plain]))
-        elif not is_told:
-            parts.append(label(plain, [chosen[plain]], is_group=is_group(plain)))
-    return shorten("".join(f"_{part}" for part in parts))
+    template = str(root._get_node("name")._value())  # type: ignore[union-attr]
+    name = str(root.name)
+    values = _values_by_key(root.hydra.overrides.task)
+    suffix = ""
+    for marked in keys:
+        key = marked.removeprefix("+")
+        value = values[key]
+        if marked != key:
+            suffix += f"_{slug(value)}"
+        elif not (_refers(template, key) and _contains(name, value_name(key, value))):
+            suffix += f"_{label(key, [value], is_group=is_group(key))}"
+    return shorten(suffix)
 
 
 def require_own_processes(config: DictConfig, *, is_sweep: bool, is_slurm: bool) -> None:
-    """Check that a run of several processes is not one of a sweep in this process, whose command they would repeat.
+    """Check that no run of several processes is started by a sweep inside its own process.
+
+    Each further process would repeat the command of the whole sweep.
 
     Raises:
         ValueError: If it is.
@@ -97,18 +94,41 @@ def require_own_processes(config: DictConfig, *, is_sweep: bool, is_slurm: bool)
     is_one = len(devices) == 1 if isinstance(devices, ListConfig) else str(devices) == "1"
     if is_sweep and not is_slurm and not is_one:
         raise ValueError(
-            f"trainer.devices={config.trainer.devices} in a sweep: runs of several processes need a launcher that "
-            "starts each by itself: hydra/launcher=local_pool, or hydra/launcher=slurm"
+            f"trainer.devices={devices} in a sweep: runs of several processes need a launcher "
+            "that starts each by itself: hydra/launcher=local_pool, or hydra/launcher=slurm"
         )
+
+
+def _end_of_overrides(arguments: Sequence[str]) -> int:
+    """Return the place after the last argument that is no flag."""
+    for place in range(len(arguments), 0, -1):
+        if not arguments[place - 1].startswith("-"):
+            return place
+    return len(arguments)
 
 
 def _sweep_name(overrides: Iterable[Override], is_group: IsGroup) -> str:
     """Name all choices that make a difference, in the order of the command."""
-    told = [(_key(one), _values(one)) for one in overrides if not _is_inert(one)]
-    return (
-        shorten("_".join(label(key, values, is_group=is_group(key)) for key, values in told))
-        or "all"
-    )
+    labels = []
+    for override in overrides:
+        if not _is_inert(override):
+            key = _key(override)
+            labels.append(label(key, _values(override), is_group=is_group(key)))
+    return shorten("_".join(labels)) or "all"
+
+
+def _swept_keys(overrides: Iterable[Override]) -> list[str]:
+    """Return the keys with several values, marked if the names of these are not all different."""
+    keys = []
+    for override in overrides:
+        if not override.is_sweep_override() or _is_inert(override):
+            continue
+        key = _key(override)
+        values = _values(override)
+        names = {value_name(key, value) for value in values}
+        are_different = len(names) == len(values)
+        keys.append(key if are_different else f"+{key}")
+    return keys
 
 
 def _is_inert(override: Override) -> bool:
@@ -130,12 +150,20 @@ def _values(override: Override) -> list[str]:
     return [override.get_value_string()]
 
 
-def _marked(override: Override) -> str:
-    """Return the key of what varies, marked if the names of its values are not all different."""
-    key, values = _key(override), _values(override)
-    return key if len({value_name(key, value) for value in values}) == len(values) else f"+{key}"
+def _values_by_key(overrides: Iterable[str]) -> dict[str, str]:
+    values = {}
+    for override in overrides:
+        key, _, value = str(override).lstrip("+~").partition("=")
+        values[key] = value
+    return values
 
 
 def _refers(template: str, key: str) -> bool:
-    """Tell whether the template of a name mentions a key: ``${seed}``, ``${hydra:runtime.choices.model}``."""
-    return re.search(rf"\$\{{(hydra:runtime\.choices\.)?{re.escape(key)}\}}", template) is not None
+    """Tell whether a template has a key: ``${seed}``, ``${hydra:runtime.choices.model}``."""
+    reference = rf"\$\{{(hydra:runtime\.choices\.)?{re.escape(key)}\}}"
+    return re.search(reference, template) is not None
+
+
+def _contains(name: str, value: str) -> bool:
+    """Tell whether a name contains a value, and not just a part of a longer number."""
+    return re.search(rf"(?<!\d){re.escape(value)}(?!\d)", name) is not None
