@@ -39,7 +39,7 @@ def test_every_category_gets_as_many_different_normal_images_as_asked_for(
 @given(shots=st.integers(1, 5), seed=st.integers(0, 1000))
 def test_what_is_shown_is_not_tested_and_everything_else_is(shots: int, seed: int) -> None:
     references = draw_references(TESTED, KEPT, shots, seed)
-    left = references.spare(TESTED)
+    left = references.exclude_from(TESTED)
     shown = [sample for drawn in references.samples.values() for sample in drawn]
     assert not {sample.image_path for sample in left} & {sample.image_path for sample in shown}
     assert [sample for sample in TESTED if sample in left or sample in shown] == TESTED
@@ -61,7 +61,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_other_categories() -> None:
 
 def test_images_of_the_kept_phase_that_are_tested_as_well_are_left_out_of_the_test() -> None:
     references = draw_references(TESTED, TESTED[:6], 2, 0)
-    assert len(references.spare(TESTED)) == len(TESTED) - 4
+    assert len(references.exclude_from(TESTED)) == len(TESTED) - 4
 
 
 def test_too_few_normal_images_are_an_error_with_the_category_and_both_numbers() -> None:

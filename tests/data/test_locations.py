@@ -10,8 +10,8 @@ from zsad.data.locations import (
     dataset_names,
     find_index,
     find_root,
-    remember_root,
-    remembered_roots,
+    save_root,
+    saved_roots,
     write_json,
 )
 
@@ -35,7 +35,7 @@ def test_a_known_download_without_an_index_only_needs_to_be_prepared(tmp_path):
 
 
 def test_the_file_of_roots_is_no_dataset(tmp_path):
-    remember_root("visa", tmp_path, tmp_path)
+    save_root("visa", tmp_path, tmp_path)
     assert dataset_names(tmp_path) == []
     with pytest.raises(FileNotFoundError):
         find_index("roots", tmp_path)
@@ -49,7 +49,7 @@ def test_the_explicit_root_wins_then_the_remembered_then_the_shared_then_the_loc
         place.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZSAD_DATASETS", str(tmp_path / "shared"))
-    remember_root("x", places[1], tmp_path)
+    save_root("x", places[1], tmp_path)
     found = [find_root("x", places[0], tmp_path)]
     for place in places[1:]:
         found.append(find_root("x", None, tmp_path))
@@ -60,7 +60,7 @@ def test_the_explicit_root_wins_then_the_remembered_then_the_shared_then_the_loc
 def test_a_missing_root_says_where_it_looked_and_both_fixes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZSAD_DATASETS", "/nowhere")
-    remember_root("x", tmp_path / "gone", tmp_path)
+    save_root("x", tmp_path / "gone", tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         find_root("x", None, tmp_path)
     places = (f"{tmp_path}/gone", "/nowhere/x", "datasets/x")
@@ -69,18 +69,15 @@ def test_a_missing_root_says_where_it_looked_and_both_fixes(tmp_path, monkeypatc
 
 
 def test_an_explicit_root_that_is_missing_is_not_replaced_silently(tmp_path):
-    remember_root("x", tmp_path, tmp_path)
+    save_root("x", tmp_path, tmp_path)
     with pytest.raises(FileNotFoundError, match="wrong"):
         find_root("x", tmp_path / "wrong", tmp_path)
 
 
 def test_remembering_one_root_keeps_the_others(tmp_path):
-    remember_root("a", tmp_path, tmp_path)
-    remember_root("b", tmp_path, tmp_path)
-    assert remembered_roots(tmp_path) == {
-        "a": str(tmp_path.resolve()),
-        "b": str(tmp_path.resolve()),
-    }
+    save_root("a", tmp_path, tmp_path)
+    save_root("b", tmp_path, tmp_path)
+    assert saved_roots(tmp_path) == {"a": str(tmp_path.resolve()), "b": str(tmp_path.resolve())}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

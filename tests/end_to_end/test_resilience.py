@@ -219,10 +219,10 @@ def test_a_loader_process_that_dies_is_told_in_a_sentence(
 ) -> None:
     load, parent = images.load_image, os.getpid()
 
-    def die(path: Path, enough: int | None = None) -> Image.Image:
+    def die(path: Path, decode_px: int | None = None) -> Image.Image:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-        return load(path, enough)
+        return load(path, decode_px)
 
     monkeypatch.setattr(images, "load_image", die)
     with pytest.raises(

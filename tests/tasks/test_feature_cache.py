@@ -23,7 +23,7 @@ from PIL import Image
 
 from zsad.backbones.clip.model import CLIP
 from zsad.data import images
-from zsad.data.cached_dataset import RememberedDataset, collate_remembered
+from zsad.data.cached_dataset import CachedDataset, collate_cached
 from zsad.data.module import JsonDataModule
 from zsad.data.synthetic.into_photos import DrawnDefects
 from zsad.methods.anomalyclip import AnomalyCLIP
@@ -251,7 +251,7 @@ def test_whatever_a_killed_process_leaves_can_be_read(
         writer.kill()
         writer.join()
         for path in entries(folder):
-            known = cache.recall(path.stem)
+            known = cache.lookup(path.stem)
             assert known is not None
             assert known.cached is not None
             assert torch.equal(
@@ -307,7 +307,7 @@ def test_other_weights_taps_precisions_or_types_have_features_of_their_own(
 
 
 def keys(module: JsonDataModule) -> set[str]:
-    module.recall = lambda key: None
+    module.cache_lookup = lambda key: None
     module.setup("fit")
     dataset: Any = module.train_dataloader().dataset
     return {dataset.key(index) for index in range(len(dataset))}
@@ -368,7 +368,7 @@ def full(data: Data, task: Task, folder: Path) -> tuple[JsonDataModule, FeatureC
     """Data, a cache that knows them, and the method."""
     module, cache, method = data(), FeatureCache(folder), task().method
     cache.open(method)
-    module.recall = cache.recall
+    module.cache_lookup = cache.lookup
     module.setup("fit")
     assert fill_cache(cache, method, module.train_dataloader(), lambda done, total: None) == IMAGES
     return module, cache, method
@@ -399,10 +399,10 @@ def test_a_batch_of_known_and_unknown_images_keeps_its_order(
         torch.cat([inner.dataset[index].image for index in range(5)])
     )
     forgotten = {inner.key(1), inner.key(2), inner.key(4)}
-    dataset = RememberedDataset(
-        inner.dataset, lambda key: None if key in forgotten else cache.recall(key)
+    dataset = CachedDataset(
+        inner.dataset, lambda key: None if key in forgotten else cache.lookup(key)
     )
-    batch = collate_remembered(dataset[index] for index in range(5))
+    batch = collate_cached(dataset[index] for index in range(5))
     assert (len(batch), len(batch.image)) == (5, 3)
     found = cache.features_of(batch, method.extract_features)
     for name, rows in expected.items():

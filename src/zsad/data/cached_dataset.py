@@ -18,24 +18,24 @@ from zsad import __version__
 from zsad.data.images import ImageDataset, collate
 from zsad.types import Batch, CachedFeatures, Sample
 
-Recall = Callable[
+Lookup = Callable[
     [str], Batch | None
 ]  # by its key: a batch of one without pixels, or None where it is unknown
 _DIGEST_BYTES = 16
 
 
-class RememberedDataset(Dataset[Batch]):
+class CachedDataset(Dataset[Batch]):
     """A dataset that asks first whether an image is known, and opens no file of those that are.
 
     Args:
         dataset: The images.
-        recall: Gives what is known of an image by its key: features, mask and label. Called in loader processes.
+        lookup: Gives what is known of an image by its key: features, mask and label. Called in loader processes.
 
     Raises:
         ValueError: If images change at random and no number of views is given: none would be met twice.
     """
 
-    def __init__(self, dataset: ImageDataset, recall: Recall) -> None:
+    def __init__(self, dataset: ImageDataset, lookup: Lookup) -> None:
         if _is_random(dataset) and dataset.views is None:
             raise ValueError(
                 "feature_cache keeps what was seen of images that come again, but augmentation shows others in every "
@@ -43,7 +43,7 @@ class RememberedDataset(Dataset[Batch]):
                 "learn with augmentation=none, or with feature_cache=none"
             )
         self.dataset = dataset
-        self._recall = recall
+        self._lookup = lookup
         self._files: dict[int, list[str]] = {}  # of each process, so that no file is read twice
 
     @property
@@ -58,7 +58,7 @@ class RememberedDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Return image ``index`` as a batch of one: its pixels, or what is known of it."""
         key, sample = self.key(index), self.dataset.samples[index]
-        known = self._recall(key)
+        known = self._lookup(key)
         if known is None:
             return replace(
                 self.dataset[index], cached=CachedFeatures((key,), torch.tensor([False]), {})
@@ -73,7 +73,7 @@ class RememberedDataset(Dataset[Batch]):
         dataset, sample = self.dataset, self.dataset.samples[index]
         facts = [
             (__version__, PIL.__version__),
-            (dataset.image_size, dataset.enough, dataset.mask_threshold),
+            (dataset.image_size, dataset.decode_px, dataset.mask_threshold),
             (sample.is_anomalous, sample.defect),
             self._content(index, sample),
         ]
@@ -91,7 +91,7 @@ class RememberedDataset(Dataset[Batch]):
         return self._files[index]
 
 
-def collate_remembered(items: Iterable[Batch]) -> Batch:
+def collate_cached(items: Iterable[Batch]) -> Batch:
     """Join batches of which some are known: pixels of the others, features of these, everything else of all."""
     items = list(items)
     all_seen = [item.cached for item in items if item.cached is not None]

@@ -105,7 +105,7 @@ class CorruptedImages(LightningDataModule):
         loader = self.clean.test_dataloader()
         loader.dataset.augmentation = self.corrupt  # type: ignore[attr-defined]
         if self.corrupt is not None:
-            loader.dataset.enough = None  # type: ignore[attr-defined]  # all pixels, or the mask would not fit
+            loader.dataset.decode_px = None  # type: ignore[attr-defined]  # all pixels, or the mask would not fit
         return loader
 
 

@@ -25,7 +25,7 @@ class References:
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     remark: str = ""
 
-    def spare(self, samples: Iterable[Sample]) -> list[Sample]:
+    def exclude_from(self, samples: Iterable[Sample]) -> list[Sample]:
         """Return the samples that are no references: what was shown is not tested."""
         shown = {sample.image_path for drawn in self.samples.values() for sample in drawn}
         return [sample for sample in samples if sample.image_path not in shown]
@@ -57,7 +57,7 @@ def draw_references(
         for name in categories
     }
     references = References(drawn)
-    left = {sample.image_path for sample in references.spare(tested)}
+    left = {sample.image_path for sample in references.exclude_from(tested)}
     untested = [
         name for name in categories if any(s.image_path not in left for s in shared.get(name, []))
     ]

@@ -40,14 +40,14 @@ class UnreadableImageError(ValueError):
     """A file that is there but cannot be decoded."""
 
 
-def load_image(path: Path, enough: int | None = None) -> Image.Image:
+def load_image(path: Path, decode_px: int | None = None) -> Image.Image:
     """Open an image by its content and return its first frame, upright, as 8-bit RGB, L or RGBA.
 
     The published code ignores EXIF and shows a turned photograph as it was stored; here we knowingly differ.
 
     Args:
         path: The file.
-        enough: Both sides need no more pixels than these: a larger JPEG may be decoded to a half, a quarter or an
+        decode_px: Both sides need no more pixels than these: a larger JPEG may be decoded to a half, a quarter or an
             eighth, whichever is still as large, several times as fast and not quite the same picture.
 
     Raises:
@@ -55,7 +55,7 @@ def load_image(path: Path, enough: int | None = None) -> Image.Image:
         ValueError: Floating-point pixels, whose range has no agreed meaning.
         FileNotFoundError: No such file.
     """
-    image = _decode(path, enough)
+    image = _decode(path, decode_px)
     if image.mode == "F":
         raise ValueError(
             f"{path} has floating-point pixels of unknown range: save it with 8 or 16 bits"
@@ -206,7 +206,7 @@ class ImageDataset(Dataset[Batch]):
         self.seed = seed
         self.drawn_defects = drawn_defects
         self.views = views
-        self.enough = DRAFT * image_size if fast_jpeg and image_size is not None else None
+        self.decode_px = DRAFT * image_size if fast_jpeg and image_size is not None else None
         # Shared memory, so that workers which outlive an epoch see the next one.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -223,9 +223,9 @@ class ImageDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Return image ``index`` as a batch of one."""
         sample = self.samples[index]
-        image = load_image(sample.image_path, self.enough)
+        image = load_image(sample.image_path, self.decode_px)
         mask = self._mask(
-            sample, image.size if self.enough is None else upright_size(sample.image_path)
+            sample, image.size if self.decode_px is None else upright_size(sample.image_path)
         )
         if self.drawn_defects is not None and not sample.is_anomalous:
             drawn = self.drawn_defects(
@@ -320,10 +320,10 @@ def _strongest_channel(mask: Image.Image) -> NDArray[Any]:
     return values if values.ndim == 2 else values.max(axis=2)
 
 
-def _decode(path: Path, enough: int | None = None) -> Image.Image:
+def _decode(path: Path, decode_px: int | None = None) -> Image.Image:
     with _opened(path) as image:
-        if enough is not None:
-            image.draft(None, (enough, enough))  # JPEG alone; nothing happens to others
+        if decode_px is not None:
+            image.draft(None, (decode_px, decode_px))  # JPEG alone; nothing happens to others
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return image

@@ -55,15 +55,15 @@ def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Pa
     raise FileNotFoundError(f"no {path}. Known: {', '.join(known) or 'none yet'}. {fix}")
 
 
-def remembered_roots(data_json: Path) -> dict[str, str]:
+def saved_roots(data_json: Path) -> dict[str, str]:
     """Return the roots that ``zsad prepare`` wrote down on this machine."""
     path = data_json / ROOTS_FILE
     return read_json(path) if path.is_file() else {}
 
 
-def remember_root(name: str, root: Path, data_json: Path) -> None:
+def save_root(name: str, root: Path, data_json: Path) -> None:
     """Write down where a dataset lies."""
-    write_json(data_json / ROOTS_FILE, {**remembered_roots(data_json), name: str(root.resolve())})
+    write_json(data_json / ROOTS_FILE, {**saved_roots(data_json), name: str(root.resolve())})
 
 
 def find_root(name: str, root: str | Path | None, data_json: Path) -> Path:
@@ -85,7 +85,7 @@ def find_root(name: str, root: str | Path | None, data_json: Path) -> Path:
 
 
 def _usual_places(name: str, data_json: Path) -> list[Path]:
-    remembered = remembered_roots(data_json).get(name)
+    remembered = saved_roots(data_json).get(name)
     shared = os.environ.get("ZSAD_DATASETS")
     places = [Path(remembered)] if remembered else []
     if shared:

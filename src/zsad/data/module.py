@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from zsad.data.cached_dataset import Recall, RememberedDataset, collate_remembered
+from zsad.data.cached_dataset import CachedDataset, Lookup, collate_cached
 from zsad.data.few_shot import References, draw_references, normal_samples
 from zsad.data.images import Augmentation, ImageDataset, SynthesiseDefect, collate
 from zsad.data.index import read_index
@@ -128,7 +128,7 @@ class JsonDataModule(LightningDataModule):
         self.drawn_defects = drawn_defects
         self.fast_jpeg = fast_jpeg
         self.views = views
-        self.recall: Recall | None = (
+        self.cache_lookup: Lookup | None = (
             None  # a task with a feature cache puts here what tells the images it knows
         )
         self.references = References()
@@ -158,7 +158,7 @@ class JsonDataModule(LightningDataModule):
             samples = self._read(self.test_phase)
             if self.shots:
                 self.references = self._draw_references(samples)
-            self.test_samples = self._limited(self.references.spare(samples))
+            self.test_samples = self._limited(self.references.exclude_from(samples))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches; across processes every image once an epoch, but for padding to equal length."""
@@ -172,7 +172,7 @@ class JsonDataModule(LightningDataModule):
             fast_jpeg=self.fast_jpeg,
             views=self.views,
         )
-        dataset = images if self.recall is None else RememberedDataset(images, self.recall)
+        dataset = images if self.cache_lookup is None else CachedDataset(images, self.cache_lookup)
         world, rank = self._processes()
         # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
         seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
@@ -186,7 +186,7 @@ class JsonDataModule(LightningDataModule):
             self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=collate if self.recall is None else collate_remembered,
+            collate_fn=collate if self.cache_lookup is None else collate_cached,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )

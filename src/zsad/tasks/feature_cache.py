@@ -100,7 +100,7 @@ class FeatureCache:
         """Say where the cache is, and how full."""
         return f"{os.path.relpath(self.folder)}, {folder_bytes(self.folder) / GB:.2f} of {self.limit_gb:g} GB used"
 
-    def recall(self, key: str) -> Batch | None:
+    def lookup(self, key: str) -> Batch | None:
         """Return what is known of an image, as a batch of one without pixels, category and path; ``None``: nothing."""
         path = self._path(key)
         try:

@@ -68,7 +68,7 @@ class PromptTuning(ZeroShotEvaluation):
             self.feature_cache.open(
                 self.method, str(self.trainer.precision), self.trainer.world_size
             )
-            self.trainer.datamodule.recall = self.feature_cache.recall  # type: ignore[attr-defined]
+            self.trainer.datamodule.cache_lookup = self.feature_cache.lookup  # type: ignore[attr-defined]
             if self.trainer.is_global_zero:
                 log.info("feature cache: %s", self.feature_cache)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zsad.data.index import Problem
 from zsad.data.layouts import Layout
-from zsad.data.locations import ROOTS_FILE, remember_root, write_json
+from zsad.data.locations import ROOTS_FILE, save_root, write_json
 from zsad.data.prepare.columns import align_columns
 from zsad.data.prepare.dataset_yaml import write_dataset_yaml
 from zsad.data.prepare.downloads import find_download
@@ -156,7 +156,7 @@ def prepare(
         raise refusal(index, folder, checked.problems)
     sound = checked.sound
     write_json(index, index_content(sound))
-    remember_root(name, folder, data_json)
+    save_root(name, folder, data_json)
     dataset_yaml, yaml_notes = write_dataset_yaml(
         conf / f"{name}.yaml", name, row.mask_threshold, options.mask_threshold
     )
