@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from zsad.data.index import Disk, read_index, read_unlabelled
+from zsad.data.index import PathChecker, read_index, read_unlabelled
 
 
 def test_samples_come_in_file_order_with_paths_below_the_root(tmp_path, save, save_mask, index_of):
@@ -202,28 +202,28 @@ def test_every_folder_is_listed_once(tmp_path, save, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", counting)
-    disk = Disk(tmp_path)
-    assert [disk.locate(f"x/{name}.png")[1] for name in "aabc"] == [
+    checker = PathChecker(tmp_path)
+    assert [checker.check(f"x/{name}.png")[1] for name in "aabc"] == [
         "",
         "",
-        Disk.MISSING,
-        Disk.MISSING,
+        PathChecker.MISSING,
+        PathChecker.MISSING,
     ]
     assert listed == [f"{tmp_path}/", f"{tmp_path}/x"]
 
 
 def test_a_path_of_thousands_of_folders_is_missing_and_no_crash(tmp_path):
-    assert Disk(tmp_path).locate("a/" * 5000 + "b.png")[1] == Disk.MISSING
+    assert PathChecker(tmp_path).check("a/" * 5000 + "b.png")[1] == PathChecker.MISSING
 
 
 def test_a_folder_below_a_link_that_leaves_the_root_is_outside(tmp_path, save):
     save(tmp_path / "secret/deep/a.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root/link").symlink_to(tmp_path / "secret")
-    assert Disk(tmp_path / "root").locate("link/deep/a.png")[1] == Disk.OUTSIDE
+    assert PathChecker(tmp_path / "root").check("link/deep/a.png")[1] == PathChecker.OUTSIDE
 
 
 def test_a_link_to_a_folder_inside_the_root_is_followed(tmp_path, save):
     save(tmp_path / "x/deep/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "x")
-    assert Disk(tmp_path).locate("link/deep/a.png") == ("link/deep/a.png", "")
+    assert PathChecker(tmp_path).check("link/deep/a.png") == ("link/deep/a.png", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsad.data.index import Disk, check_entries, index_phases, problem_error
+from zsad.data.index import PathChecker, check_entries, index_phases, problem_error
 from zsad.types import Sample
 
 
@@ -81,7 +81,7 @@ def normal_samples(index: Path, root: Path, phase: str, categories: Iterable[str
         ]
         for name, group in entries.items()
     }
-    samples, problems = check_entries(normal, Disk(root))
+    samples, problems = check_entries(normal, PathChecker(root))
     if problems:
         raise problem_error(index, root, problems)
     return samples

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zsad.data.locations import did_you_mean, read_json
-from zsad.data.path_check import Disk
+from zsad.data.path_check import PathChecker
 from zsad.types import Sample
 
 Entries = dict[str, list[Any]]  # category → entries, in file order
@@ -38,7 +38,7 @@ def read_index(
     """
     with _collector_paused():
         entries = select_categories(phase_entries(path, phase), categories, path)
-        samples, problems = check_entries(_with_label(entries, path, phase), Disk(root))
+        samples, problems = check_entries(_with_label(entries, path, phase), PathChecker(root))
     if problems:
         raise problem_error(path, root, problems)
     return samples
@@ -60,12 +60,12 @@ def read_unlabelled(
         raise ValueError(
             f"{path}: every image of phase {phase!r} has a label, expected some without (anomaly: null)"
         )
-    disk = Disk(root)
-    _, problems = check_entries(unknown, disk)
+    checker = PathChecker(root)
+    _, problems = check_entries(unknown, checker)
     if problems:
         raise problem_error(path, root, problems)
     return {
-        name: [disk.find(entry["img_path"])[1] for entry in part]
+        name: [checker.resolve(entry["img_path"])[1] for entry in part]
         for name, part in unknown.items()
         if part
     }
@@ -169,7 +169,7 @@ def problem_error(
     shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
     more = len(problems) - SHOWN_PROBLEMS
     tail = f"\n  … and {more} more" if more > 0 else ""
-    missing = all(problem.kind == Disk.MISSING for problem in problems)
+    missing = all(problem.kind == PathChecker.MISSING for problem in problems)
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     text = (
         f"{path} does not fit {root}: {count}\n{shown}{tail}\nIs dataset.root right? "
@@ -178,7 +178,7 @@ def problem_error(
     return FileNotFoundError(text) if missing else ValueError(text)
 
 
-def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Problem]]:
+def check_entries(entries: Entries, checker: PathChecker) -> tuple[list[Sample], list[Problem]]:
     """Return the samples that are right, and everything that is wrong with the others.
 
     Entries without a label are checked, but are no samples.
@@ -188,7 +188,7 @@ def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Prob
     seen: set[str] = set()
     for category, part in entries.items():
         for entry in part:
-            found = _check_entry(entry, category, disk)
+            found = _check_entry(entry, category, checker)
             if isinstance(found, Problem):
                 problems.append(found)
             elif found[0] in seen:
@@ -200,28 +200,30 @@ def check_entries(entries: Entries, disk: Disk) -> tuple[list[Sample], list[Prob
     return samples, problems
 
 
-def named_files(entries: Entries, disk: Disk) -> set[str]:
+def referenced_files(entries: Entries, checker: PathChecker) -> set[str]:
     """Return every image and mask that well-formed entries name, relative to the root, there or not."""
     formed = [entry for part in entries.values() for entry in part if _is_well_formed(entry)]
     return {
-        disk.locate(path)[0]
+        checker.check(path)[0]
         for entry in formed
-        for path in (entry["img_path"], *_mask_paths(entry, disk))
+        for path in (entry["img_path"], *_mask_paths(entry, checker))
     }
 
 
-def _check_entry(entry: Any, category: str, disk: Disk) -> tuple[str, Sample | None] | Problem:
+def _check_entry(
+    entry: Any, category: str, checker: PathChecker
+) -> tuple[str, Sample | None] | Problem:
     if not _is_well_formed(entry):
         return Problem(
             "wrong entry", str(entry)[:120], "expected img_path, mask_path and anomaly 0, 1 or null"
         )
     image, label = entry["img_path"], entry.get("anomaly", "")
-    relative, image_path, problem = disk.find(image)
+    relative, image_path, problem = checker.resolve(image)
     if problem:
         return Problem(problem, image, f"image, category {category}")
     paths = []
-    for mask in _mask_paths(entry, disk):
-        _, path, problem = disk.find(mask)
+    for mask in _mask_paths(entry, checker):
+        _, path, problem = checker.resolve(mask)
         if problem:
             return Problem(problem, mask, f"mask of {image}")
         paths.append(path)
@@ -246,9 +248,9 @@ def _is_well_formed(entry: Any) -> bool:
     )
 
 
-def _mask_paths(entry: dict[str, Any], disk: Disk) -> list[str]:
+def _mask_paths(entry: dict[str, Any], checker: PathChecker) -> list[str]:
     """Return the mask files of an entry: none for an empty path or a folder, several for a list."""
     masks = entry.get("mask_path")
     if not masks or isinstance(masks, list):
         return masks or []
-    return [] if disk.is_folder(masks) else [masks]
+    return [] if checker.is_folder(masks) else [masks]

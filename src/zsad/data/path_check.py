@@ -8,8 +8,8 @@ import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-DEEPEST = 32  # folders below the root that are listed one from the other
+_ABSENT_ERRNOS = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_MAX_DEPTH = 32  # folders below the root that are listed one from the other
 
 
 @dataclass
@@ -29,7 +29,7 @@ class _Folder:
         self.prefix = f"{self.name}/" if self.name else ""
 
 
-class Disk:
+class PathChecker:
     """What lies below a root. Each folder is listed once, so that 150,000 paths are checked in a second.
 
     A path may leave the root neither by its words (``..``, absolute) nor through a link.
@@ -44,22 +44,22 @@ class Disk:
         self._real_root = os.path.realpath(root)
         self._folders: dict[str, _Folder] = {}
 
-    def locate(self, path: str) -> tuple[str, str]:
+    def check(self, path: str) -> tuple[str, str]:
         """Return (path relative to the root, what is wrong with it or "")."""
-        relative, _, problem = self.find(path)
+        relative, _, problem = self.resolve(path)
         return relative, problem
 
-    def find(self, path: str) -> tuple[str, Path, str]:
+    def resolve(self, path: str) -> tuple[str, Path, str]:
         """Return (path relative to the root, where the file lies, what is wrong with it or "")."""
         folder, _, name = path.rpartition("/")
         listed = self._folders.get(folder) if folder else None
         problem = None if listed is None else listed.files.get(name)
         if listed is None or problem is None:
-            return self._find_with_care(path, folder, name)
+            return self._resolve_with_care(path, folder, name)
         # Joining to the folder's path is far cheaper than parsing the whole.
         return listed.prefix + name, listed.path / name, problem
 
-    def _find_with_care(self, path: str, folder: str, name: str) -> tuple[str, Path, str]:
+    def _resolve_with_care(self, path: str, folder: str, name: str) -> tuple[str, Path, str]:
         if not _can_name_a_file(path):
             return path, Path(self.root), self.NO_NAME
         if name in ("", ".", "..") or (folder == "" and path.startswith("/")):
@@ -117,7 +117,7 @@ class Disk:
                     else:
                         files[name] = self._file_problem(entry)
         except OSError as error:
-            if error.errno not in NOT_THERE:
+            if error.errno not in _ABSENT_ERRNOS:
                 raise
             return _Folder(relative, path, problem=self.MISSING)
         return _Folder(relative, path, files, folders)
@@ -134,7 +134,7 @@ class Disk:
     def _stays_inside(self, relative: str) -> bool:
         """Tell whether a folder lies below the root; only below links does it look at the whole way there."""
         parent, _, name = relative.rpartition("/")
-        if not relative or relative.count("/") > DEEPEST:
+        if not relative or relative.count("/") > _MAX_DEPTH:
             return self._is_inside(f"{self.root}/{relative}")
         is_link = self._folder(parent).folders.get(name, True)
         return not is_link or self._is_inside(f"{self.root}/{relative}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zsad.data.path_check import Disk
+from zsad.data.path_check import PathChecker
 from zsad.data.prepare import record_checks
 from zsad.data.prepare.record_checks import (
     check_files,
@@ -31,9 +31,9 @@ def test_many_threads_find_what_one_loop_finds_in_the_same_order(
     for i in (2, 11):
         (tmp_path / f"{i}.png").write_bytes(b"no image")
     (tmp_path / "7.png").unlink()
-    disk, moves = Disk(tmp_path), []
+    checker, moves = PathChecker(tmp_path), []
     found = file_problems(records, tmp_path, lambda done, total: moves.append((done, total)))
-    assert found == [list(check_files(each, disk)) for each in records]
+    assert found == [list(check_files(each, checker)) for each in records]
     assert [i for i, problems in enumerate(found) if problems] == [1, 2, 5, 7, 9, 11, 13, 17]
     assert moves == [(i, 20) for i in range(1, 21)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zsad.data.images import UnreadableImageError, mask_values, size_difference
 from zsad.data.index import Problem
-from zsad.data.path_check import Disk
+from zsad.data.path_check import PathChecker
 from zsad.data.prepare.image_headers import read_image_size
 from zsad.data.sources import Record
 
@@ -39,11 +39,11 @@ def file_problems(
     records: Sequence[Record], root: Path, progress: Progress | None = None
 ) -> list[list[Problem]]:
     """Return the problems in the files of each record; see ``check_files``."""
-    disk = Disk(root)
+    checker = PathChecker(root)
     problems: list[list[Problem]] = []
 
     def check(chunk: Sequence[Record]) -> list[list[Problem]]:
-        return [list(check_files(record, disk)) for record in chunk]
+        return [list(check_files(record, checker)) for record in chunk]
 
     chunks = [records[start : start + CHUNK] for start in range(0, len(records), CHUNK)]
     with ThreadPoolExecutor(READERS) as pool:
@@ -55,7 +55,7 @@ def file_problems(
     return problems
 
 
-def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
+def check_files(record: Record, checker: PathChecker) -> Iterator[Problem]:
     """Yield files that are missing, leave the root, are unreadable, or differ in size.
 
     Also yields an image whose published label cannot be told for want of a mask.
@@ -64,7 +64,7 @@ def check_files(record: Record, disk: Disk) -> Iterator[Problem]:
         yield Problem("label unknown", record.image, record.undecided)
     sizes: dict[str, tuple[int, int]] = {}
     for name in (record.image, *record.masks):
-        _, path, problem = disk.find(name)
+        _, path, problem = checker.resolve(name)
         if problem:
             yield Problem(problem, name, "")
             continue

@@ -18,10 +18,10 @@ from zsad.data.images import (
     mask_values,
     size_difference,
 )
-from zsad.data.index import Problem, check_entries, index_phases, named_files
+from zsad.data.index import Problem, check_entries, index_phases, referenced_files
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
-from zsad.data.path_check import Disk
+from zsad.data.path_check import PathChecker
 from zsad.data.prepare.record_checks import READERS, Progress
 from zsad.data.sources import IMAGE_SUFFIXES, split_suffix
 from zsad.types import Sample
@@ -87,16 +87,16 @@ def verify(
     index = find_index(name, data_json, LAYOUTS)
     if mask_threshold is None:
         mask_threshold = LAYOUTS[name].mask_threshold if name in LAYOUTS else 0
-    disk = Disk(find_root(name, root, data_json))
-    report = Verification(index, Path(disk.root))
+    checker = PathChecker(find_root(name, root, data_json))
+    report = Verification(index, Path(checker.root))
     samples: list[Sample] = []
     named: set[str] = set()
     for phase, entries in index_phases(index).items():
-        phase_samples, problems = check_entries(entries, disk)
+        phase_samples, problems = check_entries(entries, checker)
         report.images[phase] = len(phase_samples)
         report.problems += problems
         samples += phase_samples
-        named |= named_files(entries, disk)
+        named |= referenced_files(entries, checker)
     report.problems += _in_two_phases(samples)
     with ThreadPoolExecutor(READERS) as pool:  # Pillow decodes outside of Python's lock
         checks = pool.map(partial(_check_pixels, threshold=mask_threshold), samples)
@@ -105,7 +105,7 @@ def verify(
             report.notes += notes
             if progress is not None:
                 progress(done, len(samples))
-    report.notes += _unlisted(samples, named, disk)
+    report.notes += _unlisted(samples, named, checker)
     return report
 
 
@@ -167,13 +167,15 @@ def _mask_oddities(
         yield Problem("mask with soft edges", first, detail)
 
 
-def _unlisted(samples: Sequence[Sample], named: set[str], disk: Disk) -> Iterator[Problem]:
+def _unlisted(
+    samples: Sequence[Sample], named: set[str], checker: PathChecker
+) -> Iterator[Problem]:
     """Yield images that lie beside listed ones but are in no phase."""
-    root = Path(disk.root)
+    root = Path(checker.root)
     parents = {sample.image_path.parent for sample in samples}
     folders = [parent.relative_to(root).as_posix() for parent in parents]
     for folder in sorted(folders):
-        for name in disk.files(folder):
+        for name in checker.files(folder):
             path = name if folder == "." else f"{folder}/{name}"
             is_image = split_suffix(name)[1].lower() in IMAGE_SUFFIXES
             if is_image and path not in named:
