@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.data.fabricated import GOLDEN, Download, downloads, index_facts
 from zsad.data.layouts import LAYOUTS
 from zsad.data.prepare.write_index import prepare
-from zsad.data.sources import Folders, Label, Record, Tree
+from zsad.data.sources import Folders, LabelRule, Record, Tree
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 MAKER = SHARED / "make_layouts.py"
@@ -24,7 +24,7 @@ READ_FROM_NAMES = [
     case
     for case in downloads()
     if all(
-        isinstance(s, Folders) and s.label in (Label.FOLDER, Label.UNKNOWN)
+        isinstance(s, Folders) and s.label in (LabelRule.FOLDER, LabelRule.UNKNOWN)
         for s in LAYOUTS[case.layout].sources
     )
 ]

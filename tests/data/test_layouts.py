@@ -56,7 +56,7 @@ def test_other_names_for_normal_and_masks(tmp_path, save, save_mask):
     save(tmp_path / "01/test/ok/0.bmp")
     save(tmp_path / "01/test/ko/0.BMP")
     save_mask(tmp_path / "01/ground_truth/ko/0.png")
-    row = find_layout("mvtec").named(normal=("ok",), mask_suffix="")
+    row = find_layout("mvtec").with_names(normal=("ok",), mask_suffix="")
     normal, anomalous = sorted(
         row.records(row.scan(tmp_path)), key=lambda record: record.is_anomalous
     )
@@ -66,7 +66,7 @@ def test_other_names_for_normal_and_masks(tmp_path, save, save_mask):
 
 def test_tables_take_no_other_names():
     with pytest.raises(ValueError, match="VisA names its files in its own tables"):
-        find_layout("visa").named(normal=("ok",))
+        find_layout("visa").with_names(normal=("ok",))
 
 
 def test_a_folder_of_another_layout_says_what_it_looks_like(mvtec_tree):
@@ -207,10 +207,10 @@ def test_visas_other_splits_learn_from_defects(visa_tree):
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_a_row_has_the_facts_a_user_needs(name):
     row = LAYOUTS[name]
-    assert row.page.startswith("https://")
-    assert all((row.title, row.licence, row.sources, row.landmarks or row.shape))
-    assert row.how.endswith(".")
-    assert "ROOT holds" in row.how
+    assert row.homepage.startswith("https://")
+    assert all((row.title, row.licence, row.sources, row.unique_patterns or row.shared_patterns))
+    assert row.instructions.endswith(".")
+    assert "ROOT holds" in row.instructions
     assert row.group in ("industrial", "medical")
     assert (len(row.sha256), len(row.md5)) in ((0, 0), (64, 0), (64, 32))
     assert 0 <= row.mask_threshold < 255

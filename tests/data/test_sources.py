@@ -10,7 +10,7 @@ from zsad.data.layouts import LAYOUTS
 from zsad.data.sources import (
     CategoryTables,
     Folders,
-    Label,
+    LabelRule,
     Listing,
     NumberedTable,
     Tree,
@@ -143,7 +143,7 @@ def test_another_end_of_mask_names_counts_only_where_the_first_is_missing():
     tree = tree_of("i/0.png", "i/1.png", "m/0.png", "m/0_mask.png", "m/1.png", "m/2.png")
     assert [record.masks for record in source.records(tree)] == [("m/0_mask.png",), ("m/1.png",)]
     assert source.masks_without_image(tree) == ["m/2.png"]
-    strict = source.named((), mask_suffix="_mask")
+    strict = source.with_names((), mask_suffix="_mask")
     assert [record.masks for record in strict.records(tree)] == [("m/0_mask.png",), ()]
 
 
@@ -165,7 +165,7 @@ def test_images_of_one_kind_are_labelled_by_it():
     files = tree_of("a.png")
     (normal,) = Folders(image="<stem>.*", defect="good").records(files)
     (anomalous,) = Folders(image="<stem>.*", defect="polyp").records(files)
-    (unknown,) = Folders(image="<stem>.*", label=Label.UNKNOWN).records(files)
+    (unknown,) = Folders(image="<stem>.*", label=LabelRule.UNKNOWN).records(files)
     assert [(each.is_anomalous, each.defect) for each in (normal, anomalous, unknown)] == [
         (False, "good"),
         (True, "polyp"),
@@ -180,7 +180,7 @@ def pixel_labels():
         image=r"<stem:\d+>.png",
         mask="<stem>_GT.png",
         defect="defect",
-        label=Label.MASK_PIXELS,
+        label=LabelRule.MASK_PIXELS,
         masks_of_normal=True,
     )
 
@@ -210,7 +210,7 @@ def test_what_leaves_a_label_open_is_told_of_every_image(tmp_path, save, save_ma
     (tmp_path / "2_GT.png").write_bytes(broken[: len(broken) // 2])
     found = list(pixel_labels.records(Tree.scan(tmp_path)))
     assert [record.is_anomalous for record in found] == [False, None, None, None]
-    assert [record.undecided.partition(f" {tmp_path}")[0] for record in found] == [
+    assert [record.label_problem.partition(f" {tmp_path}")[0] for record in found] == [
         "",
         "its mask is missing",
         "cannot read",

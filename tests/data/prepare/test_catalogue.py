@@ -26,7 +26,7 @@ def test_every_dataset_has_a_line_that_fits_into_eighty_columns(tmp_path):
 
 def test_a_wide_table_has_the_pages(tmp_path):
     text = format_table(list_datasets(tmp_path), 1000)
-    assert all(layout.page in text for layout in LAYOUTS.values())
+    assert all(layout.homepage in text for layout in LAYOUTS.values())
 
 
 def test_a_group_can_be_chosen(tmp_path):
@@ -67,8 +67,8 @@ def test_what_is_here_is_said(tmp_path, visa_tree, save):
 def test_the_details_say_where_to_get_it_and_what_is_here(tmp_path):
     text = describe_dataset("visa", tmp_path)
     for fact in (
-        LAYOUTS["visa"].page,
-        LAYOUTS["visa"].how,
+        LAYOUTS["visa"].homepage,
+        LAYOUTS["visa"].instructions,
         LAYOUTS["visa"].sha256,
         "10,821",
         "split_csv/1cls.csv",

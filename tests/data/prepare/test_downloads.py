@@ -41,9 +41,9 @@ def test_who_has_no_data_is_told_where_to_get_it_and_what_must_lie_where(tmp_pat
     text = str(caught.value)
     for fact in (
         f"{tmp_path}/shared/{name}",
-        layout.page,
+        layout.homepage,
         layout.licence,
-        layout.how,
+        layout.instructions,
         f"zsad prepare {name} ",
     ):
         assert fact in text
@@ -52,8 +52,8 @@ def test_who_has_no_data_is_told_where_to_get_it_and_what_must_lie_where(tmp_pat
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_dataset_says_how_to_get_it(name):
     text = download_instructions(name, LAYOUTS[name])
-    assert f"get it from  {LAYOUTS[name].page}" in text
-    assert f"how          {LAYOUTS[name].how}" in text
+    assert f"get it from  {LAYOUTS[name].homepage}" in text
+    assert f"how          {LAYOUTS[name].instructions}" in text
 
 
 def test_data_that_lies_where_a_run_looks_needs_no_root(tmp_path, visa_tree):

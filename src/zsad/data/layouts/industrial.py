@@ -5,24 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zsad.data.layouts.layout import Layout
-from zsad.data.sources import CategoryTables, Folders, Label
+from zsad.data.sources import CategoryTables, Folders, LabelRule
 
 _REAL_IAD = Layout(
     title="Real-IAD (1024 px)",
-    page="https://realiad4ad.github.io/Real-IAD/",
+    homepage="https://realiad4ad.github.io/Real-IAD/",
     licence="CC BY-NC-SA 4.0",
     sources=(CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), "realiad_1024"),),
     mask_threshold=0,  # as the field's readers do; the stored masks are 0 and 255
     group="industrial",
-    how="Ask its authors for access (REAL-IAD/Real-IAD on Hugging Face); ROOT holds realiad_1024/ and realiad_jsons/.",
-    landmarks=("realiad_1024",),
+    instructions=(
+        "Ask its authors for access (REAL-IAD/Real-IAD on Hugging Face); ROOT holds realiad_1024/ "
+        "and realiad_jsons/."
+    ),
+    unique_patterns=("realiad_1024",),
     images=151050,
 )
 
 INDUSTRIAL: dict[str, Layout] = {
     "ksdd": Layout(
         title="KolektorSDD",
-        page="https://www.vicos.si/resources/kolektorsdd/",
+        homepage="https://www.vicos.si/resources/kolektorsdd/",
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
@@ -30,14 +33,17 @@ INDUSTRIAL: dict[str, Layout] = {
                 mask="<item>/<stem>_label.bmp",
                 category="commutator",
                 defect="defect",
-                label=Label.MASK_PIXELS,
+                label=LabelRule.MASK_PIXELS,
                 masks_of_normal=True,
             ),
         ),
         mask_threshold=0,  # class numbers 1 and 2
         group="industrial",
-        how="Fetch the archive (not KolektorSDD-boxes.zip) from the page and unpack it; ROOT holds kos01/ to kos50/.",
-        landmarks=("kos*/Part*_label.bmp",),
+        instructions=(
+            "Fetch the archive (not KolektorSDD-boxes.zip) from the page and unpack it; ROOT holds "
+            "kos01/ to kos50/."
+        ),
+        unique_patterns=("kos*/Part*_label.bmp",),
         archive="KolektorSDD.zip",
         sha256="65dc621693418585de9c4467d1340ea7958a6181816f0dc2883a1e8b61f9d4dc",
         md5="2b094030343c1cd59df02203ac6c57a0",
@@ -45,7 +51,7 @@ INDUSTRIAL: dict[str, Layout] = {
     ),
     "ksdd_strips": Layout(
         title="KolektorSDD (strips of AnomalyCLIP and AdaCLIP)",
-        page="https://github.com/caoyunkang/AdaCLIP",
+        homepage="https://github.com/caoyunkang/AdaCLIP",
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
@@ -57,14 +63,16 @@ INDUSTRIAL: dict[str, Layout] = {
         ),
         mask_threshold=0,
         group="industrial",
-        how="KolektorSDD cut into three strips an image, as AnomalyCLIP and AdaCLIP distribute or make it; ROOT holds"
-        " SDD/ (or another name) with train/good/, test/good/, test/defect/ and ground_truth/defect/. Its numbers are"
-        " not comparable with ksdd.",
-        landmarks=("*/test/*/kos*_Part*_*.*", "*/train/good/kos*_Part*_*.*"),
+        instructions=(
+            "KolektorSDD cut into three strips an image, as AnomalyCLIP and AdaCLIP distribute or "
+            "make it; ROOT holds SDD/ (or another name) with train/good/, test/good/, test/defect/ "
+            "and ground_truth/defect/. Its numbers are not comparable with ksdd."
+        ),
+        unique_patterns=("*/test/*/kos*_Part*_*.*", "*/train/good/kos*_Part*_*.*"),
     ),
     "ksdd2": Layout(
         title="KolektorSDD2",
-        page="https://www.vicos.si/resources/kolektorsdd2/",
+        homepage="https://www.vicos.si/resources/kolektorsdd2/",
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
@@ -72,14 +80,17 @@ INDUSTRIAL: dict[str, Layout] = {
                 mask="<phase>/<stem>_GT.png",
                 category="surface",
                 defect="defect",
-                label=Label.MASK_PIXELS,
+                label=LabelRule.MASK_PIXELS,
                 masks_of_normal=True,
             ),
         ),
         mask_threshold=127,
         group="industrial",
-        how="Fetch the archive from the page and unpack it; ROOT holds train/ and test/ with 10000.png, 10000_GT.png.",
-        landmarks=("train/*_GT.png", "test/*_GT.png"),
+        instructions=(
+            "Fetch the archive from the page and unpack it; ROOT holds train/ and test/ with "
+            "10000.png, 10000_GT.png."
+        ),
+        unique_patterns=("train/*_GT.png", "test/*_GT.png"),
         archive="KolektorSDD2.zip",
         sha256="edcdb486809b24f1d17b785e30c52fafc5999554dd5fe18ddf77b61ceb6f36a8",
         md5="1ed0f628122776ace4965afa30dfe316",
@@ -87,27 +98,30 @@ INDUSTRIAL: dict[str, Layout] = {
     ),
     "dagm2007": Layout(
         title="DAGM 2007",
-        page="https://zenodo.org/records/12750201",
+        homepage="https://zenodo.org/records/12750201",
         licence="free for research; cite the DAGM 2007 competition",
         sources=(
             Folders(
                 image=r"<category:Class\d+>/<phase:Train|Test>/<stem>.PNG",
                 mask="<category>/<phase>/Label/<stem>_label.PNG",
                 defect="defect",
-                label=Label.MASK_FILE,
+                label=LabelRule.MASK_FILE,
             ),
         ),
         mask_threshold=127,
         group="industrial",
-        how="Fetch and unpack the classes from the page, or the Kaggle set"
-        " mhskjelvareid/dagm-2007-competition-dataset-optical-inspection; ROOT holds Class1/ to Class10/.",
-        landmarks=("Class*/Train/Label", "Class*/Test/Label"),
+        instructions=(
+            "Fetch and unpack the classes from the page, or the Kaggle set "
+            "mhskjelvareid/dagm-2007-competition-dataset-optical-inspection; ROOT holds Class1/ to "
+            "Class10/."
+        ),
+        unique_patterns=("Class*/Train/Label", "Class*/Test/Label"),
         categories=tuple(f"Class{number}" for number in range(1, 11)),
         images=16100,
     ),
     "mtd": Layout(
         title="MTD (magnetic tile defects)",
-        page="https://github.com/abin24/Magnetic-tile-defect-datasets.",
+        homepage="https://github.com/abin24/Magnetic-tile-defect-datasets.",
         licence="none stated; the authors ask for citation",
         sources=(
             Folders(
@@ -124,8 +138,11 @@ INDUSTRIAL: dict[str, Layout] = {
         ),
         mask_threshold=127,  # the edges are soft and no pixel convention is published
         group="industrial",
-        how="git clone the page (the full stop belongs to its name); ROOT holds MT_Free/, MT_Blowhole/, ...",
-        landmarks=("MT_Free/Imgs", "MT_Blowhole/Imgs"),
+        instructions=(
+            "git clone the page (the full stop belongs to its name); ROOT holds MT_Free/, "
+            "MT_Blowhole/, ..."
+        ),
+        unique_patterns=("MT_Free/Imgs", "MT_Blowhole/Imgs"),
         images=1344,
     ),
     "real_iad": _REAL_IAD,
@@ -136,28 +153,31 @@ INDUSTRIAL: dict[str, Layout] = {
             sources=(
                 CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), f"realiad_{size}"),
             ),
-            how=f"As real_iad, but ROOT holds realiad_{size}/ beside realiad_jsons/.",
-            landmarks=(f"realiad_{size}",),
+            instructions=f"As real_iad, but ROOT holds realiad_{size}/ beside realiad_jsons/.",
+            unique_patterns=(f"realiad_{size}",),
         )
         for size, label in (("256", "256 px"), ("512", "512 px"), ("raw", "full size"))
     },
     "vad": Layout(
         title="VAD",
-        page="https://github.com/abc-125/vad",
+        homepage="https://github.com/abc-125/vad",
         licence="CC BY-NC-SA 4.0",
         sources=(Folders(image="<phase:train|test>/<defect:good|bad>/<stem>.*", category="vad"),),
         mask_threshold=127,
         group="industrial",
-        how="Fetch the archive from the page and unpack it; ROOT holds train/ and test/ with good/ and bad/ in each.",
-        shape=("train/bad", "test/bad"),
-        tops=("vad",),
+        instructions=(
+            "Fetch the archive from the page and unpack it; ROOT holds train/ and test/ with good/ "
+            "and bad/ in each."
+        ),
+        shared_patterns=("train/bad", "test/bad"),
+        top_folders=("vad",),
         archive="VAD.zip",
         sha256="bfffce213d1649c8dd6b8e3afd8d85512736131e9ec7c5edfa0c26e774b5760b",
         images=5000,
     ),
     "crackforest": Layout(
         title="CrackForest",
-        page="https://github.com/cuilimeng/CrackForest-dataset",
+        homepage="https://github.com/cuilimeng/CrackForest-dataset",
         licence="non-commercial research only",
         sources=(
             Folders(
@@ -169,9 +189,11 @@ INDUSTRIAL: dict[str, Layout] = {
         ),
         mask_threshold=127,  # stray values of 3 and 4 are region numbers, not cracks
         group="industrial",
-        how="The masks as PNG are in CrackForest/ of https://github.com/msminhas93/DeepLabv3FineTuning; ROOT holds"
-        " Images/ and Masks/.",
-        landmarks=("Masks/*_label.*",),
+        instructions=(
+            "The masks as PNG are in CrackForest/ of "
+            "https://github.com/msminhas93/DeepLabv3FineTuning; ROOT holds Images/ and Masks/."
+        ),
+        unique_patterns=("Masks/*_label.*",),
         images=118,
     ),
 }

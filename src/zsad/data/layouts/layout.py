@@ -21,15 +21,16 @@ class Layout:
 
     Attributes:
         title: Its name in the literature.
-        page: Home page.
+        homepage: Home page.
         licence: Terms of use, as its authors state them.
         sources: What finds the samples.
         mask_threshold: A mask pixel is defective above this value (0-255).
         group: ``industrial`` or ``medical``: what its results are averaged with.
-        how: One sentence: how to get it, and what must lie where.
-        landmarks: Patterns that only this download has; one match is enough.
-        shape: Patterns that others may have too; one match is enough where nothing is known as another download.
-        tops: Names of its top folder; a folder of this name and this shape is this download.
+        instructions: One sentence: how to get it, and what must lie where.
+        unique_patterns: Patterns that only this download has; one match is enough.
+        shared_patterns: Patterns that other downloads may have, too; one match is enough where no other download
+            is recognised.
+        top_folders: Names of its top folder; a folder of this name and this shape is this download.
         categories: Its categories, where they are folders; half of them in this shape are this download.
         archive: File name of the download, empty where there is none, or several.
         sha256: Checksum of the archive, empty where none is published.
@@ -39,15 +40,15 @@ class Layout:
     """
 
     title: str
-    page: str
+    homepage: str
     licence: str
     sources: tuple[Source, ...]
     mask_threshold: int
     group: str
-    how: str
-    landmarks: tuple[str, ...] = ()
-    shape: tuple[str, ...] = ()
-    tops: tuple[str, ...] = ()
+    instructions: str
+    unique_patterns: tuple[str, ...] = ()
+    shared_patterns: tuple[str, ...] = ()
+    top_folders: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     archive: str = ""
     sha256: str = ""
@@ -55,7 +56,7 @@ class Layout:
     bytes: int | None = None
     images: int | None = None
 
-    def named(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
+    def with_names(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
         """Return a copy that reads other names for normal folders and masks (``ok``, ``_GT``)."""
         if not normal and mask_suffix is None:
             return self
@@ -64,19 +65,23 @@ class Layout:
             raise ValueError(
                 f"{self.title} names its files in its own tables; --normal and --mask-suffix do not apply"
             )
-        return replace(self, sources=tuple(source.named(normal, mask_suffix) for source in folders))
+        return replace(
+            self, sources=tuple(source.with_names(normal, mask_suffix) for source in folders)
+        )
 
     def is_certain(self, listing: Listing, folder: str) -> bool:
         """Tell whether a folder holds this layout directly, and no other."""
-        if any(listing.has(folder, pattern) for pattern in self._landmarks):
+        if any(listing.has(folder, pattern) for pattern in self._unique_patterns):
             return True
         known = len(set(self.categories).intersection(listing.folders(folder)))
         is_known = bool(self.categories) and 2 * known >= len(self.categories)
-        return (is_known or listing.name(folder) in self.tops) and self.is_possible(listing, folder)
+        return (is_known or listing.name(folder) in self.top_folders) and self.is_possible(
+            listing, folder
+        )
 
     def is_possible(self, listing: Listing, folder: str) -> bool:
         """Tell whether a folder may hold this layout directly."""
-        return any(listing.has(folder, pattern) for pattern in self._shape)
+        return any(listing.has(folder, pattern) for pattern in self._shared_patterns)
 
     def scan(self, root: Path) -> Tree:
         """List the files of a download, once it is recognised as this layout; nested top folders are accepted.
@@ -90,7 +95,7 @@ class Layout:
             bases = _places(listing, self.is_possible)
             others = [] if bases else _recognised(listing, Layout.is_possible)
         if not bases:
-            hint = f"; it looks like {' or '.join(others)}" if others else f". {self.how}"
+            hint = f"; it looks like {' or '.join(others)}" if others else f". {self.instructions}"
             raise ValueError(
                 f"{root} does not look like {self.title}: expected {self.expected} below it{hint}"
             )
@@ -114,15 +119,17 @@ class Layout:
     @property
     def expected(self) -> str:
         """What must lie below the root: the patterns, ``CATEGORY`` for any category."""
-        return " or ".join(self._spelled((*self.landmarks, *self.shape), ("CATEGORY",)))
+        return " or ".join(
+            self._spelled((*self.unique_patterns, *self.shared_patterns), ("CATEGORY",))
+        )
 
     @cached_property
-    def _landmarks(self) -> list[str]:
-        return self._spelled(self.landmarks, self.categories)
+    def _unique_patterns(self) -> list[str]:
+        return self._spelled(self.unique_patterns, self.categories)
 
     @cached_property
-    def _shape(self) -> list[str]:
-        return self._spelled(self.shape, self.categories)
+    def _shared_patterns(self) -> list[str]:
+        return self._spelled(self.shared_patterns, self.categories)
 
     def _spelled(self, patterns: tuple[str, ...], categories: tuple[str, ...]) -> list[str]:
         """Put names in the place of ``<category>`` and ``<normal>``."""

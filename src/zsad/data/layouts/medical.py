@@ -11,21 +11,21 @@ _UNUSED = 127  # a mask threshold where there are no masks
 
 _POLYPS = Layout(
     title="",
-    page="https://figshare.com/articles/figure/Polyp_DataSet_zip/21221579",
+    homepage="https://figshare.com/articles/figure/Polyp_DataSet_zip/21221579",
     licence="research only; cite the paper",
     sources=(
         Folders(image="images/<stem>.*", mask="masks/<stem>.*", category="colon", defect="polyp"),
     ),
     mask_threshold=127,
     group="medical",
-    how="",
-    shape=("masks",),
+    instructions="",
+    shared_patterns=("masks",),
 )
 
 MEDICAL: dict[str, Layout] = {
     "headct": Layout(
         title="HeadCT",
-        page="https://www.kaggle.com/datasets/felipekitamura/head-ct-hemorrhage",
+        homepage="https://www.kaggle.com/datasets/felipekitamura/head-ct-hemorrhage",
         licence="not confirmed",
         sources=(
             NumberedTable(
@@ -39,13 +39,16 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=_UNUSED,
         group="medical",
-        how="Fetch and unpack the Kaggle set; ROOT holds labels.csv and head_ct/head_ct/000.png, ...",
-        landmarks=("head_ct/head_ct",),
+        instructions=(
+            "Fetch and unpack the Kaggle set; ROOT holds labels.csv and head_ct/head_ct/000.png, "
+            "..."
+        ),
+        unique_patterns=("head_ct/head_ct",),
         images=200,
     ),
     "brainmri": Layout(
         title="BrainMRI",
-        page="https://www.kaggle.com/datasets/navoneel/brain-mri-images-for-brain-tumor-detection",
+        homepage="https://www.kaggle.com/datasets/navoneel/brain-mri-images-for-brain-tumor-detection",
         licence="not confirmed",
         sources=(
             Folders(
@@ -57,15 +60,17 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=_UNUSED,
         group="medical",
-        how="Fetch and unpack the Kaggle set; ROOT holds yes/ and no/, or brain_tumor_dataset/ with a second copy of"
-        " them, which is then read instead.",
-        shape=("yes/Y*", "no/* no.jpeg"),
-        tops=("brain_tumor_dataset",),
+        instructions=(
+            "Fetch and unpack the Kaggle set; ROOT holds yes/ and no/, or brain_tumor_dataset/ "
+            "with a second copy of them, which is then read instead."
+        ),
+        shared_patterns=("yes/Y*", "no/* no.jpeg"),
+        top_folders=("brain_tumor_dataset",),
         images=253,
     ),
     "br35h": Layout(
         title="Br35H",
-        page="https://www.kaggle.com/datasets/ahmedhamada0/brain-tumor-detection",
+        homepage="https://www.kaggle.com/datasets/ahmedhamada0/brain-tumor-detection",
         licence="not confirmed",
         sources=(
             Folders(
@@ -77,13 +82,16 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=_UNUSED,
         group="medical",
-        how="Fetch and unpack the Kaggle set; ROOT holds yes/ and no/ (pred/ and Br35H-Mask-RCNN/ are not read).",
-        landmarks=("yes/y*", "no/no[0-9]*.*"),
+        instructions=(
+            "Fetch and unpack the Kaggle set; ROOT holds yes/ and no/ (pred/ and Br35H-Mask-RCNN/ "
+            "are not read)."
+        ),
+        unique_patterns=("yes/y*", "no/no[0-9]*.*"),
         images=3000,
     ),
     "covid19_v1": Layout(
         title="COVID-19 Radiography, first version",
-        page="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
+        homepage="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
         licence="differs by source: see its README",
         sources=(
             Folders(
@@ -92,14 +100,16 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=_UNUSED,
         group="medical",
-        how="The first version, which published zero-shot numbers use and Kaggle keeps as a version; ROOT holds"
-        " COVID-19/ and NORMAL/ (Viral Pneumonia/ is not read).",
-        landmarks=("COVID-19/*.*", "NORMAL/NORMAL*.*"),
+        instructions=(
+            "The first version, which published zero-shot numbers use and Kaggle keeps as a "
+            "version; ROOT holds COVID-19/ and NORMAL/ (Viral Pneumonia/ is not read)."
+        ),
+        unique_patterns=("COVID-19/*.*", "NORMAL/NORMAL*.*"),
         images=1560,
     ),
     "covid19": Layout(
         title="COVID-19 Radiography, today's version",
-        page="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
+        homepage="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
         licence="differs by source: see its README",
         sources=(
             Folders(
@@ -110,14 +120,16 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=_UNUSED,  # its masks are lung fields, not lesions, and are not read
         group="medical",
-        how="Fetch and unpack the Kaggle set; ROOT holds COVID/, Lung_Opacity/, Normal/ and Viral Pneumonia/ with"
-        " images/ in each. Published zero-shot numbers are those of covid19_v1.",
-        landmarks=("COVID/images", "Lung_Opacity/images", "Normal/images"),
+        instructions=(
+            "Fetch and unpack the Kaggle set; ROOT holds COVID/, Lung_Opacity/, Normal/ and Viral "
+            "Pneumonia/ with images/ in each. Published zero-shot numbers are those of covid19_v1."
+        ),
+        unique_patterns=("COVID/images", "Lung_Opacity/images", "Normal/images"),
         images=21165,
     ),
     "isic2016": Layout(
         title="ISIC 2016, task 1",
-        page="https://challenge.isic-archive.com/data/#2016",
+        homepage="https://challenge.isic-archive.com/data/#2016",
         licence="CC0",
         sources=(
             Folders(
@@ -130,28 +142,37 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=127,
         group="medical",
-        how="Fetch and unpack ISBI2016_ISIC_Part1_{Training,Test}_{Data,GroundTruth}.zip; ROOT holds the four folders.",
-        landmarks=("ISBI2016_ISIC_Part1_Test_Data", "ISBI2016_ISIC_Part1_Training_Data"),
+        instructions=(
+            "Fetch and unpack ISBI2016_ISIC_Part1_{Training,Test}_{Data,GroundTruth}.zip; ROOT "
+            "holds the four folders."
+        ),
+        unique_patterns=("ISBI2016_ISIC_Part1_Test_Data", "ISBI2016_ISIC_Part1_Training_Data"),
         images=1279,
     ),
     "cvc_colondb": replace(
         _POLYPS,
         title="CVC-ColonDB",
-        how="Fetch and unpack the polyp collection; ROOT holds CVC-ColonDB/ with images/ and masks/.",
-        tops=("CVC-ColonDB",),
+        instructions=(
+            "Fetch and unpack the polyp collection; ROOT holds CVC-ColonDB/ with images/ and "
+            "masks/."
+        ),
+        top_folders=("CVC-ColonDB",),
         images=380,
     ),
     "cvc_clinicdb": replace(
         _POLYPS,
         title="CVC-ClinicDB",
-        how="Fetch and unpack the polyp collection; ROOT holds CVC-ClinicDB/ with images/ and masks/.",
-        tops=("CVC-ClinicDB",),
+        instructions=(
+            "Fetch and unpack the polyp collection; ROOT holds CVC-ClinicDB/ with images/ and "
+            "masks/."
+        ),
+        top_folders=("CVC-ClinicDB",),
         images=612,
     ),
     "cvc_clinicdb_original": replace(
         _POLYPS,
         title="CVC-ClinicDB (its authors' files)",
-        page="https://polyp.grand-challenge.org/CVCClinicDB/",
+        homepage="https://polyp.grand-challenge.org/CVCClinicDB/",
         sources=(
             Folders(
                 image="Original/<stem>.*",
@@ -160,35 +181,42 @@ MEDICAL: dict[str, Layout] = {
                 defect="polyp",
             ),
         ),
-        how="Fetch it from the page and unpack it; ROOT holds Original/ and Ground Truth/.",
-        landmarks=("Ground Truth",),
-        shape=(),
+        instructions=(
+            "Fetch it from the page and unpack it; ROOT holds Original/ and Ground Truth/."
+        ),
+        unique_patterns=("Ground Truth",),
+        shared_patterns=(),
         images=612,
     ),
     "kvasir": replace(
         _POLYPS,
         title="Kvasir-SEG",
-        page="https://datasets.simula.no/kvasir-seg/",
+        homepage="https://datasets.simula.no/kvasir-seg/",
         licence="research and education only",
-        how="Fetch kvasir-seg.zip from the page and unpack it; ROOT holds Kvasir-SEG/ with images/ and masks/.",
-        landmarks=("kavsir_bboxes.json",),
-        tops=("Kvasir-SEG", "Kvasir"),
+        instructions=(
+            "Fetch kvasir-seg.zip from the page and unpack it; ROOT holds Kvasir-SEG/ with images/ "
+            "and masks/."
+        ),
+        unique_patterns=("kavsir_bboxes.json",),
+        top_folders=("Kvasir-SEG", "Kvasir"),
         archive="kvasir-seg.zip",
         images=1000,
     ),
     "endo": replace(
         _POLYPS,
         title="Endo (EndoTect 2020)",
-        page="https://endotect.com",
+        homepage="https://endotect.com",
         licence="none stated",
-        how="Fetch Google Drive file 1LNpLkv5ZlEUzr_RPN5rdOHaqk0SkZa3m and unpack it; ROOT holds"
-        " EndoTect_2020_Segmentation_Test_Dataset/ with images/ and masks/.",
-        tops=("EndoTect_2020_Segmentation_Test_Dataset",),
+        instructions=(
+            "Fetch Google Drive file 1LNpLkv5ZlEUzr_RPN5rdOHaqk0SkZa3m and unpack it; ROOT holds "
+            "EndoTect_2020_Segmentation_Test_Dataset/ with images/ and masks/."
+        ),
+        top_folders=("EndoTect_2020_Segmentation_Test_Dataset",),
         images=200,
     ),
     "tn3k": Layout(
         title="TN3K",
-        page="https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation",
+        homepage="https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation",
         licence="research only",
         sources=(
             Folders(
@@ -201,14 +229,16 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=127,
         group="medical",
-        how="Follow the link of the page and unpack the archive; ROOT holds Thyroid Dataset/tn3k/ with test-image/,"
-        " test-mask/, trainval-image/ and trainval-mask/.",
-        landmarks=("test-image", "trainval-image"),
+        instructions=(
+            "Follow the link of the page and unpack the archive; ROOT holds Thyroid Dataset/tn3k/ "
+            "with test-image/, test-mask/, trainval-image/ and trainval-mask/."
+        ),
+        unique_patterns=("test-image", "trainval-image"),
         images=3493,
     ),
     "bmad": Layout(
         title="BMAD",
-        page="https://github.com/DorisBao/BMAD",
+        homepage="https://github.com/DorisBao/BMAD",
         licence="each of its sources has its own terms",
         sources=(
             Folders(
@@ -223,9 +253,11 @@ MEDICAL: dict[str, Layout] = {
         ),
         mask_threshold=25,  # its authors cut at 0.1 of 255
         group="medical",
-        how="Fetch and unpack the folder that the page links to; ROOT holds Brain/, liver/, RESC/, camelyon16/,"
-        " OCT2017/ and RSNA/, or some of them.",
-        landmarks=("*/test/Ungood", "*/valid/Ungood"),
+        instructions=(
+            "Fetch and unpack the folder that the page links to; ROOT holds Brain/, liver/, RESC/, "
+            "camelyon16/, OCT2017/ and RSNA/, or some of them."
+        ),
+        unique_patterns=("*/test/Ungood", "*/valid/Ungood"),
         categories=("Brain", "liver", "RESC", "camelyon16", "OCT2017", "RSNA"),
     ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zsad.data.layouts.layout import Layout
-from zsad.data.sources import Folders, Label
+from zsad.data.sources import Folders, LabelRule
 
 _MVTEC_FOLDERS = Folders(
     image="<category>/<phase:train|test>/<defect>/<stem>.*",
@@ -17,14 +17,20 @@ _MVTEC_SHAPE = ("<category>/test/good", "<category>/train/good")
 MVTEC_LIKE: dict[str, Layout] = {
     "mvtec": Layout(
         title="MVTec AD",
-        page="https://www.mvtec.com/company/research/datasets/mvtec-ad",
+        homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
         licence="CC BY-NC-SA 4.0",
         sources=(_MVTEC_FOLDERS,),
         mask_threshold=127,
         group="industrial",
-        how="Fetch the archive from the page and unpack it; ROOT holds bottle/, cable/, ... with train/ and test/.",
-        shape=("*/test/<normal>", "*/train/<normal>"),  # anybody's own images may lie like this
-        tops=("mvtec_anomaly_detection",),
+        instructions=(
+            "Fetch the archive from the page and unpack it; ROOT holds bottle/, cable/, ... with "
+            "train/ and test/."
+        ),
+        shared_patterns=(
+            "*/test/<normal>",
+            "*/train/<normal>",
+        ),  # anybody's own images may lie like this
+        top_folders=("mvtec_anomaly_detection",),
         categories=(
             "bottle",
             "cable",
@@ -49,7 +55,7 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "mvtec_ad2": Layout(
         title="MVTec AD 2",
-        page="https://www.mvtec.com/company/research/datasets/mvtec-ad-2",
+        homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad-2",
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
@@ -60,13 +66,16 @@ MVTEC_LIKE: dict[str, Layout] = {
             ),
             Folders(
                 image="<category>/<set:test_private|test_private_mixed>/<stem>.*",
-                label=Label.UNKNOWN,
+                label=LabelRule.UNKNOWN,
             ),
         ),
         mask_threshold=127,
         group="industrial",
-        how="Fetch the archive from the page and unpack it; ROOT holds can/, fabric/, ... with test_public/ in each.",
-        landmarks=("*/test_public", "*/test_private"),
+        instructions=(
+            "Fetch the archive from the page and unpack it; ROOT holds can/, fabric/, ... with "
+            "test_public/ in each."
+        ),
+        unique_patterns=("*/test_public", "*/test_private"),
         categories=(
             "can",
             "fabric",
@@ -82,7 +91,7 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "mvtec_loco": Layout(
         title="MVTec LOCO AD",
-        page="https://www.mvtec.com/company/research/datasets/mvtec-loco",
+        homepage="https://www.mvtec.com/company/research/datasets/mvtec-loco",
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
@@ -93,8 +102,11 @@ MVTEC_LIKE: dict[str, Layout] = {
         ),
         mask_threshold=127,  # the values 236-255 name the kind of defect
         group="industrial",
-        how="Fetch the archive from the page and unpack it; ROOT holds breakfast_box/, juice_bottle/, ...",
-        landmarks=(
+        instructions=(
+            "Fetch the archive from the page and unpack it; ROOT holds breakfast_box/, "
+            "juice_bottle/, ..."
+        ),
+        unique_patterns=(
             "*/test/logical_anomalies",
             "*/test/structural_anomalies",
             "*/defects_config.json",
@@ -112,14 +124,17 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "mpdd": Layout(
         title="MPDD (metal parts)",
-        page="https://github.com/stepanje/MPDD",
+        homepage="https://github.com/stepanje/MPDD",
         licence="CC BY-NC-SA 4.0",
         sources=(_MVTEC_FOLDERS,),
         mask_threshold=127,
         group="industrial",
-        how="Follow the link of the page and unpack the archive; ROOT holds bracket_black/, ..., tubes/.",
-        shape=_MVTEC_SHAPE,
-        tops=("MPDD",),
+        instructions=(
+            "Follow the link of the page and unpack the archive; ROOT holds bracket_black/, ..., "
+            "tubes/."
+        ),
+        shared_patterns=_MVTEC_SHAPE,
+        top_folders=("MPDD",),
         categories=(
             "bracket_black",
             "bracket_brown",
@@ -134,14 +149,17 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "btad": Layout(
         title="BTAD (beanTech)",
-        page="https://avires.dimi.uniud.it/papers/btad/btad.zip",
+        homepage="https://avires.dimi.uniud.it/papers/btad/btad.zip",
         licence="CC BY-NC-SA 4.0",
         sources=(replace(_MVTEC_FOLDERS, normal=("ok",), mask_suffix=""),),
         mask_threshold=127,
         group="industrial",
-        how="The page is the archive; ROOT holds 01/, 02/ and 03/ with train/, test/ and ground_truth/.",
-        shape=("<category>/test/<normal>", "<category>/train/<normal>"),
-        tops=("BTech_Dataset_transformed",),
+        instructions=(
+            "The page is the archive; ROOT holds 01/, 02/ and 03/ with train/, test/ and "
+            "ground_truth/."
+        ),
+        shared_patterns=("<category>/test/<normal>", "<category>/train/<normal>"),
+        top_folders=("BTech_Dataset_transformed",),
         categories=("01", "02", "03"),
         archive="btad.zip",
         sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
@@ -150,14 +168,17 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "dtd_synthetic": Layout(
         title="DTD-Synthetic",
-        page="https://drive.google.com/drive/folders/10OyPzvI3H6llCZBxKxFlKWt1Pw1tkMK1",
+        homepage="https://drive.google.com/drive/folders/10OyPzvI3H6llCZBxKxFlKWt1Pw1tkMK1",
         licence="research only (textures of DTD)",
         sources=(replace(_MVTEC_FOLDERS, other_mask_suffixes=("",)),),
         mask_threshold=127,
         group="industrial",
-        how="Fetch the folder of the page; ROOT holds Blotchy_099/, ..., Woven_127/ with train/ and test/ in each.",
-        shape=_MVTEC_SHAPE,
-        tops=("DTD-Synthetic",),
+        instructions=(
+            "Fetch the folder of the page; ROOT holds Blotchy_099/, ..., Woven_127/ with train/ "
+            "and test/ in each."
+        ),
+        shared_patterns=_MVTEC_SHAPE,
+        top_folders=("DTD-Synthetic",),
         categories=(
             "Blotchy_099",
             "Fibrous_183",
@@ -175,14 +196,17 @@ MVTEC_LIKE: dict[str, Layout] = {
     ),
     "goodsad": Layout(
         title="GoodsAD",
-        page="https://github.com/jianzhang96/GoodsAD",
+        homepage="https://github.com/jianzhang96/GoodsAD",
         licence="none stated",
         sources=(replace(_MVTEC_FOLDERS, mask_suffix="", other_mask_suffixes=("_mask",)),),
         mask_threshold=127,
         group="industrial",
-        how="Fetch and unpack the six archives that the page links to; ROOT holds drink_bottle/, drink_can/, ...",
-        shape=_MVTEC_SHAPE,
-        tops=("GoodsAD",),
+        instructions=(
+            "Fetch and unpack the six archives that the page links to; ROOT holds drink_bottle/, "
+            "drink_can/, ..."
+        ),
+        shared_patterns=_MVTEC_SHAPE,
+        top_folders=("GoodsAD",),
         categories=(
             "cigarette_box",
             "drink_bottle",

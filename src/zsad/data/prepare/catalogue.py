@@ -118,7 +118,7 @@ def _row(name: str, layout: Layout | None, data_json: Path) -> DatasetRow:
         return DatasetRow(name, group, images="", size="", licence="", here=here, page="")
     images = "" if layout.images is None else f"{layout.images:,}"
     size = format_size(layout.bytes)
-    return DatasetRow(name, layout.group, images, size, layout.licence, here, layout.page)
+    return DatasetRow(name, layout.group, images, size, layout.licence, here, layout.homepage)
 
 
 def _here(name: str, data_json: Path) -> str:

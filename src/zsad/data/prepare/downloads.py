@@ -67,9 +67,9 @@ def download_instructions(name: str, layout: Layout, command: str = "") -> str:
     """
     command = command or f"zsad prepare {name} /path/to/it"
     lines = [f"{layout.title}{_archive_text(layout)}; licence: {layout.licence}"]
-    if layout.page:
-        lines.append(f"  get it from  {layout.page}")
-    lines.append(f"  how          {layout.how}")
+    if layout.homepage:
+        lines.append(f"  get it from  {layout.homepage}")
+    lines.append(f"  how          {layout.instructions}")
     if layout.expected:
         lines.append(f"  expected     {layout.expected}")
     lines.append(f"  then         {command}   (the folder, or the archive as it came)")

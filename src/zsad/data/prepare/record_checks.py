@@ -60,8 +60,8 @@ def check_files(record: Record, checker: PathChecker) -> Iterator[Problem]:
 
     Also yields an image whose published label cannot be told for want of a mask.
     """
-    if record.undecided:
-        yield Problem("label unknown", record.image, record.undecided)
+    if record.label_problem:
+        yield Problem("label unknown", record.image, record.label_problem)
     sizes: dict[str, tuple[int, int]] = {}
     for name in (record.image, *record.masks):
         _, path, problem = checker.resolve(name)

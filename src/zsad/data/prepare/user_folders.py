@@ -38,7 +38,7 @@ class UserImages(Layout):
         """Return ``False``: no published list says that something is missing."""
         return False
 
-    def named(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
+    def with_names(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
         """Return a copy that reads other names for normal folders and masks."""
         suffixes = MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)
         return replace(self, sources=(UserFolders(normal or NORMAL, suffixes),))
@@ -185,12 +185,12 @@ class MaskFiles:
 
 USER_FOLDER = UserImages(
     title="images of your own",
-    page="",
+    homepage="",
     licence="yours",
     sources=(UserFolders(),),
     mask_threshold=127,
     group="own",
-    how="put good images into ROOT/good and defective ones into ROOT/bad (kinds of defect in "
+    instructions="put good images into ROOT/good and defective ones into ROOT/bad (kinds of defect in "
     "folders below it), and masks of the same names into ROOT/masks, if there are any: "
     "zsad prepare folder ROOT --name NAME; "
     "or list them: zsad prepare folder ROOT --name NAME --table labels.csv",

@@ -186,7 +186,7 @@ def _choose_layout(name: str, options: PrepareOptions) -> Layout:
     """Return the layout by which a download is found; a table replaces its sources later."""
     if options.table:
         return USER_FOLDER
-    return resolve_layout(name).named(tuple(options.normal), options.mask_suffix)
+    return resolve_layout(name).with_names(tuple(options.normal), options.mask_suffix)
 
 
 def _read_records(name: str, row: Layout, tree: Tree) -> list[Record]:

@@ -14,7 +14,7 @@ from zsad.data.sources.tree import Tree, template_fields, template_pattern
 Fields = dict[str, str]  # what a template found in a path, by name
 
 
-class Label(Enum):
+class LabelRule(Enum):
     """What tells an anomalous image from a normal one."""
 
     FOLDER = "the name of its folder"
@@ -52,12 +52,12 @@ class Folders:
     defect: str = ""
     normal: tuple[str, ...] = ("good",)
     defects: Mapping[str, str] = field(default_factory=dict)
-    label: Label = Label.FOLDER
+    label: LabelRule = LabelRule.FOLDER
     mask_suffix: str = ""
     other_mask_suffixes: tuple[str, ...] = ()
     masks_of_normal: bool = False
 
-    def named(self, normal: Iterable[str], mask_suffix: str | None) -> Folders:
+    def with_names(self, normal: Iterable[str], mask_suffix: str | None) -> Folders:
         """Return a copy with other names for the normal folder and the end of mask names, where given."""
         renamed = replace(self, normal=tuple(normal) or self.normal)
         return (
@@ -74,7 +74,7 @@ class Folders:
         """
         masks = _Masks(self, tree.files)
         found = [self._record(tree, file, fields, masks) for file, fields in self._images(tree)]
-        if self.label is Label.MASK_FILE and (bare := _folders_without_masks(found)):
+        if self.label is LabelRule.MASK_FILE and (bare := _folders_without_masks(found)):
             listed = "\n".join(f"  no mask of any image in {folder}" for folder in bare)
             raise ValueError(
                 f"{tree.path('')}: masks decide here which images are normal, but there is\n{listed}\nFetch them again"
@@ -91,7 +91,7 @@ class Folders:
     def masks_without_image(self, tree: Tree) -> list[str]:
         """Return the masks that belong to no image: something is missing, or stray."""
         masks = _Masks(self, tree.files)
-        return masks.of_none(fields for _, fields in self._images(tree))
+        return masks.without_image(fields for _, fields in self._images(tree))
 
     def _images(self, tree: Tree) -> Iterator[tuple[str, Fields]]:
         pattern = template_pattern(self.image)
@@ -107,12 +107,12 @@ class Folders:
     def _record(self, tree: Tree, file: str, fields: Fields, masks: _Masks) -> Record:
         kind = fields.get("defect", self.defect)
         try:
-            is_anomalous, undecided = self._is_anomalous(tree, file, fields, masks), ""
-        except UndecidedError as error:
-            is_anomalous, undecided = None, str(error)
+            is_anomalous, label_problem = self._is_anomalous(tree, file, fields, masks), ""
+        except UnknownLabelError as error:
+            is_anomalous, label_problem = None, str(error)
         phase = fields.get("phase", self.phase)
-        is_masked = is_anomalous or (self.masks_of_normal and not undecided)
-        its_masks = masks.of(file, fields) if is_masked else []
+        is_masked = is_anomalous or (self.masks_of_normal and not label_problem)
+        its_masks = masks.for_image(file, fields) if is_masked else []
         return Record(
             phase=self.phases.get(phase, phase.lower()),
             category=fields.get("category", self.category),
@@ -121,22 +121,22 @@ class Folders:
             defect={True: self.defects.get(kind, kind), False: "good", None: ""}[is_anomalous],
             is_anomalous=is_anomalous,
             expects_mask=self.mask is not None,
-            undecided=undecided,
+            label_problem=label_problem,
         )
 
     def _is_anomalous(self, tree: Tree, file: str, fields: Fields, masks: _Masks) -> bool | None:
         match self.label:
-            case Label.FOLDER:
+            case LabelRule.FOLDER:
                 return fields.get("defect", self.defect) not in self.normal
-            case Label.MASK_FILE:
-                return bool(masks.of(file, fields))
-            case Label.MASK_PIXELS:
-                return _is_any_marked([tree.path(mask) for mask in masks.of(file, fields)])
-            case Label.UNKNOWN:
+            case LabelRule.MASK_FILE:
+                return bool(masks.for_image(file, fields))
+            case LabelRule.MASK_PIXELS:
+                return _is_any_marked([tree.path(mask) for mask in masks.for_image(file, fields)])
+            case LabelRule.UNKNOWN:
                 return None
 
 
-class UndecidedError(ValueError):
+class UnknownLabelError(ValueError):
     """The label of an image depends on a mask that is missing or unreadable."""
 
 
@@ -154,7 +154,7 @@ class _Masks:
         ]
         self._by_key = [self._grouped(pattern, files) for pattern in patterns]
 
-    def of(self, image: str, fields: Fields) -> list[str]:
+    def for_image(self, image: str, fields: Fields) -> list[str]:
         """Return the masks of an image, of the first suffix that there are any of."""
         key = self._key(fields)
         found = next((group[key] for group in self._by_key if key in group), [])
@@ -164,7 +164,7 @@ class _Masks:
             )
         return found
 
-    def of_none(self, images: Iterable[Fields]) -> list[str]:
+    def without_image(self, images: Iterable[Fields]) -> list[str]:
         """Return the masks that no image's fields lead to."""
         keys = {self._key(fields) for fields in images}
         found = {
@@ -195,11 +195,11 @@ def _is_any_marked(masks: Sequence[Path]) -> bool:
     )  # torch is slow to import, and rarely needed here
 
     if not masks:
-        raise UndecidedError("its mask is missing")
+        raise UnknownLabelError("its mask is missing")
     try:
         return any(bool(mask_values(mask).any()) for mask in masks)
     except UnreadableImageError as error:
-        raise UndecidedError(str(error)) from error
+        raise UnknownLabelError(str(error)) from error
 
 
 def _folders_without_masks(records: Sequence[Record]) -> list[str]:

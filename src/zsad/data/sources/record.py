@@ -21,7 +21,7 @@ class Record:
         defect: Kind of defect, ``good`` for normal images, empty where unknown.
         is_anomalous: The image label, ``None`` where it is not published.
         expects_mask: The download publishes masks for such images where they are anomalous.
-        undecided: Why the published label cannot be told; empty where it can, or where none is published.
+        label_problem: Why the published label cannot be told; empty where it can, or where none is published.
     """
 
     phase: str
@@ -31,7 +31,7 @@ class Record:
     defect: str
     is_anomalous: bool | None
     expects_mask: bool = True
-    undecided: str = ""
+    label_problem: str = ""
 
 
 @runtime_checkable
