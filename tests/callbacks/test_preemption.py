@@ -166,7 +166,7 @@ def test_the_rest_of_an_epoch_is_needed_to_end_with_these_weights(
     whole = undisturbed(data, tmp_path / "whole")
     with pytest.raises(SystemExit):
         trainer(tmp_path / "run", SendSignal(signal.SIGTERM, 1, 2)).fit(Regression(), data(0))
-    monkeypatch.setattr(JsonDataModule, "_begun", lambda self: (0, 0))
+    monkeypatch.setattr(JsonDataModule, "_find_resume_position", lambda self: (0, 0))
     resumed = Regression()
     trainer(tmp_path / "run").fit(
         resumed, data(0), ckpt_path=str(tmp_path / "run" / "last.ckpt"), weights_only=True

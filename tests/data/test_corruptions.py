@@ -10,7 +10,14 @@ import torch
 from PIL import Image
 
 from zsad.config import compose, instantiate
-from zsad.data.corruptions import Corrupt, CorruptedImages, Corruption, blur, rotation, scale
+from zsad.data.corruptions import (
+    CorruptedDataModule,
+    Corruption,
+    CorruptionTransform,
+    blur,
+    rotation,
+    scale,
+)
 from zsad.data.images import ImageDataset
 from zsad.types import Sample
 
@@ -40,7 +47,7 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one.astype(float) - other).mean())
 
 
-def changed(corrupt: Corrupt, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def changed(corrupt: CorruptionTransform, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     corrupt.set_random_seed(seed)
     result = corrupt(image=textured(), mask=square())
     return result["image"], result["mask"]
@@ -48,7 +55,7 @@ def changed(corrupt: Corrupt, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("name", STANDARD)
 def test_each_severity_changes_the_image_more_than_the_one_before(name: str) -> None:
-    images = [changed(STANDARD[name].at(severity, 96))[0] for severity in range(1, 6)]
+    images = [changed(STANDARD[name].at_severity(severity, 96))[0] for severity in range(1, 6)]
     distances = [distance(image, textured()) for image in images]
     assert distances[0] > 0
     assert distances == sorted(distances)
@@ -57,21 +64,25 @@ def test_each_severity_changes_the_image_more_than_the_one_before(name: str) -> 
 @pytest.mark.parametrize("name", STANDARD)
 def test_the_same_seed_gives_the_same_image(name: str) -> None:
     for one, other in zip(
-        changed(STANDARD[name].at(3, 96)), changed(STANDARD[name].at(3, 96)), strict=True
+        changed(STANDARD[name].at_severity(3, 96)),
+        changed(STANDARD[name].at_severity(3, 96)),
+        strict=True,
     ):
         assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", sorted(set(STANDARD) - MOVING))
 def test_a_mask_stays_where_nothing_moves(name: str) -> None:
-    assert np.array_equal(changed(STANDARD[name].at(5, 96))[1], square())
+    assert np.array_equal(changed(STANDARD[name].at_severity(5, 96))[1], square())
 
 
 @pytest.mark.parametrize(
-    "corrupt", [Corrupt(rotation(10.0), 96), Corrupt(scale(0.3), 96)], ids=["rotation", "scale"]
+    "corrupt",
+    [CorruptionTransform(rotation(10.0), 96), CorruptionTransform(scale(0.3), 96)],
+    ids=["rotation", "scale"],
 )
 @pytest.mark.parametrize("seed", range(4))
-def test_a_mask_goes_where_its_defect_goes(corrupt: Corrupt, seed: int) -> None:
+def test_a_mask_goes_where_its_defect_goes(corrupt: CorruptionTransform, seed: int) -> None:
     image, mask = changed(corrupt, seed)
     dark, marked = image.max(axis=2) < 45, mask > 127
     overlap = (dark & marked).sum() / (dark | marked).sum()
@@ -84,14 +95,14 @@ def test_strength_holds_at_the_size_of_the_input() -> None:
         textured(),
         np.array(Image.fromarray(textured()).resize((480, 480), Image.Resampling.BICUBIC)),
     )
-    corrupt = Corrupt(blur(2.0), 96)
+    corrupt = CorruptionTransform(blur(2.0), 96)
     assert distance(corrupt(image=small)["image"], corrupt(image=large)["image"]) < 3
-    assert Corrupt(blur(2.0), None)(image=large)["image"].shape == large.shape
+    assert CorruptionTransform(blur(2.0), None)(image=large)["image"].shape == large.shape
 
 
 def test_a_severity_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="severity 3: expected 1 to 2"):
-        Corruption(blur, [1.0, 2.0]).at(3, 96)
+        Corruption(blur, [1.0, 2.0]).at_severity(3, 96)
 
 
 def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: Path) -> None:
@@ -103,7 +114,9 @@ def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: 
     )
     clean = instantiate.build(config.dataset)
     clean.test_samples = [sample]
-    untouched, corrupted = (CorruptedImages(clean, one) for one in (None, Corrupt(blur(3.0), 48)))
+    untouched, corrupted = (
+        CorruptedDataModule(clean, one) for one in (None, CorruptionTransform(blur(3.0), 48))
+    )
     one, other, original = (
         next(iter(data.test_dataloader())) for data in (untouched, corrupted, clean)
     )

@@ -17,7 +17,7 @@ from PIL import Image
 
 from zsad.data import leakage as module
 from zsad.data.images import UnreadableImageError
-from zsad.data.leakage import Fingerprints, Overlap, fingerprints, overlap
+from zsad.data.leakage import Fingerprints, Overlap, compute_fingerprints, find_overlap
 from zsad.data.synthetic import write_synthetic
 from zsad.types import Sample
 
@@ -73,8 +73,8 @@ def test_the_same_files_are_found_under_any_name(learned, tmp_path):
     moved = [sample((tmp_path / f"{i}.dat").absolute()) for i in range(3)]
     for old, new in zip(learned, moved, strict=False):
         new.image_path.write_bytes(old.image_path.read_bytes())
-    found = overlap(fingerprints(learned), fingerprints(moved))
-    assert (found.tested, found.same, found.near) == (3, 3, 0)
+    found = find_overlap(compute_fingerprints(learned), compute_fingerprints(moved))
+    assert (found.tested, found.duplicates, found.near_duplicates) == (3, 3, 0)
     assert not found.is_zero_shot
 
 
@@ -84,8 +84,8 @@ def test_copies_look_the_same(learned, tmp_path, kind):
     for seed in range(8):
         name, image, options = copies_of(texture(seed))[kind]
         copies.append(sample(save(image, tmp_path / f"copies/{seed}/{name}", **options)))
-    found = overlap(fingerprints(learned), fingerprints(copies))
-    assert found.same + found.near == 8
+    found = find_overlap(compute_fingerprints(learned), compute_fingerprints(copies))
+    assert found.duplicates + found.near_duplicates == 8
     assert not found.is_zero_shot
 
 
@@ -94,7 +94,12 @@ def test_a_turned_photograph_is_the_same_picture(learned, tmp_path):
     exif[0x0112] = 6  # shown a quarter turn to the right
     turned = texture(0).transpose(Image.Transpose.ROTATE_90)
     path = save(turned, tmp_path / "turned.jpg", quality=95, exif=exif)
-    assert overlap(fingerprints(learned), fingerprints([sample(path)])).near == 1
+    assert (
+        find_overlap(
+            compute_fingerprints(learned), compute_fingerprints([sample(path)])
+        ).near_duplicates
+        == 1
+    )
 
 
 def test_other_images_are_others(learned, tmp_path):
@@ -102,8 +107,8 @@ def test_other_images_are_others(learned, tmp_path):
         sample(save(texture(100 + seed), tmp_path / f"others/{seed}.png"), "wood")
         for seed in range(8)
     ]
-    found = overlap(fingerprints(learned), fingerprints(others))
-    assert found == Overlap(tested=8, same=0, near=0, categories=())
+    found = find_overlap(compute_fingerprints(learned), compute_fingerprints(others))
+    assert found == Overlap(tested=8, duplicates=0, near_duplicates=0, categories=())
     assert found.is_zero_shot
     assert found.sentences() == []
 
@@ -119,9 +124,14 @@ def test_pictures_without_features_are_like_no_other(tmp_path):
         save(Image.fromarray(pixels), tmp_path / f"{i}.png") for i, pixels in enumerate(plain)
     ]
     again = [save(Image.fromarray(pixels), tmp_path / f"{i}.bmp") for i, pixels in enumerate(plain)]
-    tested = fingerprints([sample(path) for path in again])
-    assert not tested.look.any()
-    assert overlap(fingerprints([sample(path) for path in learned]), tested).near == 0
+    tested = compute_fingerprints([sample(path) for path in again])
+    assert not tested.perceptual_hash.any()
+    assert (
+        find_overlap(
+            compute_fingerprints([sample(path) for path in learned]), tested
+        ).near_duplicates
+        == 0
+    )
 
 
 def test_a_large_jpeg_decoded_small_is_like_its_whole(tmp_path):
@@ -130,32 +140,37 @@ def test_a_large_jpeg_decoded_small_is_like_its_whole(tmp_path):
         save(image, tmp_path / "a.jpg", quality=90),
         save(image, tmp_path / "b.png", compress_level=1),
     )
-    assert overlap(fingerprints([sample(whole)]), fingerprints([sample(drafted)])).near == 1
+    assert (
+        find_overlap(
+            compute_fingerprints([sample(whole)]), compute_fingerprints([sample(drafted)])
+        ).near_duplicates
+        == 1
+    )
 
 
 def test_a_checkpoint_keeps_them_compactly_and_without_paths(learned, tmp_path):
-    taken = fingerprints(learned * 50)
+    taken = compute_fingerprints(learned * 50)
     torch.save({"fingerprints": taken.to_state()}, tmp_path / "last.ckpt")
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["fingerprints"]
     assert json.loads(json.dumps(state)) == state  # an export keeps it as JSON
     read = Fingerprints.from_state(state)
     np.testing.assert_array_equal(read.content, taken.content)
-    np.testing.assert_array_equal(read.look, taken.look)
+    np.testing.assert_array_equal(read.perceptual_hash, taken.perceptual_hash)
     assert (read.categories, read.paths) == (taken.categories, ())
     assert len(json.dumps(state)) <= 60 * len(taken)
     assert str(tmp_path).encode() not in (tmp_path / "last.ckpt").read_bytes()
-    assert overlap(read, taken).same == len(taken)
+    assert find_overlap(read, taken).duplicates == len(taken)
 
 
 def test_what_another_version_wrote_is_refused(learned):
     with pytest.raises(ValueError, match="fingerprints of version 0, expected 1"):
-        Fingerprints.from_state(fingerprints(learned).to_state() | {"version": 0})
+        Fingerprints.from_state(compute_fingerprints(learned).to_state() | {"version": 0})
 
 
 @pytest.mark.parametrize("look", ["", "AAAA", "no base 64", 7, "A" * 64])
 def test_damaged_fingerprints_are_refused(learned, look):
     with pytest.raises(ValueError, match="damaged fingerprints"):
-        Fingerprints.from_state(fingerprints(learned).to_state() | {"look": look})
+        Fingerprints.from_state(compute_fingerprints(learned).to_state() | {"look": look})
 
 
 @settings(max_examples=40, deadline=None)
@@ -203,20 +218,20 @@ def test_names_of_categories_are_compared_without_case_and_underscores(learned):
         for each, name in zip(learned, ("Metal_Nut", "capsule"), strict=False)
     ]
     known, own = (
-        fingerprints(named),
-        fingerprints([dataclasses.replace(learned[5], category="metal nut")]),
+        compute_fingerprints(named),
+        compute_fingerprints([dataclasses.replace(learned[5], category="metal nut")]),
     )
-    assert overlap(known, own).categories == ("metal nut",)
+    assert find_overlap(known, own).categories == ("metal nut",)
     assert (
-        overlap(
-            known, fingerprints([dataclasses.replace(learned[5], category="capsules")])
+        find_overlap(
+            known, compute_fingerprints([dataclasses.replace(learned[5], category="capsules")])
         ).categories
         == ()
     )
 
 
 def test_the_same_name_alone_is_zero_shot_but_said(learned):
-    others = overlap(fingerprints(learned[:4]), fingerprints(learned[4:]))
+    others = find_overlap(compute_fingerprints(learned[:4]), compute_fingerprints(learned[4:]))
     assert others.is_zero_shot
     assert others.sentences() == [
         "categories of the same name were learned: tile; their images are others"
@@ -225,8 +240,8 @@ def test_the_same_name_alone_is_zero_shot_but_said(learned):
 
 def test_sentences_count_and_give_examples(learned, tmp_path):
     copy = sample(save(texture(0), tmp_path / "copy.jpg", quality=75))
-    first, second, third = overlap(
-        fingerprints(learned[:2]), fingerprints([*learned[1:3], copy])
+    first, second, third = find_overlap(
+        compute_fingerprints(learned[:2]), compute_fingerprints([*learned[1:3], copy])
     ).sentences()
     assert first.startswith("not zero-shot: 1 of 3 tested images were learned from (such as ")
     assert "/learned/1.png, " in first
@@ -251,22 +266,22 @@ def test_many_categories_are_not_all_listed():
 
 
 def test_the_number_of_threads_changes_nothing(learned):
-    one, many = fingerprints(learned, threads=1), fingerprints(learned, threads=5)
-    np.testing.assert_array_equal(one.look, many.look)
+    one, many = compute_fingerprints(learned, threads=1), compute_fingerprints(learned, threads=5)
+    np.testing.assert_array_equal(one.perceptual_hash, many.perceptual_hash)
     np.testing.assert_array_equal(one.content, many.content)
     assert one.paths == many.paths
 
 
 def test_no_images_have_no_overlap(learned):
-    nothing, some = fingerprints([]), fingerprints(learned)
-    assert overlap(nothing, some).is_zero_shot
-    assert overlap(some, nothing) == Overlap(0, 0, 0, ())
+    nothing, some = compute_fingerprints([]), compute_fingerprints(learned)
+    assert find_overlap(nothing, some).is_zero_shot
+    assert find_overlap(some, nothing) == Overlap(0, 0, 0, ())
 
 
 def test_a_long_reading_says_how_far_it_is(learned, caplog, monkeypatch):
     monkeypatch.setattr(module, "_LOG_EVERY_S", -1.0)
     with caplog.at_level(logging.INFO, logger="zsad"):
-        fingerprints(learned)
+        compute_fingerprints(learned)
     assert caplog.messages[-1] == "fingerprints: 8 of 8 images"
 
 
@@ -275,9 +290,9 @@ def test_a_damaged_image_is_named(tmp_path):
     texture(1).save(data, "PNG")
     (tmp_path / "cut.png").write_bytes(data.getvalue()[:5000])
     with pytest.raises(UnreadableImageError, match=re.escape(str(tmp_path / "cut.png"))):
-        fingerprints([sample(tmp_path / "cut.png")])
+        compute_fingerprints([sample(tmp_path / "cut.png")])
     with pytest.raises(FileNotFoundError):
-        fingerprints([sample(tmp_path / "gone.png")])
+        compute_fingerprints([sample(tmp_path / "gone.png")])
 
 
 def near_pairs(taken):
@@ -285,7 +300,9 @@ def near_pairs(taken):
     return [
         (i, i + 1 + int(j))
         for i in range(len(taken))
-        for j in np.flatnonzero(module._has_near(taken.look[i + 1 :], taken.look[i : i + 1]))
+        for j in np.flatnonzero(
+            module._has_near(taken.perceptual_hash[i + 1 :], taken.perceptual_hash[i : i + 1])
+        )
     ]
 
 
@@ -302,7 +319,7 @@ def product_line(tmp_path_factory):
 
 def test_different_parts_of_one_product_are_not_near(product_line):
     assert len(product_line) > 50
-    assert near_pairs(fingerprints(product_line)) == []
+    assert near_pairs(compute_fingerprints(product_line)) == []
 
 
 @pytest.mark.skipif(not TILES.is_dir(), reason="needs ../shared/data/mtd, the magnetic tiles")
@@ -311,7 +328,7 @@ def test_no_tile_is_taken_for_another_tile():
     numbers = [int(re.search(r"num_(\d+)", each.image_path.name).group(1)) for each in photographs]
     assert [
         (i, j)
-        for i, j in near_pairs(fingerprints(photographs))
+        for i, j in near_pairs(compute_fingerprints(photographs))
         if abs(numbers[i] - numbers[j]) > SAME_TILE
     ] == []
 
@@ -328,6 +345,8 @@ def test_copies_of_the_tiles_are_found(tmp_path, kind, least):
         with Image.open(each.image_path) as image:
             name, changed, options = copies_of(image)[kind]
             copies.append(sample(save(changed, tmp_path / f"{i}_{name}", **options)))
-    originals, changed = fingerprints(photographs), fingerprints(copies)
-    bits = np.bitwise_count((originals.look ^ changed.look).view(np.uint64)).sum(axis=1)
+    originals, changed = compute_fingerprints(photographs), compute_fingerprints(copies)
+    bits = np.bitwise_count(
+        (originals.perceptual_hash ^ changed.perceptual_hash).view(np.uint64)
+    ).sum(axis=1)
     assert (bits <= module._NEAR_BITS).mean() >= least

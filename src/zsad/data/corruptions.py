@@ -36,7 +36,7 @@ class Corruption:
         self.make = make
         self.levels = [float(level) for level in levels]
 
-    def at(self, severity: int, image_size: int | None) -> "Corrupt":
+    def at_severity(self, severity: int, image_size: int | None) -> "CorruptionTransform":
         """Return the change of a severity, for images that the network sees at a size.
 
         Raises:
@@ -44,10 +44,10 @@ class Corruption:
         """
         if not 1 <= severity <= len(self.levels):
             raise ValueError(f"severity {severity}: expected 1 to {len(self.levels)}")
-        return Corrupt(self.make(self.levels[severity - 1]), image_size)
+        return CorruptionTransform(self.make(self.levels[severity - 1]), image_size)
 
 
-class Corrupt:
+class CorruptionTransform:
     """A change of image and mask together, at the size of the network's input; the same for the same random seed.
 
     Args:
@@ -75,7 +75,7 @@ class Corrupt:
         return self._compose(image=image) if mask is None else self._compose(image=image, mask=mask)
 
 
-class CorruptedImages(LightningDataModule):
+class CorruptedDataModule(LightningDataModule):
     """The test images of a dataset, changed; references stay as they are.
 
     Args:
@@ -83,7 +83,7 @@ class CorruptedImages(LightningDataModule):
         corrupt: What is done to its test images; ``None`` for nothing.
     """
 
-    def __init__(self, clean: JsonDataModule, corrupt: Corrupt | None) -> None:
+    def __init__(self, clean: JsonDataModule, corrupt: CorruptionTransform | None) -> None:
         super().__init__()
         self.clean, self.corrupt = clean, corrupt
         self.name, self.references = clean.name, clean.references

@@ -24,10 +24,11 @@ from zsad.types import Batch, Sample
 Augmentation = Callable[..., dict[str, Any]]  # what an albumentations.Compose is
 
 # Nothing else is opened, whatever a file is named: Pillow would hand an EPS to Ghostscript. JPEG covers MPO.
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
+PIL_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 # What Pillow raises on broken files.
-UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError)
-DRAFT = 2  # a picture decoded at twice the size of the input is resized to nearly the same pixels
+DECODE_ERRORS = (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError)
+# An image decoded at twice the size of the input is resized to nearly the same pixels.
+DRAFT_FACTOR = 2
 _ORIENTATION = 0x0112  # EXIF
 _SIDEWAYS = (5, 6, 7, 8)
 _RESIZED_AS_STORED = frozenset({"RGB", "L", "RGBA"})
@@ -174,7 +175,7 @@ class ImageDataset(Dataset[Batch]):
         augmentation: An ``albumentations.Compose``, applied at native size to image (uint8 RGB) and mask together.
         seed: Makes the augmentation of image i in epoch e the same on every run, with any number of workers; drawn
             defects likewise.
-        fast_jpeg: Decode large JPEGs no finer than ``DRAFT`` times S: faster, but not the published pixels.
+        fast_jpeg: Decode large JPEGs no finer than ``DRAFT_FACTOR`` times S: faster, but not the published pixels.
         drawn_defects: Damages normal images, before any augmentation; anomalous ones keep the defect they have.
         views: So many versions of every image, augmented and damaged in as many ways, taken in turn epoch by epoch;
             ``None`` for others in every epoch.
@@ -206,7 +207,7 @@ class ImageDataset(Dataset[Batch]):
         self.seed = seed
         self.drawn_defects = drawn_defects
         self.views = views
-        self.decode_px = DRAFT * image_size if fast_jpeg and image_size is not None else None
+        self.decode_px = DRAFT_FACTOR * image_size if fast_jpeg and image_size is not None else None
         # Shared memory, so that workers which outlive an epoch see the next one.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -335,11 +336,11 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         # From an open file: by its name, Pillow would map a TIFF that lies on its side into memory with width and
         # height exchanged, and show it scrambled.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        with path.open("rb") as file, Image.open(file, formats=PIL_FORMATS) as image:
             yield image
     except FileNotFoundError:
         raise
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         text = (
             f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
         )

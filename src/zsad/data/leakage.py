@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image, ImageOps
 
-from zsad.data.images import FORMATS, UNREADABLE, UnreadableImageError, to_eight_bits
+from zsad.data.images import DECODE_ERRORS, PIL_FORMATS, UnreadableImageError, to_eight_bits
 from zsad.types import Sample
 
 log = logging.getLogger("zsad")
@@ -55,14 +55,14 @@ class Fingerprints:
 
     Attributes:
         content: (n,) first 64 bits of a hash of the file, byte by byte.
-        look: (n, 4) signs of 256 cosine coefficients of the grey picture; 0 for a picture without features, which is
-            like no other.
+        perceptual_hash: (n, 4) signs of 256 cosine coefficients of the grey image; 0 for an image
+            without features, which is like no other.
         categories: Sorted names.
         paths: Where the images are; empty when read from a checkpoint.
     """
 
     content: Int64[np.ndarray, " n"]
-    look: Int64[np.ndarray, "n k"]
+    perceptual_hash: Int64[np.ndarray, "n k"]
     categories: tuple[str, ...]
     paths: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class Fingerprints:
         return {
             "version": _VERSION,
             "content": _packed(self.content),
-            "look": _packed(self.look),
+            "look": _packed(self.perceptual_hash),
             "categories": list(self.categories),
         }
 
@@ -118,22 +118,22 @@ class Overlap:
 
     Attributes:
         tested: Number of tested images.
-        same: How many of them are, byte by byte, files that were learned from.
-        near: How many more look the same: saved again, resized, or without colour.
+        duplicates: How many of them are, byte by byte, files that were learned from.
+        near_duplicates: How many more look the same: saved again, resized, or without colour.
         categories: Names that occur on both sides, as the tested side writes them.
-        examples: A few paths of the images that ``same`` and ``near`` count.
+        examples: A few paths of the images that ``duplicates`` and ``near_duplicates`` count.
     """
 
     tested: int
-    same: int
-    near: int
+    duplicates: int
+    near_duplicates: int
     categories: tuple[str, ...]
     examples: tuple[str, ...] = ()
 
     @property
     def is_zero_shot(self) -> bool:
         """Whether no tested image was learned from. A category of the same name alone does not contradict it."""
-        return self.same + self.near == 0
+        return self.duplicates + self.near_duplicates == 0
 
     def sentences(self) -> list[str]:
         """Say what a reader of the results has to know; nothing where nothing is shared."""
@@ -142,15 +142,15 @@ class Overlap:
         )
         examples = f" (such as {shown})" if shown else ""
         said = []
-        if self.same:
+        if self.duplicates:
             said.append(
-                f"not zero-shot: {self.same} of {self.tested} tested images were learned from{examples}"
+                f"not zero-shot: {self.duplicates} of {self.tested} tested images were learned from{examples}"
             )
-        if self.near:
-            examples = "" if self.same else examples
+        if self.near_duplicates:
+            examples = "" if self.duplicates else examples
             said.append(
-                f"not zero-shot: {self.near} of {self.tested} tested images look like copies of images that were "
-                f"learned from{examples}"
+                f"not zero-shot: {self.near_duplicates} of {self.tested} tested images look like "
+                f"copies of images that were learned from{examples}"
             )
         if self.categories:
             distinct = "; their images are others" if self.is_zero_shot else ""
@@ -168,7 +168,7 @@ def _unpacked(text: str) -> Int64[np.ndarray, " n"]:
     return np.frombuffer(base64.b64decode(text, validate=True), "<i8").astype(np.int64)
 
 
-def fingerprints(samples: Sequence[Sample], threads: int | None = None) -> Fingerprints:
+def compute_fingerprints(samples: Sequence[Sample], threads: int | None = None) -> Fingerprints:
     """Read every image once and remember what tells it from others; masks and labels play no part.
 
     Large JPEGs are decoded at a fraction of their size. What takes long says in the log how far it is.
@@ -193,16 +193,16 @@ def fingerprints(samples: Sequence[Sample], threads: int | None = None) -> Finge
     )
 
 
-def overlap(learned: Fingerprints, tested: Fingerprints) -> Overlap:
+def find_overlap(learned: Fingerprints, tested: Fingerprints) -> Overlap:
     """Compare what is tested with what was learned from."""
     same = np.isin(tested.content, learned.content)
-    near = _has_near(tested.look, learned.look) & ~same
+    near = _has_near(tested.perceptual_hash, learned.perceptual_hash) & ~same
     known = {_plain(name) for name in learned.categories}
     shared = [*np.flatnonzero(same), *np.flatnonzero(near)][:_EXAMPLES] if tested.paths else []
     return Overlap(
         tested=len(tested),
-        same=int(same.sum()),
-        near=int(near.sum()),
+        duplicates=int(same.sum()),
+        near_duplicates=int(near.sum()),
         categories=tuple(name for name in tested.categories if _plain(name) in known),
         examples=tuple(tested.paths[i] for i in shared),
     )
@@ -217,7 +217,7 @@ def _fingerprint(path: Path) -> tuple[np.int64, Int64[np.ndarray, " k"]]:
 def _thumbnail(data: bytes, path: Path) -> UInt8[np.ndarray, "s s"]:
     """Return the picture upright, grey, and small. Bilinear: a box of few pixels would move with the picture's size."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PIL_FORMATS) as image:
             image.draft("L", (_DRAFT_PX, _DRAFT_PX))  # heeded by JPEG alone
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
@@ -226,7 +226,7 @@ def _thumbnail(data: bytes, path: Path) -> UInt8[np.ndarray, "s s"]:
                 .convert("L")
                 .resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BILINEAR)
             )
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         text = (
             f"cannot read {path} ({error}): fetch it again; zsad verify NAME lists every such file"
         )

@@ -30,11 +30,12 @@ class EpochSampler(DistributedSampler[Batch]):
     In the middle of an epoch it goes on with the first image that this process has not seen.
     """
 
-    begun: tuple[int, int] = (0, 0)  # an epoch, and how many of its images this process has seen
+    # An epoch, and how many of its images this process has seen.
+    resume_position: tuple[int, int] = (0, 0)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the numbers of the images, without those seen before."""
-        epoch, seen = self.begun
+        epoch, seen = self.resume_position
         return islice(super().__iter__(), seen if self.epoch == epoch else 0, None)
 
     def set_epoch(self, epoch: int) -> None:
@@ -177,9 +178,9 @@ class JsonDataModule(LightningDataModule):
         # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
         seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
         sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=seed, drop_last=False)
-        sampler.begun = self._begun()
+        sampler.resume_position = self._find_resume_position()
         sampler.set_epoch(
-            sampler.begun[0]
+            sampler.resume_position[0]
         )  # the trainer does it again, when workers have drawn their first batches
         return DataLoader(
             dataset,
@@ -244,7 +245,7 @@ class JsonDataModule(LightningDataModule):
     def _limited(self, samples: list[Sample]) -> list[Sample]:
         return samples if self.max_images is None else evenly_spaced(samples, self.max_images)
 
-    def _begun(self) -> tuple[int, int]:
+    def _find_resume_position(self) -> tuple[int, int]:
         """Return where a training goes on: the epoch, and how many of its images this process has seen."""
         if self.trainer is None:
             return 0, 0

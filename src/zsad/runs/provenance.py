@@ -10,7 +10,7 @@ from torch import nn
 
 from zsad import __version__
 from zsad.backbones.clip.weights import fingerprint
-from zsad.data.leakage import Fingerprints, Overlap, fingerprints, overlap
+from zsad.data.leakage import Fingerprints, Overlap, compute_fingerprints, find_overlap
 from zsad.distributed import is_first_process
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning
@@ -44,7 +44,7 @@ def training_provenance(
         "weights": weight_fingerprints(task.method),
         "settings": dict(settings),
         "seed": seed,
-        "seen": fingerprints(samples).to_state()
+        "seen": compute_fingerprints(samples).to_state()
         if is_first_process()
         else None,  # who writes the checkpoint reads
         "trained_on": {
@@ -139,7 +139,9 @@ def announce_test(
     )
     shared, notes = None, [data.references.remark] if data.shots else []
     if learned and learned.get("seen"):
-        shared = overlap(Fingerprints.from_state(learned["seen"]), fingerprints(data.test_samples))
+        shared = find_overlap(
+            Fingerprints.from_state(learned["seen"]), compute_fingerprints(data.test_samples)
+        )
     elif learned is not None:
         notes.append(
             "unknown whether zero-shot: the checkpoint does not say which images it was learned from"

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import nn
 
 from zsad.contract import Rewordable
-from zsad.data.corruptions import Corrupt, CorruptedImages, Corruption
+from zsad.data.corruptions import CorruptedDataModule, Corruption, CorruptionTransform
 from zsad.data.module import JsonDataModule
 from zsad.distributed import is_first_process
 from zsad.metrics.per_category import CategoryMetrics
@@ -76,16 +76,16 @@ class Robustness:
     def measure(self, method: nn.Module, data: JsonDataModule, trainer: Trainer) -> Trials:
         """Make all tests."""
 
-        def values(tested: nn.Module, corrupt: Corrupt | None = None) -> Any:
+        def values(tested: nn.Module, corrupt: CorruptionTransform | None = None) -> Any:
             task = ZeroShotEvaluation(tested, self.metrics)
-            trainer.test(task, CorruptedImages(data, corrupt), verbose=False)
+            trainer.test(task, CorruptedDataModule(data, corrupt), verbose=False)
             assert task.results is not None
             return task.results.mean
 
         clean, corrupted, reworded = values(method), [], []
         planned = [(name, severity) for name in self.corruptions for severity in self.severities]
         for name, severity in self._shown("on corrupted images", planned):
-            corrupt = self.corruptions[name].at(severity, data.image_size)
+            corrupt = self.corruptions[name].at_severity(severity, data.image_size)
             corrupted.append(Trial(name, severity, values(method, corrupt)))
         wordings = [(state, words) for state in self.wordings for words in self.wordings[state]]
         if wordings and not isinstance(method, Rewordable):
