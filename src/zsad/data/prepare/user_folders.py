@@ -190,10 +190,12 @@ USER_FOLDER = UserImages(
     sources=(UserFolders(),),
     mask_threshold=127,
     group="own",
-    instructions="put good images into ROOT/good and defective ones into ROOT/bad (kinds of defect in "
-    "folders below it), and masks of the same names into ROOT/masks, if there are any: "
-    "zsad prepare folder ROOT --name NAME; "
-    "or list them: zsad prepare folder ROOT --name NAME --table labels.csv",
+    instructions=(
+        "put good images into ROOT/good and defective ones into ROOT/bad (kinds of defect in "
+        "folders below it), and masks of the same names into ROOT/masks, if there are any: zsad "
+        "prepare folder ROOT --name NAME; or list them: zsad prepare folder ROOT --name NAME "
+        "--table labels.csv"
+    ),
 )
 USER_LAYOUTS: dict[str, Layout] = {"folder": USER_FOLDER}
 
