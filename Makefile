@@ -6,8 +6,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := src tests train.py test.py $(wildcard benchmarks tools)
 
+# Tests of one file share their fixtures, so a process takes whole files; one thread each, so that they share the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help setup lint type test test-slow demo smoke dataset bench lock clean
+.PHONY: help setup lint type test test-fast test-slow coverage demo smoke dataset bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +33,17 @@ type: setup ## Check types
 	$(BIN)/basedpyright
 
 test: lint type ## Set up, then everything CI runs: style, types, tests, doctests
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-slow: setup ## The tests that take minutes
+test-fast: setup ## Units, parity and one run from end to end: under three minutes
+	$(PYTEST) -m "not slow and not minutes" --ignore tests/slurm --ignore tests/end_to_end --ignore tests/config/test_configs.py
+	$(PYTEST) tests/end_to_end/test_few_shot.py
+
+test-slow: setup ## The tests that take minutes each
 	$(BIN)/pytest -m slow
+
+coverage: setup ## Measure which lines the tests run: htmlcov/index.html
+	$(PYTEST) -m "not slow" --cov=zsad --cov-report=term:skip-covered --cov-report=html
 
 demo: setup ## Learn on generated categories, outline defects on others never seen: minutes, no download
 	$(BIN)/zsad prepare synthetic datasets/synthetic
@@ -59,5 +69,5 @@ lock: setup ## Refresh constraints.txt from what .venv holds
 	@touch $(READY)
 
 clean: ## Delete .venv and the caches of the tools; data, runs and indexes stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
 	find $(wildcard src tests tools) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from PIL import Image
 
+from tests.end_to_end.small_datasets import SIZE
+
 ROOT = Path(__file__).parents[2]
-SIZE = 48
 GIVEN = ["backbone=pocket", f"image_size={SIZE}", "trainer=cpu", "dataset.batch_size=4"]
 SERVER = multiprocessing.get_context(
     "forkserver"
@@ -27,37 +27,6 @@ SERVER = multiprocessing.get_context(
 SERVER.set_forkserver_preload(
     ["zsad.runs.several_datasets", "zsad.runs.preflight", "zsad.data.module", __name__]
 )
-
-
-def write_dataset(place: Path, name: str, seed: int) -> None:
-    """Two categories of grey noise, some of it with a white square, and the index."""
-    noise, index = np.random.default_rng(seed), {}
-    for category in ("nut", "bolt"):
-        entries = index.setdefault(category, [])
-        for number in range(4):
-            pixels, mask = (
-                noise.integers(60, 190, (SIZE, SIZE, 3), dtype=np.uint8),
-                np.zeros((SIZE, SIZE), np.uint8),
-            )
-            is_defective = number % 2
-            if is_defective:
-                mask[10:25, 20:35] = 255
-                pixels[mask > 0] = 255
-            image, truth = f"{category}/{number}.png", f"{category}/{number}_mask.png"
-            (place / name / category).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(place / name / image)
-            Image.fromarray(mask).save(place / name / truth)
-            entries.append(
-                {
-                    "img_path": image,
-                    "mask_path": truth if is_defective else "",
-                    "cls_name": category,
-                    "specie_name": "square" if is_defective else "good",
-                    "anomaly": is_defective,
-                }
-            )
-    (place / "data_json").mkdir(exist_ok=True)
-    (place / "data_json" / f"{name}.json").write_text(json.dumps({"train": {}, "test": index}))
 
 
 def command(

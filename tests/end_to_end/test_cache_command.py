@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import csv
-import runpy
-from functools import partial
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from typer.testing import CliRunner, Result
 
+from tests.end_to_end.conftest import RunScript, Zsad
 from zsad.backbones.clip.model import CLIP
-from zsad.cli import app
-from zsad.data import synthetic
 
-ROOT = Path(__file__).parents[2]
 IMAGES, SIZE = 6, 64
 SMALL = (
     "backbone=pocket",
@@ -26,41 +20,19 @@ SMALL = (
 )
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("kept")
-    small = partial(
-        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "write_synthetic", small)
-        assert (
-            zsad(
-                "prepare", "synthetic", str(place), "--data-json", str(place / "data_json")
-            ).exit_code
-            == 0
-        )
-    return place
-
-
 @pytest.fixture(autouse=True)
 def _cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSAD_FEATURE_CACHE", str(tmp_path / "cache"))
 
 
-def zsad(*given: str) -> Result:
-    GlobalHydra.instance().clear()
-    return CliRunner().invoke(app, given)
-
-
-def cache(place: Path, *given: str) -> str:
+def cache(zsad: Zsad, place: Path, *given: str) -> str:
     settings = [part for one in (*SMALL, *given) for part in ("--set", one)]
     done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"), *settings)
     assert done.exit_code == 0, done.output
     return done.output
 
 
-def losses(place: Path, folder: Path, *given: str) -> list[str]:
+def losses(run_script: RunScript, place: Path, folder: Path, *given: str) -> list[str]:
     common = [
         *SMALL,
         "dataset=synthetic_a",
@@ -68,37 +40,33 @@ def losses(place: Path, folder: Path, *given: str) -> list[str]:
         f"hydra.run.dir={folder}",
         "epochs=1",
     ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["train.py", *common, *given])
-        GlobalHydra.instance().clear()
-        runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
-        GlobalHydra.instance().clear()
+    run_script("train.py", *common, *given)
     rows = list(csv.DictReader((folder / "log" / "version_0" / "metrics.csv").open()))
     return [row["train/total"] for row in rows if row["train/total"]]
 
 
 def test_a_training_after_the_command_looks_at_nothing_and_learns_the_same(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_script: RunScript, zsad: Zsad, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without = losses(place, tmp_path / "without")
-    assert f"0 of {IMAGES} images were known, {IMAGES} are looked at" in cache(place)
-    assert f"{IMAGES} of {IMAGES} images were known, 0 are looked at" in cache(place)
+    without = losses(run_script, place, tmp_path / "without")
+    assert f"0 of {IMAGES} images were known, {IMAGES} are looked at" in cache(zsad, place)
+    assert f"{IMAGES} of {IMAGES} images were known, 0 are looked at" in cache(zsad, place)
     monkeypatch.setattr(CLIP, "encode_image", lambda *_, **__: pytest.fail("it looked"))
-    cached = losses(place, tmp_path / "cached", "feature_cache=disk")
+    cached = losses(run_script, place, tmp_path / "cached", "feature_cache=disk")
     assert [float(loss) for loss in cached] == pytest.approx(
         [float(loss) for loss in without], abs=1e-5
     )
 
 
-def test_every_view_of_changing_images_is_looked_at(place: Path) -> None:
+def test_every_view_of_changing_images_is_looked_at(zsad: Zsad, place: Path) -> None:
     assert f"{2 * IMAGES} are looked at" in cache(
-        place, "augmentation=drawn_defects", "dataset.views=2"
+        zsad, place, "augmentation=drawn_defects", "dataset.views=2"
     )
 
 
-def test_what_is_kept_is_shown_and_cleared(place: Path, tmp_path: Path) -> None:
+def test_what_is_kept_is_shown_and_cleared(zsad: Zsad, place: Path, tmp_path: Path) -> None:
     assert "holds 0.000 GB" in zsad("cache").output
-    cache(place)
+    cache(zsad, place)
     shown = zsad("cache").output
     assert "AnomalyCLIP, weights " in shown
     assert "32-true, float32" in shown
@@ -107,7 +75,7 @@ def test_what_is_kept_is_shown_and_cleared(place: Path, tmp_path: Path) -> None:
 
 
 def test_changing_images_without_a_number_of_views_are_refused_with_the_command(
-    place: Path,
+    zsad: Zsad, place: Path
 ) -> None:
     done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"), "--set", "augmentation=standard",
                 "--set", "backbone=pocket")  # fmt: skip
@@ -115,5 +83,5 @@ def test_changing_images_without_a_number_of_views_are_refused_with_the_command(
     assert "dataset.views=4" in str(done.exception) + done.output
 
 
-def test_a_model_that_learns_nothing_is_refused() -> None:
+def test_a_model_that_learns_nothing_is_refused(zsad: Zsad) -> None:
     assert "nothing to train" in str(zsad("cache", "synthetic_a", "--model", "winclip").exception)

@@ -4,68 +4,31 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from typer.testing import CliRunner, Result
 
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
 from zsad.config import compose
-from zsad.data import synthetic
 
-ROOT = Path(__file__).parents[2]
 SIZE = 64
 POCKET = ["backbone=pocket", f"image_size={SIZE}", "dataset.num_workers=0", "trainer=cpu"]
 Run = Callable[..., Path]
 
 
-@contextmanager
-def arguments(script: str, *given: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [script, *given])
-        GlobalHydra.instance().clear()
-        yield
-        GlobalHydra.instance().clear()
-
-
-def zsad(*given: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in given])
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the two generated datasets, small ones, prepared by the documented command."""
-    place = tmp_path_factory.mktemp("place")
-    small = partial(
-        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "write_synthetic", small)
-        done = zsad("prepare", "synthetic", place, "--data-json", place / "data_json")
-    assert done.exit_code == 0, done.output
-    for name in ("synthetic_a", "synthetic_b"):
-        assert f"wrote {place}/data_json/{name}.json" in done.output
-    return place
-
-
-@pytest.fixture(scope="module")
-def run(place: Path) -> Run:
+def run(place: Path, run_script: RunScript) -> Run:
     """Run train.py or test.py with the pocket backbone and return the folder that it wrote."""
 
     def run(script: str, *given: str) -> Path:
         folder = place / f"{script}_{len(list(place.iterdir()))}"
         common = [*POCKET, f"paths.data_json={place}/data_json", f"hydra.run.dir={folder}"]
-        with arguments(f"{script}.py", *common, *given):
-            runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        run_script(f"{script}.py", *common, *given)
         return folder
 
     return run
@@ -183,7 +146,7 @@ def test_all_missing_datasets_are_named_and_can_be_left_out(
 
 
 def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(
-    trained: Path, place: Path, tmp_path: Path
+    zsad: Zsad, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     pictures = tmp_path / "pictures"
     shutil.copytree(place / "synthetic_b" / "cork" / "test" / "good", pictures / "inner")
@@ -200,7 +163,7 @@ def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_exported_prompts_predict_like_the_checkpoint(
-    trained: Path, place: Path, tmp_path: Path, suffix: str
+    zsad: Zsad, trained: Path, place: Path, tmp_path: Path, suffix: str
 ) -> None:
     exported = tmp_path / f"prompts{suffix}"
     assert zsad("export", trained, exported).exit_code == 0
@@ -266,7 +229,7 @@ def test_mistakes_in_a_training_are_answered_with_the_fix(
 
 
 def test_a_mask_of_another_size_and_a_truncated_picture_stop_with_their_names(
-    run: Run, trained: Path, place: Path, tmp_path: Path
+    zsad: Zsad, run: Run, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "synthetic_b"
     shutil.copytree(place / "synthetic_b", broken)
@@ -294,7 +257,7 @@ def test_a_mask_of_another_size_and_a_truncated_picture_stop_with_their_names(
     assert picture.name in done.output
 
 
-def test_pictures_that_are_not_there_are_named(trained: Path, tmp_path: Path) -> None:
+def test_pictures_that_are_not_there_are_named(zsad: Zsad, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, answer in (
         (tmp_path / "missing.png", "no such image"),
@@ -306,7 +269,12 @@ def test_pictures_that_are_not_there_are_named(trained: Path, tmp_path: Path) ->
 
 
 def test_a_dataset_of_ones_own_is_prepared_once_and_then_a_choice(
-    run: Run, trained: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zsad: Zsad,
+    run: Run,
+    trained: Path,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     conf = tmp_path / "conf"
     shutil.copytree(compose.CONF, conf)
@@ -368,14 +336,18 @@ def test_the_backbone_that_a_checkpoint_needs_is_said_before_any_weights_are_fet
         run("test", "dataset=synthetic_b", f"ckpt_path={trained}", "backbone=clip_vit_b16")
 
 
-def test_an_output_folder_may_have_any_name(trained: Path, place: Path, tmp_path: Path) -> None:
+def test_an_output_folder_may_have_any_name(
+    zsad: Zsad, trained: Path, place: Path, tmp_path: Path
+) -> None:
     picture = next((place / "synthetic_b" / "cork" / "test" / "good").iterdir())
     out = tmp_path / "heat maps (1), a=b"
     assert zsad("predict", trained, picture, "--out", out).exit_code == 0
     assert (out / "scores.csv").is_file()
 
 
-def test_a_misspelt_override_of_a_prediction_is_one_message(trained: Path, place: Path) -> None:
+def test_a_misspelt_override_of_a_prediction_is_one_message(
+    zsad: Zsad, trained: Path, place: Path
+) -> None:
     picture = next((place / "synthetic_b" / "cork" / "test" / "good").iterdir())
     done = zsad("predict", trained, picture, "--set", "model.method.sgma=3")
     assert done.exit_code == 1

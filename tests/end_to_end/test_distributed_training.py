@@ -8,15 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
-
-from zsad.cli import app
-from zsad.data import synthetic
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 9  # which neither two processes nor batches of two and four share evenly
@@ -26,21 +21,6 @@ SIZE = 64
 EXACT = "model.method.prompts.round_deep_to_half=false"
 DISTRIBUTED = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 Run = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("spread")
-    small = partial(
-        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "write_synthetic", small)
-        done = CliRunner().invoke(
-            app, ["prepare", "synthetic", str(place), "--data-json", str(place / "data_json")]
-        )
-    assert done.exit_code == 0, done.output
-    return place
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from typer.testing import CliRunner
 
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
+from tests.end_to_end.small_datasets import write_tiles
 
-ROOT = Path(__file__).parents[2]
 COMMON = ["backbone=grounded_sam_random", "dataset=mtd", "trainer=cpu", "dataset.num_workers=0"]
 Run = Callable[..., Path]
 
@@ -24,45 +20,16 @@ Run = Callable[..., Path]
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Three normal and two defective tiles of different sizes, all in the test phase."""
-    random, entries = np.random.default_rng(0), []
-    for number in range(5):
-        size = (48 + 4 * number, 64)
-        pixels, mask = (
-            random.integers(90, 110, (*size, 3), dtype=np.uint8),
-            np.zeros(size, dtype=np.uint8),
-        )
-        if number > 2:
-            mask[16:32, 16:32], pixels[16:32, 16:32] = 255, 0
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        label = int(number > 2)
-        names = {"img_path": f"{number}.png", "mask_path": f"{number}_mask.png" if label else ""}
-        entries.append(
-            {
-                **names,
-                "cls_name": "magnetic_tile",
-                "specie_name": "hole" if label else "",
-                "anomaly": label,
-            }
-        )
-    (tmp_path / "index.json").write_text(
-        json.dumps({"train": {}, "test": {"magnetic_tile": entries}})
-    )
+    sizes = [(48 + 4 * number, 64) for number in range(5)]
+    write_tiles(tmp_path, sizes, (3, 4), ["magnetic_tile"] * 5, "hole")
     return tmp_path
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(place: Path, run_script: RunScript) -> Run:
     def run(name: str, *given: str) -> Path:
-        folders = [
-            f"dataset.index={place}/index.json",
-            f"dataset.root={place}",
-            f"hydra.run.dir={place}/{name}",
-        ]
-        monkeypatch.setattr("sys.argv", ["test.py", *COMMON, *folders, *given])
-        GlobalHydra.instance().clear()
-        runpy.run_path(str(ROOT / "test.py"), run_name="__main__")
-        GlobalHydra.instance().clear()
+        data = [f"dataset.index={place}/index.json", f"dataset.root={place}"]
+        run_script("test.py", *COMMON, *data, f"hydra.run.dir={place}/{name}", *given)
         return place / name
 
     return run
@@ -90,7 +57,7 @@ def test_a_test_leaves_table_captions_heat_maps_and_restorations_and_twice_the_s
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
-def test_single_images_are_restored_when_asked(place: Path) -> None:
+def test_single_images_are_restored_when_asked(zsad: Zsad, place: Path) -> None:
     given = [
         "predict",
         "dot_base",
@@ -100,9 +67,7 @@ def test_single_images_are_restored_when_asked(place: Path) -> None:
         "--out",
         str(place / "o"),
     ]
-    done = CliRunner().invoke(
-        app, [*given, "--category", "magnetic_tile", "--restore", "--set", "trainer=cpu"]
-    )
+    done = zsad(*given, "--category", "magnetic_tile", "--restore", "--set", "trainer=cpu")
     assert done.exit_code == 0, done.output
     assert done.output.rstrip().endswith(f"{place}/o/restored")
     with Image.open(place / "o" / "restored" / "magnetic_tile" / "plain" / "3.png") as restored:
@@ -113,7 +78,9 @@ def test_single_images_are_restored_when_asked(place: Path) -> None:
     )
 
 
-def test_a_method_without_a_detector_restores_where_its_map_is_high(place: Path) -> None:
+def test_a_method_without_a_detector_restores_where_its_map_is_high(
+    zsad: Zsad, place: Path
+) -> None:
     given = [
         "predict",
         "clip",
@@ -124,9 +91,7 @@ def test_a_method_without_a_detector_restores_where_its_map_is_high(place: Path)
         str(place / "o"),
         "--restore",
     ]
-    done = CliRunner().invoke(
-        app, [*given, "--set", "trainer=cpu", "--set", "callbacks.restoration.threshold=0.0"]
-    )
+    done = zsad(*given, "--set", "trainer=cpu", "--set", "callbacks.restoration.threshold=0.0")
     assert done.exit_code == 0, done.output
     with Image.open(place / "o" / "restored" / "object" / "plain" / "3.png") as restored:
         assert len(restored.convert("RGB").getcolors()) == 1  # all of it is at least 0

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.end_to_end.conftest import RunScript
+from tests.end_to_end.small_datasets import write_tiles
+
 COMMON = [
     "model=winclip",
     "backbone=pocket",
@@ -23,41 +19,26 @@ COMMON = [
     "dataset.num_workers=0",
     "~callbacks.heatmaps",
 ]
-Run = Callable[..., None]
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Three normal and two defective tiles, all in the test phase."""
-    random, entries = np.random.default_rng(0), []
-    for number in range(5):
-        pixels = random.integers(90, 110, (64, 64, 3), dtype=np.uint8)
-        mask = np.zeros((64, 64), dtype=np.uint8)
-        if number > 2:
-            mask[16:32, 16:32], pixels[16:32, 16:32] = 255, 0
-        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        label = int(number > 2)
-        names = {"img_path": f"{number}.png", "mask_path": f"{number}_mask.png" if label else ""}
-        entries.append({**names, "cls_name": "tile", "specie_name": "", "anomaly": label})
-    index = {"train": {}, "test": {"tile": entries}}
-    (tmp_path / "index.json").write_text(json.dumps(index))
+    write_tiles(tmp_path, [(64, 64)] * 5, (3, 4), ["tile"] * 5)
     return tmp_path
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(place: Path, run_script: RunScript) -> RunScript:
     def run(script: str, *given: str) -> None:
-        folders = [f"dataset.index={place}/index.json", f"dataset.root={place}"]
-        monkeypatch.setattr("sys.argv", [f"{script}.py", *COMMON, *folders, *given])
-        GlobalHydra.instance().clear()
-        runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        data = [f"dataset.index={place}/index.json", f"dataset.root={place}"]
+        run_script(f"{script}.py", *COMMON, *data, *given)
 
     return run
 
 
 def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(
-    run: Run, place: Path
+    run: RunScript, place: Path
 ) -> None:
     run("test", "k_shot=0,2", f"hydra.sweep.dir={place}/runs", "-m")
     tables = {}
@@ -97,7 +78,7 @@ def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(
     ],
 )
 def test_mistakes_are_answered_before_any_weights_are_read(
-    run: Run, place: Path, script: str, given: list[str], answer: str
+    run: RunScript, place: Path, script: str, given: list[str], answer: str
 ) -> None:
     with pytest.raises(SystemExit, match=f"(?s)error: .*{answer}"):
         run(script, "backbone.pretrained=/nowhere/clip.pt", f"hydra.run.dir={place}/run", *given)

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from typer.testing import CliRunner, Result
 
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
 from zsad.config import compose, instantiate
-from zsad.data import synthetic
 from zsad.model_files.learned import save_prompts
 
-ROOT = Path(__file__).parents[2]
 SIZE = 64
 POCKET = ["--backbone", "pocket", "--set", f"image_size={SIZE}", "--set", "dataset.num_workers=0"]
-
-
-def zsad(*given: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in given])
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a generated dataset, a small one."""
-    place = tmp_path_factory.mktemp("place")
-    small = partial(
-        synthetic.write_synthetic, size=SIZE, train_good=1, good=2, defective=2, grades=("easy",)
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "write_synthetic", small)
-        assert (
-            zsad("prepare", "synthetic", place, "--data-json", place / "data_json").exit_code == 0
-        )
-    return place
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +26,6 @@ def prompts(place: Path) -> Path:
     return place / "prompts.safetensors"
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    GlobalHydra.instance().clear()
-    yield
-    GlobalHydra.instance().clear()
-
-
 def pictures(place: Path) -> Path:
     return place / "synthetic_b" / "cork" / "test"
 
@@ -68,7 +35,7 @@ def predicted(out: Path) -> list[dict[str, str]]:
 
 
 def test_a_calibrated_checkpoint_judges_by_itself(
-    place: Path, prompts: Path, tmp_path: Path
+    zsad: Zsad, place: Path, prompts: Path, tmp_path: Path
 ) -> None:
     given = ["--model", "anomalyclip", *POCKET]
     done = zsad("calibrate", prompts, "synthetic_b", "--data-json", place / "data_json", *given)
@@ -104,7 +71,9 @@ def test_a_calibrated_checkpoint_judges_by_itself(
     assert "verdict" not in predicted(tmp_path)[0]
 
 
-def test_a_model_that_learns_nothing_needs_no_checkpoint(place: Path, tmp_path: Path) -> None:
+def test_a_model_that_learns_nothing_needs_no_checkpoint(
+    zsad: Zsad, place: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "winclip" / "thresholds.json"
     given = ["--data-json", place / "data_json", "--rule", "normal_only", "--out", file]
     done = zsad("calibrate", "winclip", "synthetic_b", *given, *POCKET)
@@ -130,7 +99,9 @@ def test_a_model_that_learns_nothing_needs_no_checkpoint(place: Path, tmp_path: 
     assert scores[0] != scores[1]  # the sentences name the category
 
 
-def test_a_model_that_learns_is_not_used_by_its_name(place: Path, tmp_path: Path) -> None:
+def test_a_model_that_learns_is_not_used_by_its_name(
+    zsad: Zsad, place: Path, tmp_path: Path
+) -> None:
     done = zsad("predict", "anomalyclip", pictures(place), "--out", tmp_path, *POCKET)
     assert done.exit_code == 1
     assert "python train.py model=anomalyclip" in str(done.exception)
@@ -139,7 +110,7 @@ def test_a_model_that_learns_is_not_used_by_its_name(place: Path, tmp_path: Path
 
 
 def test_a_rule_that_the_dataset_does_not_allow_is_refused_before_anything_runs(
-    place: Path,
+    zsad: Zsad, place: Path
 ) -> None:
     given = ["--data-json", place / "data_json", "--set", "dataset.test_phase=train", *POCKET]
     done = zsad("calibrate", "clip", "synthetic_b", *given)
@@ -149,9 +120,8 @@ def test_a_rule_that_the_dataset_does_not_allow_is_refused_before_anything_runs(
     )
 
 
-@pytest.mark.usefixtures("script")
 def test_a_test_leaves_thresholds_and_tells_how_robust_it_is(
-    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_script: RunScript, place: Path, tmp_path: Path
 ) -> None:
     quick = ["dataset.max_images=16", "robustness.severities=[5]", "robustness.wordings.normal=[]"]
     quick += [
@@ -171,8 +141,7 @@ def test_a_test_leaves_thresholds_and_tells_how_robust_it_is(
         f"paths.data_json={place}/data_json",
         f"hydra.run.dir={tmp_path}",
     ]
-    monkeypatch.setattr("sys.argv", ["test.py", *common, *where, "robustness=standard", *quick])
-    runpy.run_path(str(ROOT / "test.py"), run_name="__main__")
+    run_script("test.py", *common, *where, "robustness=standard", *quick)
     assert json.loads((tmp_path / "thresholds.json").read_text())["pixel"]["rule"] == "f1_max"
     rows = list(csv.DictReader((tmp_path / "robustness.csv").open()))
     assert [row["change"] for row in rows] == [

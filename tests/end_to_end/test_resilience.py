@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import runpy
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -17,21 +16,11 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
-from typer.testing import CliRunner
 
-from tests.end_to_end.processes import (
-    ROOT,
-    arguments,
-    files,
-    finish,
-    read,
-    readable,
-    start,
-    write_dataset,
-)
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
+from tests.end_to_end.processes import arguments, files, finish, read, readable, start
+from tests.end_to_end.small_datasets import write_dataset
 from zsad.config import compose
 from zsad.data import images
 from zsad.data.module import EpochSampler
@@ -145,20 +134,16 @@ def test_killed_twenty_times_a_run_comes_to_the_same_end(place: Path, tmp_path: 
 
 
 @pytest.fixture
-def run(place: Path, tmp_path: Path) -> Iterator[Run]:
+def run(place: Path, tmp_path: Path, run_script: RunScript) -> Iterator[Run]:
     """Run train.py or test.py in this process and return its folder; on one thread, as the others, to the last bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
     def run(script: str, *given: str, folder: str = "run") -> Path:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.argv", [script, *arguments(place, tmp_path / folder, *given)])
-            GlobalHydra.instance().clear()
-            runpy.run_path(str(ROOT / script), run_name="__main__")
+        run_script(script, *arguments(place, tmp_path / folder, *given))
         return tmp_path / folder
 
     yield run
-    GlobalHydra.instance().clear()
     torch.set_num_threads(threads)
 
 
@@ -367,7 +352,7 @@ def test_out_of_memory_in_a_test_halves_the_batches_and_changes_no_number(
 
 
 def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(
-    place: Path, tmp_path: Path
+    zsad: Zsad, place: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "sweep"
     given = [one for one in arguments(place, sweep, *TRAIN) if not one.startswith("hydra.run.dir")]
@@ -380,7 +365,7 @@ def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(
     process.join()
     assert process.exitcode == 1, screen.read_text()
     assert "Traceback" not in screen.read_text()
-    shown = CliRunner().invoke(app, ["collect", str(sweep)])
+    shown = zsad("collect", sweep)
     assert shown.exit_code == 0, shown.output
     rows = {one.state: one for one in collect([sweep])}
     assert headline(collect([sweep])) == "runs: 2 finished, 1 failed"

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import csv
-import runpy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
-from typer.testing import CliRunner, Result
 
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
+from tests.end_to_end.small_datasets import write_tiles
 from zsad.config import compose, instantiate
-from zsad.data.locations import write_json
 
-ROOT = Path(__file__).parents[2]
 TINY = [
     "model=sam3",
     "backbone=sam3_random",
@@ -31,62 +24,23 @@ TINY = [
 Run = Callable[..., Path]
 
 
-@contextmanager
-def arguments(script: str, *given: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", [script, *given])
-        GlobalHydra.instance().clear()
-        yield
-        GlobalHydra.instance().clear()
-
-
-def zsad(*given: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in given])
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures, not square, every second with a bright patch, and an index that takes them for magnetic tiles."""
-    place, rng, entries = tmp_path_factory.mktemp("place"), np.random.default_rng(0), []
+    """Ten images, not square, every second with a dark patch, of a known and an unknown category."""
+    place = tmp_path_factory.mktemp("place")
     (place / "pictures").mkdir()
-    for number in range(10):
-        pixels, mask = (
-            rng.integers(60, 120, (40, 60, 3), dtype=np.uint8),
-            np.zeros((40, 60), dtype=np.uint8),
-        )
-        if number % 2:
-            mask[10:20, 20:40] = 255
-            pixels[mask > 0] = 250
-        Image.fromarray(pixels).save(place / "pictures" / f"{number}.png")
-        Image.fromarray(mask).save(place / "pictures" / f"{number}_mask.png")
-        entries.append(
-            {
-                "img_path": f"{number}.png",
-                "mask_path": f"{number}_mask.png" if number % 2 else "",
-                "cls_name": "magnetic_tile" if number < 6 else "wheel",
-                "specie_name": "spot" if number % 2 else "good",
-                "anomaly": number % 2,
-            }
-        )
-    table = {
-        name: [e for e in entries if e["cls_name"] == name] for name in ("magnetic_tile", "wheel")
-    }
-    write_json(place / "index.json", {"train": {}, "test": table})
+    categories = ["magnetic_tile"] * 6 + ["wheel"] * 4
+    write_tiles(place / "pictures", [(40, 60)] * 10, range(1, 10, 2), categories, "spot")
     return place
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> Run:
+def run(place: Path, run_script: RunScript) -> Run:
     def run(script: str, *given: str) -> Path:
         folder = place / f"{script}_{len(list(place.iterdir()))}"
-        data = [
-            "dataset=mtd",
-            f"dataset.index={place}/index.json",
-            f"dataset.root={place}/pictures",
-        ]
-        common = [*TINY, *data, f"hydra.run.dir={folder}"]
-        with arguments(f"{script}.py", *common, *given):
-            runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        root = place / "pictures"
+        data = ["dataset=mtd", f"dataset.index={root}/index.json", f"dataset.root={root}"]
+        run_script(f"{script}.py", *TINY, *data, f"hydra.run.dir={folder}", *given)
         return folder
 
     return run
@@ -145,7 +99,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_re
 
 
 def test_predicting_needs_no_checkpoint_and_takes_one(
-    place: Path, trained: Path, tmp_path: Path
+    zsad: Zsad, place: Path, trained: Path, tmp_path: Path
 ) -> None:
     images = [place / "pictures" / "1.png", place / "pictures" / "2.png"]
     tiny = [part for setting in TINY[2:4] for part in ("--set", setting)]
@@ -170,7 +124,7 @@ def test_predicting_needs_no_checkpoint_and_takes_one(
 
 
 def test_what_was_learned_is_exported_and_the_untrained_is_not(
-    trained: Path, tmp_path: Path
+    zsad: Zsad, trained: Path, tmp_path: Path
 ) -> None:
     given = ("--set", "backbone.input_size=56")
     done = zsad("export", trained, tmp_path / "tuned.safetensors", *given)

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
+from tests.end_to_end.conftest import Zsad
 from zsad.backbones.clip.model import CLIP
-from zsad.cli import app
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.model_files.learned import save_prompts
 
@@ -27,7 +26,9 @@ def prompts(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_challenge_download_becomes_a_submission(tmp_path: Path, prompts: Path) -> None:
+def test_a_challenge_download_becomes_a_submission(
+    zsad: Zsad, tmp_path: Path, prompts: Path
+) -> None:
     rng, names = np.random.default_rng(0), ("candle", "pcb1")
     for category in names:
         folder = tmp_path / "download" / "vand_0shot" / "Test" / category / "Images"
@@ -55,7 +56,7 @@ def test_a_challenge_download_becomes_a_submission(tmp_path: Path, prompts: Path
             "image_size=64",
         ],
     ):
-        done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        done = zsad(*arguments)
         assert done.exit_code == 0, done.output
     assert "4 images of 2 classes" in done.output
     for category in names:

@@ -3,62 +3,39 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from PIL import Image
-from typer.testing import CliRunner
 
-from zsad.cli import app
+from tests.end_to_end.conftest import RunScript, Zsad
+from tests.end_to_end.small_datasets import write_image, write_tiles
 
 ROOT = Path(__file__).parents[2]
 MTD = ROOT / ".." / "shared" / "data" / "mtd"
 COMMON = ["backbone=grounded_sam_random", "trainer=cpu", "dataset=mtd", "dataset.num_workers=0"]
-Run = Callable[..., None]
-
-
-def write_picture(path: Path, size: tuple[int, int], seed: int) -> Path:
-    pixels = np.random.default_rng(seed).integers(60, 200, (*size, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Two normal and two defective pictures of different sizes, and their index."""
-    entries = []
-    for number, size in enumerate([(48, 64), (64, 48), (40, 40), (56, 72)]):
-        write_picture(tmp_path / f"{number}.png", size, number)
-        mask = np.zeros(size, dtype=np.uint8)
-        mask[8:20, 10:30] = 255
-        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
-        label = number % 2
-        names = {"img_path": f"{number}.png", "mask_path": f"{number}_mask.png" if label else ""}
-        entries.append({**names, "cls_name": "washer", "specie_name": "", "anomaly": label})
-    (tmp_path / "index.json").write_text(json.dumps({"train": {}, "test": {"washer": entries}}))
+    """Two normal and two defective images of different sizes, and their index."""
+    sizes = [(48, 64), (64, 48), (40, 40), (56, 72)]
+    write_tiles(tmp_path, sizes, (1, 3), ["washer"] * 4)
     return tmp_path
 
 
-def of(place: Path) -> list[str]:
-    return [f"dataset.index={place}/index.json", f"dataset.root={place}"]
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(run_script: RunScript) -> RunScript:
     def run(script: str, *given: str) -> None:
-        monkeypatch.setattr("sys.argv", [f"{script}.py", *COMMON, *given])
-        GlobalHydra.instance().clear()
-        runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        run_script(f"{script}.py", *COMMON, *given)
 
     return run
+
+
+def dataset_at(place: Path) -> list[str]:
+    return [f"dataset.index={place}/index.json", f"dataset.root={place}"]
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -71,7 +48,7 @@ def test_the_table_is_the_same_whatever_the_hash_seed(place: Path) -> None:
         given = [
             "model=saa_plus",
             *COMMON,
-            *of(place),
+            *dataset_at(place),
             "~callbacks.heatmaps",
             f"hydra.run.dir={place}/{seed}",
         ]
@@ -97,13 +74,15 @@ def test_the_table_is_the_same_whatever_the_hash_seed(place: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["saa", "saa_plus_general"])
-def test_a_test_leaves_a_table_heat_maps_and_a_report(run: Run, place: Path, model: str) -> None:
+def test_a_test_leaves_a_table_heat_maps_and_a_report(
+    run: RunScript, place: Path, model: str
+) -> None:
     run(
         "test",
         f"model={model}",
         "metrics=saa",
         "metrics.side_px=40",
-        *of(place),
+        *dataset_at(place),
         f"hydra.run.dir={place}/run",
     )
     mean = table(place / "run")[-1]
@@ -116,7 +95,7 @@ def test_a_test_leaves_a_table_heat_maps_and_a_report(run: Run, place: Path, mod
 
 @pytest.mark.skipif(not MTD.is_dir(), reason="the magnetic tiles are not beside the repository")
 def test_real_images_are_asked_about_in_the_words_of_their_dataset(
-    run: Run, tmp_path: Path
+    run: RunScript, tmp_path: Path
 ) -> None:
     run(
         "test",
@@ -131,12 +110,12 @@ def test_real_images_are_asked_about_in_the_words_of_their_dataset(
 
 
 def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(
-    tmp_path: Path,
+    zsad: Zsad, tmp_path: Path
 ) -> None:
-    picture = write_picture(tmp_path / "nut.png", (50, 60), 0)
+    picture = write_image(tmp_path / "nut.png", (50, 60), 0)
     given = ["--category", "metal nut", "--backbone", "grounded_sam_random", "--set", "trainer=cpu"]
     out = tmp_path / "out"
-    done = CliRunner().invoke(app, ["predict", "saa_plus", str(picture), *given, "--out", str(out)])
+    done = zsad("predict", "saa_plus", picture, *given, "--out", out)
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader((out / "scores.csv").open()))
     assert len(rows) == 1
@@ -173,7 +152,7 @@ def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(
-    run: Run, place: Path, script: str, given: list[str], answer: str
+    run: RunScript, place: Path, script: str, given: list[str], answer: str
 ) -> None:
     with pytest.raises(SystemExit, match=f"(?s)error: .*{answer}"):
-        run(script, "model=saa_plus", *of(place), f"hydra.run.dir={place}/run", *given)
+        run(script, "model=saa_plus", *dataset_at(place), f"hydra.run.dir={place}/run", *given)

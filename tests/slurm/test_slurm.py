@@ -14,7 +14,7 @@ from typing import IO
 import pytest
 import torch
 
-from tests.end_to_end.test_resilience import write_dataset
+from tests.end_to_end.small_datasets import write_dataset
 from tests.slurm import cluster
 
 ROOT = Path(__file__).parents[2]
