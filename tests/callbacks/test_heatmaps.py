@@ -12,15 +12,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from zsad.callbacks.heatmaps import HeatmapWriter
-from zsad.reports.figures.overlays import (
-    Thumbnail,
-    contact_sheet,
-    fit,
-    heat,
-    outline,
-    overlay,
-    to_picture,
-)
+from zsad.reports.figures.contact_sheet import Thumbnail, draw_contact_sheet
+from zsad.reports.figures.mask_outlines import outline_mask
+from zsad.reports.figures.overlays import draw_heatmap, draw_overlay
+from zsad.reports.figures.rgb_arrays import fit_longest_side, to_rgb_array
 from zsad.types import Batch, Prediction, Sample
 
 SIZE = 32
@@ -200,7 +195,12 @@ def test_the_sheet_is_made_from_the_extremes_of_all_images_and_little_is_kept(tm
     captions = [[thumbnail.caption.split()[0] for thumbnail in row] for _, row in shortlist.rows()]
     assert captions == [["-0.00", "-1.00"], ["+0.00", "+1.00"], ["+9.00", "+7.00"]]
     assert [
-        len(row.entries) for row in (shortlist.misses, shortlist.hits, shortlist.false_alarms)
+        len(row.entries)
+        for row in (
+            shortlist.lowest_defective,
+            shortlist.highest_defective,
+            shortlist.highest_normal,
+        )
     ] == [2, 2, 2]
 
 
@@ -277,9 +277,9 @@ def test_a_fixed_range_shows_equal_values_equally_and_none_stretches_them():
     faint = torch.linspace(0.0, 0.1, 64).reshape(8, 8)
     strong = faint.clone()
     strong[7, 7] = 1.0
-    fixed = [heat(picture, one, value_range=(0.0, 1.0)) for one in (faint, strong)]
+    fixed = [draw_heatmap(picture, one, value_range=(0.0, 1.0)) for one in (faint, strong)]
     assert np.array_equal(fixed[0][:7], fixed[1][:7])
-    assert heat(picture, faint, value_range=None)[7, 7].tolist() == fixed[1][7, 7].tolist()
+    assert draw_heatmap(picture, faint, value_range=None)[7, 7].tolist() == fixed[1][7, 7].tolist()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
@@ -289,7 +289,8 @@ def test_a_constant_map_has_one_colour_whatever_the_range(value):
         assert (
             len(
                 np.unique(
-                    heat(picture, torch.full((8, 8), value), value_range).reshape(-1, 3), axis=0
+                    draw_heatmap(picture, torch.full((8, 8), value), value_range).reshape(-1, 3),
+                    axis=0,
                 )
             )
             == 1
@@ -300,54 +301,54 @@ def test_the_outline_runs_around_the_defect_and_leaves_it_and_the_picture_alone(
     picture = np.full((64, 64, 3), 100, np.uint8)
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[30:34, 30:34] = True
-    drawn = outline(picture, mask)
+    drawn = outline_mask(picture, mask)
     assert (drawn[30:34, 30:34] == 100).all()
     assert drawn[20:44, 20:44].max() > 200
     assert (picture == 100).all()
-    assert np.array_equal(outline(picture, torch.zeros(64, 64, dtype=torch.bool)), picture)
+    assert np.array_equal(outline_mask(picture, torch.zeros(64, 64, dtype=torch.bool)), picture)
 
 
 def test_a_defect_of_one_pixel_is_outlined_at_thumbnail_size_too():
     mask = torch.zeros(500, 500, dtype=torch.bool)
     mask[251, 251] = True
-    assert outline(np.zeros((50, 50, 3), np.uint8), mask).max() > 200
+    assert outline_mask(np.zeros((50, 50, 3), np.uint8), mask).max() > 200
 
 
 def test_without_ground_truth_there_is_no_panel_for_it():
     image, anomaly_map = torch.rand(3, 40, 40), torch.rand(40, 40)
-    without = overlay(image, anomaly_map)
-    with_truth = overlay(image, anomaly_map, torch.zeros(40, 40, dtype=torch.bool))
+    without = draw_overlay(image, anomaly_map)
+    with_truth = draw_overlay(image, anomaly_map, torch.zeros(40, 40, dtype=torch.bool))
     assert with_truth.shape[1] > without.shape[1] + 40
 
 
 def test_an_image_keeps_its_colours_at_its_own_size():
     image = torch.rand(3, 20, 30)
     assert np.allclose(
-        to_picture(image, (30, 20)) / 255, image.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6
+        to_rgb_array(image, (30, 20)) / 255, image.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6
     )
 
 
 def test_a_long_caption_does_not_make_a_sheet_wider():
     picture = np.zeros((50, 50, 3), np.uint8)
     sheets = [
-        contact_sheet("t", [("row", [Thumbnail((picture, picture), text, True)])])
+        draw_contact_sheet("t", [("row", [Thumbnail((picture, picture), text, True)])])
         for text in ("a", "a" * 99)
     ]
     assert sheets[0].shape == sheets[1].shape
 
 
 def test_the_longer_side_is_the_one_asked_for():
-    assert (fit((100, 50), 20), fit((50, 100), 20), fit((1000, 1), 20)) == (
-        (20, 10),
-        (10, 20),
-        (20, 1),
-    )
+    assert (
+        fit_longest_side((100, 50), 20),
+        fit_longest_side((50, 100), 20),
+        fit_longest_side((1000, 1), 20),
+    ) == ((20, 10), (10, 20), (20, 1))
 
 
 def test_maps_and_images_of_different_sizes_share_a_picture():
     batch = batch_of(["0.png"])
     small = replace(predicted(batch), map=torch.rand(1, 7, 7))
-    assert overlay(batch.image[0], small.map[0], batch.mask[0], size=(60, 60)).shape[0] > 60
+    assert draw_overlay(batch.image[0], small.map[0], batch.mask[0], size=(60, 60)).shape[0] > 60
 
 
 def test_drawing_needs_no_file(tmp_path):

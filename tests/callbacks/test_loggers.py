@@ -12,7 +12,7 @@ from PIL import Image
 
 from zsad.callbacks.loggers import MAX_HEATMAPS, finish_open_wandb_run, log_report
 from zsad.reports.figures.curve_data import Curves, Diagram, diagrams
-from zsad.reports.figures.curve_plots import picture
+from zsad.reports.figures.curve_plots import draw_diagram
 from zsad.reports.html.page import write_page
 from zsad.reports.run_page import RunPage
 from zsad.types import Results
@@ -96,7 +96,7 @@ def test_a_logger_of_numbers_gets_nothing_more(run: RunPage, tmp_path: Path) -> 
 
 
 def test_a_drawn_curve_passes_where_its_heights_say() -> None:
-    drawn = picture(Diagram("ROC", "x", "y", {"images": (0.0, 1.0, 1.0)})).astype(int)
+    drawn = draw_diagram(Diagram("ROC", "x", "y", {"images": (0.0, 1.0, 1.0)})).astype(int)
     blue = (drawn[..., 2] - drawn[..., 0]) > 80
     rows, columns = np.nonzero(blue)
     middle = rows[np.abs(columns - (64 + 90)) <= 1]  # a quarter of the way: half of the first rise

@@ -27,7 +27,7 @@ from zsad.model_files.threshold_file import (
     read_thresholds,
     write_thresholds,
 )
-from zsad.reports.figures.overlays import contour
+from zsad.reports.figures.mask_outlines import outline_anomalies
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.types import Batch, Prediction
 
@@ -167,7 +167,7 @@ def test_scores_say_defective_from_the_threshold_on(
 def test_contours_surround_what_is_above_the_threshold_and_nothing_else() -> None:
     anomaly_map, grey = torch.zeros(64, 64), np.full((64, 64, 3), 128, np.uint8)
     anomaly_map[20:40, 10:30], anomaly_map[50:60, 50:60] = 0.7, 0.3
-    drawn = contour(grey, anomaly_map, 0.5)
+    drawn = outline_anomalies(grey, anomaly_map, 0.5)
     rows, columns = np.nonzero((drawn != grey).any(axis=2))
     rim = 3
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (
@@ -177,6 +177,6 @@ def test_contours_surround_what_is_above_the_threshold_and_nothing_else() -> Non
         29 + rim,
     )
     red, green, blue = drawn[20, 20].astype(int)
-    assert min(red, blue) - green > 100  # of the colour CALLED, but for the antialiasing
+    assert min(red, blue) - green > 100  # of CONTOUR_COLOUR, but for the antialiasing
     assert (drawn[48:, 48:] == grey[48:, 48:]).all()
-    assert (contour(grey, anomaly_map, 0.8) == grey).all()
+    assert (outline_anomalies(grey, anomaly_map, 0.8) == grey).all()

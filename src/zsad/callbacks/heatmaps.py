@@ -16,20 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from zsad.distributed import gather_objects
+from zsad.reports.figures.contact_sheet import Thumbnail, draw_contact_sheet
 from zsad.reports.figures.extremes import Shortlist
-from zsad.reports.figures.overlays import (
-    Range,
-    Size,
-    Thumbnail,
-    contact_sheet,
-    fit,
-    heat,
-    outline,
-    overlay,
-    to_picture,
-)
-from zsad.reports.figures.png_files import remove_pictures, save_picture
-from zsad.reports.figures.sampling import representative
+from zsad.reports.figures.mask_outlines import outline_mask
+from zsad.reports.figures.overlays import ValueRange, draw_heatmap, draw_overlay
+from zsad.reports.figures.png_files import remove_own_pngs, save_png
+from zsad.reports.figures.rgb_arrays import Size, fit_longest_side, to_rgb_array
+from zsad.reports.figures.sampling import representative_samples
 from zsad.types import Batch, Detections, Prediction, Sample
 
 _SMALLEST_PANEL_PX = 256
@@ -66,7 +59,7 @@ class HeatmapWriter(Callback):
     ) -> None:
         self.folder = Path(folder)
         self.max_per_category = max_per_category
-        self.value_range: Range | None = (
+        self.value_range: ValueRange | None = (
             None if value_range is None else (value_range[0], value_range[1])
         )
         self.keep_aspect = keep_aspect
@@ -78,7 +71,7 @@ class HeatmapWriter(Callback):
         """Forget an earlier run, remove its pictures, and choose the images to write."""
         self._start()
         if trainer.is_global_zero:
-            remove_pictures(self.folder)
+            remove_own_pngs(self.folder)
         trainer.strategy.barrier()  # no process writes before
         self._chosen = self._choose(trainer.datamodule)
 
@@ -125,8 +118,9 @@ class HeatmapWriter(Callback):
         shortlists = _joined(self._shortlists)
         if trainer.is_global_zero:
             for category, shortlist in shortlists.items():
-                sheet = contact_sheet(f"{category}: image scores (logit margin)", shortlist.rows())
-                save_picture(sheet, self.sheet_path(category))
+                title = f"{category}: image scores (logit margin)"
+                sheet = draw_contact_sheet(title, shortlist.rows())
+                save_png(sheet, self.sheet_path(category))
         self._shortlists = {}
 
     @property
@@ -149,7 +143,9 @@ class HeatmapWriter(Callback):
         samples: Sequence[Sample] = getattr(data, "test_samples", ())
         if not samples:
             return None
-        chosen = samples if self._per_label is None else representative(samples, self._per_label)
+        chosen = (
+            samples if self._per_label is None else representative_samples(samples, self._per_label)
+        )
         for sample in chosen:
             kind = _kind(sample.defect, sample.is_anomalous)
             self._free_path(self._subfolder(sample.category, kind), sample.image_path)
@@ -171,11 +167,11 @@ class HeatmapWriter(Callback):
 
     def _write(self, shot: _Shot, folder: Path) -> None:
         longest = min(max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape), _LARGEST_PANEL_PX)
-        size = fit(self._size(shot), longest)
+        size = fit_longest_side(self._size(shot), longest)
         caption = (
             f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
         )
-        drawn = overlay(
+        drawn = draw_overlay(
             shot.image,
             shot.anomaly_map,
             shot.mask,
@@ -185,13 +181,13 @@ class HeatmapWriter(Callback):
             threshold=self.threshold,
             detections=shot.detections,
         )
-        save_picture(drawn, self._free_path(folder, Path(shot.path)))
+        save_png(drawn, self._free_path(folder, Path(shot.path)))
 
     def _thumbnail(self, shot: _Shot) -> Thumbnail:
-        plain = to_picture(shot.image, fit(self._size(shot), _THUMBNAIL_PX))
-        heated = heat(plain, shot.anomaly_map, self.value_range)
+        plain = to_rgb_array(shot.image, fit_longest_side(self._size(shot), _THUMBNAIL_PX))
+        heated = draw_heatmap(plain, shot.anomaly_map, self.value_range)
         if shot.mask is not None and shot.is_anomalous:
-            plain, heated = outline(plain, shot.mask), outline(heated, shot.mask)
+            plain, heated = outline_mask(plain, shot.mask), outline_mask(heated, shot.mask)
         return Thumbnail((plain, heated), f"{shot.score:+.2f}  {shot.kind}", shot.is_anomalous)
 
     def _size(self, shot: _Shot) -> Size:
@@ -258,7 +254,7 @@ def _joined(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
     for shortlists in gather_objects(mine):
         for category, shortlist in shortlists.items():
             if category in joined:
-                joined[category].join(shortlist)
+                joined[category].merge(shortlist)
             else:
                 joined[category] = shortlist
     return joined

@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from zsad.reports.figures.curve_data import Diagram, diagrams, mean_curves
-from zsad.reports.figures.curve_plots import picture
-from zsad.reports.figures.overlays import Picture
+from zsad.reports.figures.curve_plots import draw_diagram
+from zsad.reports.figures.rgb_arrays import RGBArray
 from zsad.reports.results_table import markdown_table
-from zsad.reports.run_page import FILE, RunPage
+from zsad.reports.run_page import REPORT_FILE, RunPage
 
 MAX_HEATMAPS = 12  # single heat maps that are sent; the sheets show more of each category
 
@@ -67,8 +67,8 @@ def _to_wandb(logger: WandbLogger, run: RunPage, folder: Path) -> None:
         for name, values in run.results.values.items()
     ]
     shown["test/results"] = wandb.Table(columns=[run.rows.heading, *metrics], data=rows)
-    if (folder / FILE).is_file():
-        shown["test/report"] = wandb.Html((folder / FILE).read_text(), inject=False)
+    if (folder / REPORT_FILE).is_file():
+        shown["test/report"] = wandb.Html((folder / REPORT_FILE).read_text(), inject=False)
     logger.experiment.log(shown)
     logger.experiment.finish()  # or a test on the next dataset would go on with this run
 
@@ -91,11 +91,11 @@ def _diagrams(run: RunPage) -> list[Diagram]:
     return diagrams(mean_curves(run.curves)) if run.curves else []
 
 
-def _pictures(run: RunPage) -> dict[str, Picture]:
-    return {f"curves/{one.title}": picture(one) for one in _diagrams(run)} | _files(run)
+def _pictures(run: RunPage) -> dict[str, RGBArray]:
+    return {f"curves/{one.title}": draw_diagram(one) for one in _diagrams(run)} | _files(run)
 
 
-def _files(run: RunPage) -> dict[str, Picture]:
+def _files(run: RunPage) -> dict[str, RGBArray]:
     """Read the contact sheets, and evenly chosen heat maps."""
     drawn = list(run.heatmaps.values())
     some = drawn[:: max(1, -(-len(drawn) // MAX_HEATMAPS))]
@@ -106,6 +106,6 @@ def _files(run: RunPage) -> dict[str, Picture]:
     return {name: _read(path) for name, path in named.items() if path.is_file()}
 
 
-def _read(path: Path) -> Picture:
+def _read(path: Path) -> RGBArray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))

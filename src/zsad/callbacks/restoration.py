@@ -18,9 +18,11 @@ from torch import Tensor
 from zsad.callbacks.heatmaps import folder_name
 from zsad.functional import rle
 from zsad.functional.inpaint import difference_map, dilate
-from zsad.reports.figures.overlays import fit, outline, panels, to_picture
-from zsad.reports.figures.png_files import remove_pictures, save_picture
-from zsad.reports.figures.sampling import representative
+from zsad.reports.figures.layout import draw_panels
+from zsad.reports.figures.mask_outlines import outline_mask
+from zsad.reports.figures.png_files import remove_own_pngs, save_png
+from zsad.reports.figures.rgb_arrays import fit_longest_side, to_rgb_array
+from zsad.reports.figures.sampling import representative_samples
 from zsad.types import Batch, Detections, Prediction, Sample
 
 LIKELY = 0.5  # maps count as anomalous from here on where neither masks nor a threshold say it
@@ -85,7 +87,7 @@ class RestorationWriter(Callback):
         if not self.enabled:
             return
         if trainer.is_global_zero:
-            remove_pictures(self.folder)
+            remove_own_pngs(self.folder)
         trainer.strategy.barrier()  # no process writes before
         for sample in self._chosen(getattr(trainer.datamodule, "test_samples", ())):
             self._file(
@@ -127,7 +129,7 @@ class RestorationWriter(Callback):
         return (
             defective
             if self.max_per_category is None
-            else representative(defective, self.max_per_category)
+            else representative_samples(defective, self.max_per_category)
         )
 
     def _write(self, prediction: Prediction, batch: Batch, wanted: Iterable[int]) -> None:
@@ -145,18 +147,18 @@ class RestorationWriter(Callback):
         restored = self.inpainter.restore(image, grown)
         differs = difference_map(image, restored, self.difference)
         own = (image.shape[2], image.shape[1])
-        size = fit(own, min(max(_SMALLEST_PANEL_PX, *own), _LARGEST_PANEL_PX))
-        picture = to_picture(image, size)
+        size = fit_longest_side(own, min(max(_SMALLEST_PANEL_PX, *own), _LARGEST_PANEL_PX))
+        picture = to_rgb_array(image, size)
         shown = [
-            ("image, region outlined", outline(picture, grown) if grown.any() else picture),
-            ("restored", to_picture(restored, size)),
+            ("image, region outlined", outline_mask(picture, grown) if grown.any() else picture),
+            ("restored", to_rgb_array(restored, size)),
             (
                 f"differs by over {self.difference} grey levels",
-                to_picture(differs.float().expand(3, -1, -1), size),
+                to_rgb_array(differs.float().expand(3, -1, -1), size),
             ),
         ]
-        save_picture(panels(shown, caption), file)
-        save_picture(to_picture(restored, own), file.parent / "plain" / file.name)
+        save_png(draw_panels(shown, caption), file)
+        save_png(to_rgb_array(restored, own), file.parent / "plain" / file.name)
 
     def _file(self, category: str, source: str) -> Path:
         """Name a picture after its image; where another image has that name, also after its folder, then by number."""

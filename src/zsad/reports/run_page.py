@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 Intervals = Mapping[str, Interval]
 
 
-FILE = "report.html"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)

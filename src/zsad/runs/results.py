@@ -19,7 +19,7 @@ from zsad.callbacks.scores import ScoreWriter
 from zsad.callbacks.stopwatch import Stopwatch
 from zsad.callbacks.thresholds import ThresholdWriter
 from zsad.reports import published_numbers
-from zsad.reports.figures.curve_data import curves
+from zsad.reports.figures.curve_data import curves_from_rankings
 from zsad.reports.html.page import write_page
 from zsad.reports.results_table import screen_table, write_tables
 from zsad.reports.run_card import run_card, write_run_card
@@ -185,7 +185,9 @@ def _complete_page(task: ZeroShotEvaluation, trainer: Any, page: RunPage) -> Run
         page,
         intervals=metrics.intervals,
         mean_intervals=metrics.mean_intervals,
-        curves={name: curves(*rankings) for name, rankings in metrics.rankings.items()},
+        curves={
+            name: curves_from_rankings(*rankings) for name, rankings in metrics.rankings.items()
+        },
     )
     if drawn := callbacks.get(HeatmapWriter):
         page = replace(

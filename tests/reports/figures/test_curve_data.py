@@ -13,11 +13,11 @@ from zsad.metrics.score_histogram import BinnedRanking, add, empty_histogram
 from zsad.reports.figures.curve_data import (
     FPR_LIMIT,
     Curves,
-    curves,
+    curves_from_rankings,
     mean_curves,
-    overlap,
-    precision,
-    roc,
+    overlap_line,
+    precision_line,
+    roc_line,
 )
 
 GRID = np.linspace(0, 1, 201)
@@ -42,7 +42,8 @@ def test_the_roc_line_is_scikit_learns_where_nothing_is_tied(values, data):
         GRID, fpr
     )  # at a step itself rounding decides on which side of it a position is
     np.testing.assert_allclose(
-        np.array(roc(rank_labelled(values, is_bad).points))[between], np.array(highest)[between]
+        np.array(roc_line(rank_labelled(values, is_bad).points))[between],
+        np.array(highest)[between],
     )
 
 
@@ -52,7 +53,7 @@ def test_the_precision_line_is_scikit_learns(bad, good):
     values, is_bad = labelled(bad, good)
     found, recall, _ = precision_recall_curve(is_bad, values)
     expected = [found[:-1][recall[:-1] >= x - 1e-12][-1] for x in GRID]
-    line = precision(rank_labelled(values, is_bad).points)
+    line = precision_line(rank_labelled(values, is_bad).points)
     near = np.abs(GRID[:, None] - recall).min(axis=1) < 1e-9
     np.testing.assert_allclose(np.array(line)[~near], np.array(expected)[~near])
     assert np.trapezoid(line, GRID) == pytest.approx(
@@ -64,7 +65,7 @@ def test_the_precision_line_is_scikit_learns(bad, good):
 @given(scores, scores)
 def test_the_area_below_the_roc_line_is_the_auroc_ties_included(bad, good):
     ranking = rank_labelled(*labelled(bad, good))
-    line = roc(ranking.points)
+    line = roc_line(ranking.points)
     assert (np.diff(line) >= 0).all()
     assert np.trapezoid(line, GRID) == pytest.approx(auroc(ranking), abs=1 / 200)
 
@@ -76,7 +77,7 @@ def test_the_area_below_the_overlap_line_is_the_aupro(seed):
     masks[0, 5:9, 5:9] = masks[1, 20:30, 10:12] = masks[1, 0:2, 30:40] = True
     maps = torch.rand(2, 40, 40, generator=generator) + 0.5 * masks
     ranking = rank_pixels(maps, masks)
-    line = overlap(ranking.points)
+    line = overlap_line(ranking.points)
     area = np.trapezoid(line, np.linspace(0, FPR_LIMIT, len(line))) / FPR_LIMIT
     assert area == pytest.approx(aupro(ranking, FPR_LIMIT), abs=1 / 200)
 
@@ -87,12 +88,17 @@ def test_counted_scores_give_the_lines_of_sorted_ones():
     counted = BinnedRanking(
         add(empty_histogram(), bad, good, torch.ones(50, dtype=torch.float64), bins=2**12)
     )
-    assert curves(counted, counted) == curves(rank(bad, good), rank(bad, good))
+    assert curves_from_rankings(counted, counted) == curves_from_rankings(
+        rank(bad, good), rank(bad, good)
+    )
 
 
 def test_what_is_undefined_has_no_line_and_no_part_in_the_mean():
     ranking = rank(torch.tensor([0.6, 0.9]), torch.tensor([0.1, 0.7]))
-    images_only, pixels_only = curves(ranking, NOTHING), curves(NOTHING, ranking)
+    images_only, pixels_only = (
+        curves_from_rankings(ranking, NOTHING),
+        curves_from_rankings(NOTHING, ranking),
+    )
     assert images_only.pixel_roc == images_only.pixel_overlap == pixels_only.image_roc == ()
     mean = mean_curves({"a": images_only, "b": pixels_only, "c": Curves()})
     assert (mean.image_roc, mean.image_precision) == (

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zsad.reports.figures.contact_sheet import Thumbnail
 from zsad.reports.figures.extremes import Shortlist
-from zsad.reports.figures.overlays import Thumbnail
 
 PICTURE = np.zeros((1, 1, 3), np.uint8)
 IMAGES = st.lists(st.tuples(st.integers(-5, 5).map(float), st.booleans()), max_size=30)
@@ -50,7 +50,7 @@ def test_the_rows_are_those_of_sorting_all_images(images, length):
 def test_two_processes_together_show_what_one_would(images, length, split):
     images = [(score, f"{i:02d}", bad) for i, (score, bad) in enumerate(images)]
     joined = filled(images[:split], length)[0]
-    joined.join(filled(images[split:], length)[0])
+    joined.merge(filled(images[split:], length)[0])
     assert captions(joined) == captions(filled(images, length)[0])
 
 

@@ -12,8 +12,14 @@ from PIL import Image
 from tests.callbacks.test_heatmaps import TRAINER, batch_of
 from zsad.callbacks.heatmaps import HeatmapWriter
 from zsad.functional import rle
-from zsad.reports.figures import overlays
-from zsad.reports.figures.overlays import FOUND, TAG_PX, found, overlay
+from zsad.reports.figures import detection_overlay
+from zsad.reports.figures.detection_overlay import (
+    DETECTION_COLOURS,
+    LABEL_PX,
+    count_detections,
+    draw_detections,
+)
+from zsad.reports.figures.overlays import draw_overlay
 from zsad.types import Detections, Prediction
 
 GREY = np.full((200, 300, 3), 128, np.uint8)
@@ -37,22 +43,22 @@ def pixels(picture, colour):
 
 
 def test_a_box_is_drawn_at_the_size_of_the_picture():
-    drawn = found(GREY, detections([[40, 30, 60, 80]]), SEEN)
-    assert pixels(drawn[:, :300], FOUND[0]) == (60, 80, 159, 119)
+    drawn = draw_detections(GREY, detections([[40, 30, 60, 80]]), SEEN)
+    assert pixels(drawn[:, :300], DETECTION_COLOURS[0]) == (60, 80, 159, 119)
     assert (GREY == 128).all()
 
 
 def test_boxes_end_at_the_border_of_the_picture():
-    drawn = found(GREY, detections([[-40, 30, 60, 180], [200, 30, 260, 50]]), SEEN)
-    assert pixels(drawn[:, :300], FOUND[0]) == (60, 0, 199, 119)
+    drawn = draw_detections(GREY, detections([[-40, 30, 60, 180], [200, 30, 260, 50]]), SEEN)
+    assert pixels(drawn[:, :300], DETECTION_COLOURS[0]) == (60, 0, 199, 119)
     assert drawn.shape[0] == 200
 
 
 def test_masks_are_outlined_in_the_colour_of_their_box():
     mask = torch.zeros(SEEN, dtype=torch.bool)
     mask[40:60, 45:55] = True
-    with_mask = found(GREY, detections([[40, 30, 60, 80]], [mask]), SEEN)
-    without = found(GREY, detections([[40, 30, 60, 80]]), SEEN)
+    with_mask = draw_detections(GREY, detections([[40, 30, 60, 80]], [mask]), SEEN)
+    without = draw_detections(GREY, detections([[40, 30, 60, 80]]), SEEN)
     rows, columns = (with_mask != without).any(axis=2).nonzero()
     edges = np.array([rows.min(), rows.max(), columns.min(), columns.max()])
     assert (
@@ -66,34 +72,41 @@ def test_masks_are_outlined_in_the_colour_of_their_box():
 
 def test_the_ten_best_are_drawn_however_many_there_are():
     boxes = [[10 * i, 0, 10 * i + 8, 50] for i in range(12)]
-    drawn = found(GREY, detections(boxes), SEEN)
-    assert all(pixels(drawn[:, :300], colour) for colour in FOUND)
+    drawn = draw_detections(GREY, detections(boxes), SEEN)
+    assert all(pixels(drawn[:, :300], colour) for colour in DETECTION_COLOURS)
     assert (drawn[30:, 200:300] == 128).all()  # where the eleventh and the twelfth would be
 
 
 def test_the_numbers_of_duplicates_stand_side_by_side():
-    drawn = found(GREY, detections([[40, 30, 60, 80]] * 3), SEEN)[:, :300]
-    filled = [(drawn[60:77, 80:140] == np.array(colour)).all(axis=2).sum() for colour in FOUND[:3]]
-    assert min(filled) > TAG_PX**2 / 2
+    drawn = draw_detections(GREY, detections([[40, 30, 60, 80]] * 3), SEEN)[:, :300]
+    filled = [
+        (drawn[60:77, 80:140] == np.array(colour)).all(axis=2).sum()
+        for colour in DETECTION_COLOURS[:3]
+    ]
+    assert min(filled) > LABEL_PX**2 / 2
 
 
 def test_numbers_stay_inside_the_picture():
-    corners = overlays._free_corners(
+    corners = detection_overlay._free_corners(
         [(299, 199, 299, 199), (300, 0, 300, 5), (0, 0, 5, 5)], (300, 200)
     )
-    assert corners == [(300 - TAG_PX, 200 - TAG_PX), (300 - TAG_PX, 0), (0, 0)]
+    assert corners == [(300 - LABEL_PX, 200 - LABEL_PX), (300 - LABEL_PX, 0), (0, 0)]
 
 
 def test_score_and_phrase_stand_beside_the_picture_in_the_order_of_the_scores(monkeypatch):
     said = []
-    monkeypatch.setattr(overlays, "_legend", lambda lines: said.extend(lines) or GREY)
-    found(GREY, Detections(torch.zeros(2, 4), torch.tensor([0.25, 0.75]), ("hole", "crack")), SEEN)
+    monkeypatch.setattr(detection_overlay, "_legend", lambda lines: said.extend(lines) or GREY)
+    draw_detections(
+        GREY, Detections(torch.zeros(2, 4), torch.tensor([0.25, 0.75]), ("hole", "crack")), SEEN
+    )
     assert said == ["0.75 crack", "0.25 hole"]
 
 
 def test_a_panel_shows_that_nothing_was_found_and_methods_without_a_detector_have_none():
     image, anomaly_map = torch.rand(3, 100, 150), torch.rand(100, 150)
-    none, nothing = (overlay(image, anomaly_map, detections=one) for one in (None, detections([])))
+    none, nothing = (
+        draw_overlay(image, anomaly_map, detections=one) for one in (None, detections([]))
+    )
     assert nothing.shape[1] >= none.shape[1] + 150
 
 
@@ -101,7 +114,7 @@ def test_a_panel_shows_that_nothing_was_found_and_methods_without_a_detector_hav
     ("number", "title"), [(0, "found: nothing"), (3, "found: 3"), (12, "found: 12, the best 10")]
 )
 def test_the_title_says_how_many(number, title):
-    assert overlays._count(number) == title
+    assert count_detections(number) == title
 
 
 def test_heat_maps_have_a_panel_of_what_was_found_and_large_photographs_become_smaller(tmp_path):

@@ -3,20 +3,20 @@
 import numpy as np
 from PIL import Image
 
-from zsad.reports.figures.png_files import remove_pictures, save_picture
+from zsad.reports.figures.png_files import remove_own_pngs, save_png
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 def test_own_pictures_go_with_the_folders_they_leave_empty_and_all_else_stays(tmp_path):
     for name in ("sheet.png", "tile/crack/0.png", "tile/good/0.png", "only/own/0.png"):
-        save_picture(PICTURE, tmp_path / name)
+        save_png(PICTURE, tmp_path / name)
     (tmp_path / "empty").mkdir()
     Image.fromarray(PICTURE).save(tmp_path / "mine.png")
     Image.fromarray(PICTURE).save(tmp_path / "tile" / "good" / "mine.png")
     (tmp_path / "broken.png").write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
-    remove_pictures(tmp_path)
+    remove_own_pngs(tmp_path)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     assert left == [
         "broken.png",
@@ -30,10 +30,10 @@ def test_own_pictures_go_with_the_folders_they_leave_empty_and_all_else_stays(tm
 
 
 def test_a_folder_that_is_not_there_has_nothing_to_remove(tmp_path):
-    remove_pictures(tmp_path / "none")
+    remove_own_pngs(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_saved_picture_is_the_picture(tmp_path):
-    save_picture(PICTURE, tmp_path / "new" / "0.png")
+    save_png(PICTURE, tmp_path / "new" / "0.png")
     assert np.array_equal(np.array(Image.open(tmp_path / "new" / "0.png")), PICTURE)

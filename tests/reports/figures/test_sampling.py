@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsad.reports.figures.sampling import representative
+from zsad.reports.figures.sampling import representative_samples
 from zsad.types import Sample
 
 
@@ -38,17 +38,17 @@ def test_kinds_of_defect_take_turns(per_label, expected):
     samples = samples_of(
         {"good": 952, "blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
     )
-    assert counted(representative(samples, per_label)) == expected
+    assert counted(representative_samples(samples, per_label)) == expected
 
 
 def test_what_a_rare_kind_lacks_the_others_give():
     assert counted(
-        representative(samples_of({"good": 2, "rare": 1, "often": 50, "common": 50}), 9)
+        representative_samples(samples_of({"good": 2, "rare": 1, "often": 50, "common": 50}), 9)
     ) == {"good": 2, "rare": 1, "often": 4, "common": 4}
 
 
 def test_within_a_kind_the_samples_are_evenly_spaced():
-    chosen = representative(samples_of({"crack": 100}), 4)
+    chosen = representative_samples(samples_of({"crack": 100}), 4)
     assert [int(sample.image_path.stem) for sample in chosen] == [12, 37, 62, 87]
 
 
@@ -67,7 +67,7 @@ def test_each_label_of_each_category_gives_all_it_has_up_to_the_limit_and_none_t
         for (category, kind), n in counts.items()
         for sample in samples_of({kind: n}, category)
     ]
-    chosen = representative(samples, per_label)
+    chosen = representative_samples(samples, per_label)
     there, taken = (
         Counter((s.category, s.is_anomalous) for s in some) for some in (samples, chosen)
     )

@@ -1,1 +1,1 @@
-"""Pictures of maps, masks and curves."""
+"""Figures: heat maps, contact sheets and curves as RGB arrays and PNG files."""

@@ -1,4 +1,4 @@
-"""Curves as lines to draw: their heights over an even grid, so that the mean over categories is that of the heights.
+"""Curves as lines: heights over an even grid, so that lines of several categories can be averaged.
 
 Legend: k operating points, g grid positions, m = 2k + 2 corners.
 """
@@ -6,7 +6,7 @@ Legend: k operating points, g grid positions, m = 2k + 2 corners.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float64
@@ -23,9 +23,10 @@ Line = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of a category, or their means over categories; an empty line where one is undefined.
+    """The curves of a category, or their means over categories; an undefined line is empty.
 
-    The heights of a line stand at even distances from 0 to 1, those of ``pixel_overlap`` from 0 to ``FPR_LIMIT``.
+    The heights of a line stand at even distances from 0 to 1, those of ``pixel_overlap`` from 0 to
+    ``FPR_LIMIT``.
 
     Attributes:
         image_roc: True-positive rate over false-positive rate, of images.
@@ -44,13 +45,13 @@ class Curves:
 
 @dataclass(frozen=True)
 class Diagram:
-    """Curves that share their axes: what is drawn together.
+    """Curves over the same axes, for one plot.
 
     Attributes:
-        title: What it shows.
-        x_name: The lower axis, from 0 to ``x_limit``.
-        y_name: The left axis, from 0 to 1.
-        lines: The curves by what they are of.
+        title: Title of the plot.
+        x_name: Name of the lower axis, from 0 to ``x_limit``.
+        y_name: Name of the left axis, from 0 to 1.
+        lines: Name in the legend → curve.
         x_limit: Right end of the lower axis.
     """
 
@@ -62,7 +63,7 @@ class Diagram:
 
 
 def diagrams(curves: Curves) -> list[Diagram]:
-    """Arrange curves as a reader expects them; those that are undefined everywhere are left out."""
+    """Arrange curves into the usual plots; plots of undefined curves alone are left out."""
     found = []
     if curves.image_roc or curves.pixel_roc:
         lines = {"images": curves.image_roc, "pixels": curves.pixel_roc}
@@ -71,67 +72,71 @@ def diagrams(curves: Curves) -> list[Diagram]:
         found.append(Diagram("Precision and recall", "recall", "precision", lines))
     if curves.pixel_overlap:
         lines = {"regions": curves.pixel_overlap}
-        found.append(
-            Diagram("PRO", "false-positive rate of pixels", "mean region overlap", lines, FPR_LIMIT)
-        )
+        x_name = "false-positive rate of pixels"
+        found.append(Diagram("PRO", x_name, "mean region overlap", lines, FPR_LIMIT))
     return found
 
 
-def curves(image: Ranking, pixel: Ranking) -> Curves:
-    """Draw the curves behind the metrics of one category."""
-    found: dict[str, Line] = {}
+def curves_from_rankings(image: Ranking, pixel: Ranking) -> Curves:
+    """Compute the curves behind the metrics of one category."""
+    lines: dict[str, Line] = {}
     if image.is_defined:
-        found |= {"image_roc": roc(image.points), "image_precision": precision(image.points)}
+        lines["image_roc"] = roc_line(image.points)
+        lines["image_precision"] = precision_line(image.points)
     if pixel.is_defined:
-        found |= {"pixel_roc": roc(pixel.points), "pixel_precision": precision(pixel.points)}
-        found["pixel_overlap"] = overlap(pixel.points)
-    return Curves(**found)
+        lines["pixel_roc"] = roc_line(pixel.points)
+        lines["pixel_precision"] = precision_line(pixel.points)
+        lines["pixel_overlap"] = overlap_line(pixel.points)
+    return Curves(**lines)
 
 
 def mean_curves(categories: Mapping[str, Curves]) -> Curves:
-    """Average each line over the categories where it is defined, position by position."""
-    names = Curves.__dataclass_fields__
-    return Curves(
-        **{name: _mean([getattr(one, name) for one in categories.values()]) for name in names}
-    )
+    """Average each line over the categories that define it, position by position."""
+    means: dict[str, Line] = {}
+    for field in fields(Curves):
+        lines: list[Line] = [getattr(curves, field.name) for curves in categories.values()]
+        means[field.name] = _mean([line for line in lines if line])
+    return Curves(**means)
 
 
-def roc(points: OperatingPoints) -> Line:
+def roc_line(points: OperatingPoints) -> Line:
     """Return the true-positive rate over the false-positive rate."""
     return _heights(points, points.true_positives / points.true_positives[-1], 1.0)
 
 
-def overlap(points: OperatingPoints) -> Line:
-    """Return the mean share found of each region over the false-positive rate, up to ``FPR_LIMIT``."""
+def overlap_line(points: OperatingPoints) -> Line:
+    """Return the mean share found of each region over the false-positive rate, to ``FPR_LIMIT``."""
     return _heights(points, points.overlap, FPR_LIMIT)
 
 
-def precision(points: OperatingPoints) -> Line:
-    """Return the precision over the recall: that of the strictest threshold which reaches a recall.
+def precision_line(points: OperatingPoints) -> Line:
+    """Return the precision over the recall: at the strictest threshold that reaches each recall.
 
     These are the steps that average precision adds up.
     """
-    recall = points.true_positives / points.true_positives[-1]
+    found = points.true_positives
+    recall = found / found[-1]
+    precision = found / (found + points.false_positives)
     at = torch.searchsorted(recall, _grid(1.0).to(recall.device))
-    return tuple(
-        (points.true_positives / (points.true_positives + points.false_positives))[at].tolist()
-    )
+    return tuple(precision[at].tolist())
 
 
 def _heights(points: OperatingPoints, share: Float64[Tensor, " k"], limit: float) -> Line:
-    """Return a share of the anomalous items over the false-positive rate; where the curve rises, its upper end."""
-    ends = share.new_tensor((0.0, 1.0))
-    rates = (
-        torch.stack((points.false_positives_above, points.false_positives), dim=1).flatten()
-        / points.normal
-    )
-    x = torch.cat((ends[:1], rates, ends[1:]))
-    y = torch.cat((ends[:1], share)).repeat_interleave(2)
+    """Interpolate a share of the anomalous items over the false-positive rate.
+
+    On a vertical piece of the curve this is the upper end.
+    """
+    start, end = share.new_tensor((0.0, 1.0)).split(1)
+    counts = torch.stack((points.false_positives_above, points.false_positives), dim=1)
+    x = torch.cat((start, counts.flatten() / points.normal, end))
+    y = torch.cat((start, share)).repeat_interleave(2)
     grid = _grid(limit).to(x.device)
     right = torch.searchsorted(x, grid, right=True).clamp(max=len(x) - 1)
-    width = x[right] - x[right - 1]
-    part = torch.where(width > 0, (grid - x[right - 1]) / width, 1.0)
-    return tuple((y[right - 1] + part * (y[right] - y[right - 1])).tolist())
+    left = right - 1
+    width = x[right] - x[left]
+    part = torch.where(width > 0, (grid - x[left]) / width, 1.0)
+    heights = y[left] + part * (y[right] - y[left])
+    return tuple(heights.tolist())
 
 
 def _grid(limit: float) -> Float64[Tensor, " g"]:
@@ -139,5 +144,4 @@ def _grid(limit: float) -> Float64[Tensor, " g"]:
 
 
 def _mean(lines: Sequence[Line]) -> Line:
-    defined = [line for line in lines if line]
-    return tuple(sum(heights) / len(defined) for heights in zip(*defined, strict=True))
+    return tuple(sum(heights) / len(lines) for heights in zip(*lines, strict=True))

@@ -1,11 +1,18 @@
-"""The images that a contact sheet shows: the extremes of a category, and nothing else is kept."""
+"""Selection of the images on a contact sheet: the extreme scores of a category, in little memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from zsad.reports.figures.overlays import Thumbnail
+from zsad.reports.figures.contact_sheet import Thumbnail
+
+
+class _Entry(NamedTuple):
+    score: float
+    path: str
+    thumbnail: Thumbnail
 
 
 @dataclass(slots=True)
@@ -13,68 +20,70 @@ class _Extremes:
     """The highest or the lowest scores, the most extreme first; equal scores by path."""
 
     length: int
-    highest: bool
-    entries: list[tuple[float, str, Thumbnail]] = field(default_factory=list)
+    is_highest: bool
+    entries: list[_Entry] = field(default_factory=list)
 
     def admits(self, score: float, path: str) -> bool:
-        """Tell whether an image would be shown, if no other followed."""
-        return len(self.entries) < self.length or self._rank(score, path) < self._rank(
-            *self.entries[-1][:2]
-        )
+        """Tell whether an image is among the extremes so far."""
+        if len(self.entries) < self.length:
+            return True
+        last = self.entries[-1]
+        return self._rank(score, path) < self._rank(last.score, last.path)
 
-    def add(self, *entries: tuple[float, str, Thumbnail]) -> None:
-        """Take entries in, and let go of what is no longer extreme."""
-        self.entries = sorted([*self.entries, *entries], key=lambda entry: self._rank(*entry[:2]))[
-            : self.length
-        ]
+    def add(self, *entries: _Entry) -> None:
+        """Insert entries, and drop those that are no longer extreme."""
+        merged = sorted(
+            [*self.entries, *entries], key=lambda entry: self._rank(entry.score, entry.path)
+        )
+        self.entries = merged[: self.length]
 
     def _rank(self, score: float, path: str) -> tuple[float, str]:
-        return (-score if self.highest else score), path
+        return (-score if self.is_highest else score), path
 
 
 class Shortlist:
-    """The highest-scored normal images of a category, and its lowest- and highest-scored defective ones.
+    """The highest-scored normal images of a category, and its lowest- and highest-scored defective.
 
     Args:
         length: Images in a row.
     """
 
     def __init__(self, length: int) -> None:
-        self.false_alarms = _Extremes(length, highest=True)
-        self.misses = _Extremes(length, highest=False)
-        self.hits = _Extremes(length, highest=True)
+        self.highest_normal = _Extremes(length, is_highest=True)
+        self.lowest_defective = _Extremes(length, is_highest=False)
+        self.highest_defective = _Extremes(length, is_highest=True)
 
     def offer(
         self, score: float, path: str, is_anomalous: bool, draw: Callable[[], Thumbnail]
     ) -> None:
-        """Take an image in if its score is extreme; only then it is drawn."""
-        candidates = (self.misses, self.hits) if is_anomalous else (self.false_alarms,)
+        """Add an image if its score is extreme; only then it is drawn."""
+        candidates = [self.highest_normal]
+        if is_anomalous:
+            candidates = [self.lowest_defective, self.highest_defective]
         admitting = [extremes for extremes in candidates if extremes.admits(score, path)]
-        if admitting:
-            entry = (score, path, draw())
-            for extremes in admitting:
-                extremes.add(entry)
+        if not admitting:
+            return
+        entry = _Entry(score, path, draw())
+        for extremes in admitting:
+            extremes.add(entry)
 
-    def join(self, other: Shortlist) -> None:
-        """Take in the images of another process."""
-        self.false_alarms.add(*other.false_alarms.entries)
-        self.misses.add(*other.misses.entries)
-        self.hits.add(*other.hits.entries)
+    def merge(self, other: Shortlist) -> None:
+        """Add the images of another process."""
+        self.highest_normal.add(*other.highest_normal.entries)
+        self.lowest_defective.add(*other.lowest_defective.entries)
+        self.highest_defective.add(*other.highest_defective.entries)
 
     def rows(self) -> list[tuple[str, list[Thumbnail]]]:
-        """Return the rows of the sheet with their headings; no image is in two."""
-        shown = {path for _, path, _ in self.misses.entries}
-        return [
-            (
-                "good, highest scores first",
-                [thumbnail for *_, thumbnail in self.false_alarms.entries],
-            ),
-            (
-                "defective, lowest scores first",
-                [thumbnail for *_, thumbnail in self.misses.entries],
-            ),
-            (
-                "defective, highest scores first",
-                [t for _, path, t in self.hits.entries if path not in shown],
-            ),
-        ]
+        """Return the rows of the sheet with their headings; no image is in two rows."""
+        shown = {entry.path for entry in self.lowest_defective.entries}
+        others = [entry for entry in self.highest_defective.entries if entry.path not in shown]
+        rows = (
+            ("good, highest scores first", self.highest_normal.entries),
+            ("defective, lowest scores first", self.lowest_defective.entries),
+            ("defective, highest scores first", others),
+        )
+        return [(heading, _thumbnails(entries)) for heading, entries in rows]
+
+
+def _thumbnails(entries: list[_Entry]) -> list[Thumbnail]:
+    return [entry.thumbnail for entry in entries]

@@ -8,7 +8,7 @@ from zsad.atomic_write import write_whole
 from zsad.reports.figures.curve_data import mean_curves
 from zsad.reports.html import sections
 from zsad.reports.html.markup import Markup, joined, tag
-from zsad.reports.run_page import FILE, RobustnessTable, RunPage
+from zsad.reports.run_page import REPORT_FILE, RobustnessTable, RunPage
 
 # What the page may load: pictures inside of it, and nothing else. Browsers hold it to that.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -36,7 +36,7 @@ def page(run: RunPage) -> str:
 
 def write_page(run: RunPage, folder: Path) -> Path:
     """Write the report and return its path."""
-    return write_whole(folder / FILE, page(run))
+    return write_whole(folder / REPORT_FILE, page(run))
 
 
 def document(title: str, *content: str) -> str:
