@@ -45,7 +45,7 @@ def losses(run_script: RunScript, place: Path, folder: Path, *given: str) -> lis
     return [row["train/total"] for row in rows if row["train/total"]]
 
 
-def test_a_training_after_the_command_looks_at_nothing_and_learns_the_same(
+def test_training_from_the_cache_encodes_nothing_and_learns_same(
     run_script: RunScript, zsad: Zsad, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = losses(run_script, place, tmp_path / "without")
@@ -74,9 +74,7 @@ def test_what_is_kept_is_shown_and_cleared(zsad: Zsad, place: Path, tmp_path: Pa
     assert not list((tmp_path / "cache").rglob("*"))
 
 
-def test_changing_images_without_a_number_of_views_are_refused_with_the_command(
-    zsad: Zsad, place: Path
-) -> None:
+def test_changing_images_need_a_number_of_views(zsad: Zsad, place: Path) -> None:
     done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"), "--set", "augmentation=standard",
                 "--set", "backbone=pocket")  # fmt: skip
     assert done.exit_code == 1

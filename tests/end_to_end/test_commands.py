@@ -60,7 +60,7 @@ def test_training_leaves_checkpoints_a_log_and_a_run_card(trained: Path) -> None
     assert float(rows[-1]["train/total"]) > 0
 
 
-def test_testing_leaves_a_table_heat_maps_a_sheet_per_category_and_a_run_card(tested: Path) -> None:
+def test_testing_writes_table_heat_maps_sheets_and_run_card(tested: Path) -> None:
     rows = list(csv.DictReader((tested / "results.csv").open()))
     assert len(rows) == 8 + 1
     assert rows[-1]["category"] == "mean"
@@ -145,7 +145,7 @@ def test_all_missing_datasets_are_named_and_can_be_left_out(
     ]
 
 
-def test_prediction_needs_nothing_but_the_checkpoint_and_pictures(
+def test_prediction_needs_only_the_checkpoint_and_images(
     zsad: Zsad, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     pictures = tmp_path / "pictures"
@@ -178,9 +178,7 @@ def test_exported_prompts_predict_like_the_checkpoint(
     assert scores[0] == scores[1]
 
 
-def test_a_second_training_into_the_same_folder_is_refused_and_harms_nothing(
-    run: Run, trained: Path
-) -> None:
+def test_a_second_training_into_the_same_folder_is_refused(run: Run, trained: Path) -> None:
     before = (trained / "checkpoints" / "last.ckpt").read_bytes()
     with pytest.raises(SystemExit, match="already holds a training"):
         run("train", "dataset=synthetic_a", "epochs=1", f"hydra.run.dir={trained}")
@@ -228,7 +226,7 @@ def test_mistakes_in_a_training_are_answered_with_the_fix(
         run("train", "epochs=1", *given)
 
 
-def test_a_mask_of_another_size_and_a_truncated_picture_stop_with_their_names(
+def test_a_wrong_mask_and_a_cut_image_are_named(
     zsad: Zsad, run: Run, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "synthetic_b"
@@ -268,7 +266,7 @@ def test_pictures_that_are_not_there_are_named(zsad: Zsad, trained: Path, tmp_pa
         assert answer in str(done.exception)
 
 
-def test_a_dataset_of_ones_own_is_prepared_once_and_then_a_choice(
+def test_an_own_dataset_is_prepared_once_and_then_a_choice(
     zsad: Zsad,
     run: Run,
     trained: Path,
@@ -289,9 +287,7 @@ def test_a_dataset_of_ones_own_is_prepared_once_and_then_a_choice(
     assert "AnomalyCLIP on my_parts" in (folder / "results.md").read_text()
 
 
-def test_a_second_test_of_the_same_name_is_refused_and_harms_nothing(
-    run: Run, trained: Path, tested: Path
-) -> None:
+def test_a_second_test_of_the_same_name_is_refused(run: Run, trained: Path, tested: Path) -> None:
     before = (tested / "results.csv").read_bytes()
     again = [
         "dataset=synthetic_b",
@@ -304,9 +300,7 @@ def test_a_second_test_of_the_same_name_is_refused_and_harms_nothing(
     assert (tested / "results.csv").read_bytes() == before
 
 
-def test_an_outdated_last_checkpoint_is_never_left_beside_a_newer_one(
-    run: Run, tmp_path: Path
-) -> None:
+def test_last_checkpoint_is_never_older_than_another(run: Run, tmp_path: Path) -> None:
     folder, small = tmp_path / "run", ["dataset=synthetic_a", "dataset.max_images=4"]
     run("train", *small, "epochs=2", f"hydra.run.dir={folder}")
     first = folder / "checkpoints" / "epoch_00.ckpt"
@@ -327,9 +321,7 @@ def test_training_cannot_go_on_with_other_data(run: Run, trained: Path) -> None:
         run("train", "dataset=synthetic_b", "epochs=2", f"ckpt_path={trained}")
 
 
-def test_the_backbone_that_a_checkpoint_needs_is_said_before_any_weights_are_fetched(
-    run: Run, trained: Path
-) -> None:
+def test_the_backbone_of_a_checkpoint_is_named_before_loading(run: Run, trained: Path) -> None:
     with pytest.raises(
         SystemExit, match=r"learned with backbone=pocket, this run has backbone=clip_vit_b16: add"
     ):

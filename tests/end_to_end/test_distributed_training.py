@@ -88,9 +88,8 @@ def prompts(folder: Path) -> torch.Tensor:
     return torch.cat([tensor.flatten() for tensor in state.values()])
 
 
-def test_two_processes_with_one_cache_learn_what_one_learns_from_batches_of_twice_the_size(
-    train: Run, alone: Path, place: Path
-) -> None:
+def test_two_processes_learn_what_one_learns(train: Run, alone: Path, place: Path) -> None:
+    """Two processes that share a feature cache learn what one learns from batches of twice the size."""
     two = train("two", *DISTRIBUTED, "dataset.batch_size=2", "feature_cache=disk", EXACT)
     assert json.loads((two / "run_card.json").read_text())["world_size"] == 2
     assert len(list((place / "cache").rglob("*.safetensors"))) == IMAGES

@@ -35,9 +35,8 @@ def run(place: Path, run_script: RunScript) -> Run:
     return run
 
 
-def test_a_test_leaves_table_captions_heat_maps_and_restorations_and_twice_the_same(
-    run: Run,
-) -> None:
+def test_dot_writes_all_files_and_twice_the_same(run: Run) -> None:
+    """A test writes table, captions, heat maps and restorations, and twice the same."""
     given = [
         "model=dot_no_filter",
         "normal_source=test_good",
@@ -78,9 +77,7 @@ def test_single_images_are_restored_when_asked(zsad: Zsad, place: Path) -> None:
     )
 
 
-def test_a_method_without_a_detector_restores_where_its_map_is_high(
-    zsad: Zsad, place: Path
-) -> None:
+def test_a_method_without_detector_restores_by_its_map(zsad: Zsad, place: Path) -> None:
     given = [
         "predict",
         "clip",

@@ -37,9 +37,7 @@ def run(place: Path, run_script: RunScript) -> RunScript:
     return run
 
 
-def test_a_sweep_over_shots_leaves_a_table_each_that_says_what_was_shown(
-    run: RunScript, place: Path
-) -> None:
+def test_each_table_of_a_sweep_over_shots_names_its_references(run: RunScript, place: Path) -> None:
     run("test", "k_shot=0,2", f"hydra.sweep.dir={place}/runs", "-m")
     tables = {}
     for folder in (place / "runs").iterdir():

@@ -109,9 +109,7 @@ def test_a_model_that_learns_is_not_used_by_its_name(
     assert "nothing to export" in str(done.exception)
 
 
-def test_a_rule_that_the_dataset_does_not_allow_is_refused_before_anything_runs(
-    zsad: Zsad, place: Path
-) -> None:
+def test_a_rule_that_does_not_fit_the_dataset_is_refused(zsad: Zsad, place: Path) -> None:
     given = ["--data-json", place / "data_json", "--set", "dataset.test_phase=train", *POCKET]
     done = zsad("calibrate", "clip", "synthetic_b", *given)
     assert done.exit_code == 1

@@ -118,7 +118,7 @@ def _outcomes(
     yield "loss of the wrong sign", measure(learn(auxiliary, sign=-1.0), target)
 
 
-def test_prompts_learned_on_some_categories_find_defects_on_others(
+def test_learned_prompts_find_defects_on_other_categories(
     auxiliary: list[Batch], target: list[Batch]
 ) -> None:
     image, pixel, dice = measure(learn(auxiliary), target)
@@ -130,8 +130,7 @@ def test_prompts_learned_on_some_categories_find_defects_on_others(
     assert pixel > unlearned[1] + 0.1
 
 
-def test_swapped_labels_shuffled_masks_and_a_broken_loss_fail_the_same_bounds(
-    auxiliary: list[Batch], target: list[Batch]
-) -> None:
+def test_broken_learning_fails_the_same_bounds(auxiliary: list[Batch], target: list[Batch]) -> None:
+    """Swapped labels, shuffled masks and a loss of the wrong sign do not reach the bounds of learning."""
     for mutation, (image, pixel, dice) in _outcomes(auxiliary, target):
         assert image < IMAGE_BOUND or pixel < PIXEL_BOUND or dice < DICE_BOUND, mutation

@@ -122,14 +122,12 @@ def check_kills(place: Path, tmp_path: Path, kills: int, epochs: int) -> None:
         ).read_text(), table
 
 
-def test_killed_in_the_middle_of_files_a_run_comes_to_the_same_end(
-    place: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_while_writing_ends_the_same(place: Path, tmp_path: Path) -> None:
     check_kills(place, tmp_path, kills=6, epochs=4)
 
 
 @pytest.mark.slow
-def test_killed_twenty_times_a_run_comes_to_the_same_end(place: Path, tmp_path: Path) -> None:
+def test_a_run_killed_twenty_times_ends_the_same(place: Path, tmp_path: Path) -> None:
     check_kills(place, tmp_path, kills=20, epochs=25)
 
 
@@ -170,7 +168,7 @@ def truncated(picture: Path) -> Iterator[None]:
     picture.write_bytes(whole)
 
 
-def test_an_image_that_cannot_be_read_in_a_later_epoch_costs_nothing_but_that_epoch(
+def test_an_unreadable_image_costs_only_its_epoch(
     run: Run, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture, set_epoch = place / "synthetic_a" / "nut" / "1.png", EpochSampler.set_epoch
@@ -259,7 +257,7 @@ def test_a_finished_training_says_so_and_stays_as_it_is(
     assert {file: file.read_bytes() for file in there} == there
 
 
-def test_a_stopped_training_says_how_to_go_on_and_goes_on_as_it_was_only(
+def test_a_stopped_training_resumes_with_the_same_settings_only(
     run: Run, trained: Path, place: Path
 ) -> None:
     folder = trained.parent / "stopped"
@@ -293,7 +291,7 @@ def test_a_stopped_training_says_how_to_go_on_and_goes_on_as_it_was_only(
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half", None])
-def test_a_damaged_last_checkpoint_gives_way_to_the_newest_that_can_be_read(
+def test_a_damaged_last_checkpoint_gives_way_to_the_newest_sound(
     run: Run, trained: Path, tmp_path: Path, damage: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "damaged"
@@ -308,7 +306,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_newest_that_can_be_read(
     assert epoch_of(folder) == 2
 
 
-def test_a_stopped_test_of_several_datasets_goes_on_with_those_not_finished(
+def test_a_stopped_test_resumes_with_unfinished_datasets(
     run: Run, trained: Path, place: Path, tmp_path: Path
 ) -> None:
     both = ["dataset=[synthetic_b,synthetic_a]", f"ckpt_path={trained}"]
@@ -333,7 +331,7 @@ def test_a_stopped_test_of_several_datasets_goes_on_with_those_not_finished(
     assert (folder / "results.csv").read_text() == joined
 
 
-def test_out_of_memory_in_a_test_halves_the_batches_and_changes_no_number(
+def test_out_of_memory_halves_batches_and_changes_no_number(
     run: Run, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     test = ["dataset=synthetic_b", f"ckpt_path={trained}", "dataset.test_batch_size=4"]
@@ -351,7 +349,7 @@ def test_out_of_memory_in_a_test_halves_the_batches_and_changes_no_number(
     assert (halved / "results.csv").read_text() == (calm / "results.csv").read_text()
 
 
-def test_a_failing_run_of_a_sweep_leaves_its_error_and_the_others_go_on(
+def test_a_failing_run_of_a_sweep_does_not_end_the_others(
     zsad: Zsad, place: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "sweep"

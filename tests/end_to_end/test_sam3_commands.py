@@ -56,9 +56,7 @@ def trained(run: Run) -> Path:
     return run("train", "epochs=1", "model.optimizer.lr=1e-3", "model.method.learned_vectors=2")
 
 
-def test_it_is_tested_without_having_learned_and_leaves_table_pictures_and_report(
-    zero_shot: Path,
-) -> None:
+def test_sam3_is_tested_untrained_and_writes_its_report(zero_shot: Path) -> None:
     rows = list(csv.DictReader((zero_shot / "results.csv").open()))
     assert {row["category"] for row in rows} >= {"magnetic_tile", "wheel"}
     assert (zero_shot / "report.html").is_file()
@@ -70,7 +68,8 @@ def test_the_same_command_gives_the_same_table(run: Run, zero_shot: Path) -> Non
     assert (run("test") / "results.csv").read_bytes() == (zero_shot / "results.csv").read_bytes()
 
 
-def test_a_checkpoint_holds_what_learned_and_the_fingerprint_of_what_did_not(trained: Path) -> None:
+def test_a_checkpoint_holds_trained_parts_and_fingerprints(trained: Path) -> None:
+    """A checkpoint holds the trained parts, and of the frozen ones their fingerprints."""
     content = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     names = set(content["state_dict"])
     assert "method.learned" in names
@@ -87,9 +86,7 @@ def test_what_it_learned_changes_its_results(run: Run, trained: Path, zero_shot:
     assert "other weights" not in (tested / "results.md").read_text()
 
 
-def test_a_checkpoint_of_other_settings_is_refused_with_a_message_that_can_be_read(
-    run: Run, trained: Path
-) -> None:
+def test_a_checkpoint_of_other_settings_is_refused_readably(run: Run, trained: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         run("test", f"ckpt_path={trained}")
     assert "unknown learned" in str(stopped.value)

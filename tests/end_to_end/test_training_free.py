@@ -94,9 +94,7 @@ def test_a_test_leaves_a_table_heat_maps_and_a_report(
 
 
 @pytest.mark.skipif(not MTD.is_dir(), reason="the magnetic tiles are not beside the repository")
-def test_real_images_are_asked_about_in_the_words_of_their_dataset(
-    run: RunScript, tmp_path: Path
-) -> None:
+def test_real_images_get_the_words_of_their_dataset(run: RunScript, tmp_path: Path) -> None:
     run(
         "test",
         "model=saa_plus",
@@ -109,9 +107,7 @@ def test_real_images_are_asked_about_in_the_words_of_their_dataset(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-def test_pictures_without_a_dataset_are_predicted_by_the_name_of_what_they_show(
-    zsad: Zsad, tmp_path: Path
-) -> None:
+def test_images_without_a_dataset_are_predicted_by_category(zsad: Zsad, tmp_path: Path) -> None:
     picture = write_image(tmp_path / "nut.png", (50, 60), 0)
     given = ["--category", "metal nut", "--backbone", "grounded_sam_random", "--set", "trainer=cpu"]
     out = tmp_path / "out"

@@ -124,9 +124,10 @@ def test_one_command_completes_as_four_jobs(place: Path) -> None:
     ],
     ids=["scontrol requeue", "time is up", "time is up, two processes"],
 )
-def test_a_job_stopped_in_mid_training_comes_back_and_ends_with_the_weights_of_an_undisturbed_one(
+def test_a_preempted_job_ends_with_the_weights_of_an_undisturbed(
     place: Path, sweep: str, whole: str, seed: int, signal: str, steps: int
 ) -> None:
+    """A job stopped in mid-training is requeued and ends with the weights of an undisturbed one."""
     name = NAME.format(seed=seed)
     folder, undisturbed = run(place, sweep, name), weights(run(place, whole, name))
     stopped = set(
