@@ -9,15 +9,8 @@ import pytest
 from rich.console import Console
 
 from tests.reports.html.html_checks import assert_stands_alone, browser, look_at
-from zsad.reports.compare import (
-    compare,
-    csv_table,
-    html,
-    latex,
-    markdown,
-    screen_tables,
-    write_compared,
-)
+from zsad.reports.compare import compare, csv_table, latex, markdown, screen_tables, write_compared
+from zsad.reports.html.compare_page import render_comparison
 from zsad.reports.results_table import Rows, join_datasets, write_tables
 from zsad.types import Results
 
@@ -196,7 +189,7 @@ def test_a_browser_has_nothing_to_complain_about_in_the_comparison(run, tmp_path
         for name in ("auroc", "ap", "f1max", "aupro", "aupro_200", "iou", "fpr95")
     }
     blocks = compare([run("a_long_name_" * 8, **metrics), run("b", **metrics)], by_category=True)
-    for width, seen in look_at(html(blocks), tmp_path, widths=(1280, 400)).items():
+    for width, seen in look_at(render_comparison(blocks), tmp_path, widths=(1280, 400)).items():
         assert seen["problems"] == seen["outside"] == []
         assert seen["scrollable"] == width
         assert seen["sorted"]["second run"] == ["b", "a_long_name_" * 8]
@@ -231,4 +224,4 @@ def test_markdown_and_csv_read_the_same_numbers(run):
     rows = list(csv.DictReader(io.StringIO(csv_table(folders))))
     for row in rows:
         assert f"{float(row['image_auroc']):.1f}" in markdown(compare(folders))
-    assert html(compare(folders)).count("<table") == 1
+    assert render_comparison(compare(folders)).count("<table") == 1

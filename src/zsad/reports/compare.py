@@ -7,7 +7,6 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -15,40 +14,21 @@ from rich.table import Table
 from rich.text import Text
 
 from zsad.atomic_write import write_whole
-from zsad.reports.html.html_tables import Cell, number, table
-from zsad.reports.html.markup import Markup, tag
-from zsad.reports.html.page import document
+from zsad.reports.html.compare_page import render_comparison
 from zsad.reports.read_runs import FinishedRun, read_finished_runs
 from zsad.reports.results_table import MEAN
 from zsad.reports.run_page import metric_label
+from zsad.reports.table_cells import COMPARISON_TITLE, Cell, CellTable, number_cell
 
 _ERROR_RATES = (
     "fpr",
 )  # metrics whose name begins so, after image_ or pixel_, are better when lower
 _FACTS = ("run", "method", "learned from", "input px")
-_TITLE = "Runs side by side"
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
-@dataclass(frozen=True)
-class Block:
-    """One table: what was measured on the same images.
-
-    Attributes:
-        title: The dataset, how much of it, and the metric where there is one table for each.
-        heading: Names of the columns.
-        rows: Words and numbers.
-        notes: What a reader has to know.
-    """
-
-    title: str
-    heading: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
-
-
-def compare(folders: Sequence[Path], by_category: bool = False) -> list[Block]:
+def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTable]:
     """Put runs side by side: a table for each set of images that they were tested on.
 
     Runs are in one table only if they tested as many images of the same categories of the same dataset.
@@ -72,7 +52,7 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[Block]:
     return blocks + [block for group in several for block in _by_category(group)]
 
 
-def screen_tables(blocks: Sequence[Block]) -> Iterator[Table]:
+def screen_tables(blocks: Sequence[CellTable]) -> Iterator[Table]:
     """Lay out the tables for ``rich.print``."""
     for block in blocks:
         title, below = Text(block.title), Text("\n".join(block.notes))
@@ -93,14 +73,18 @@ def screen_tables(blocks: Sequence[Block]) -> Iterator[Table]:
         yield shown
 
 
-def markdown(blocks: Sequence[Block]) -> str:
+def markdown(blocks: Sequence[CellTable]) -> str:
     """Write the tables as Markdown."""
     return "\n".join(
-        [f"# {_TITLE}", "", *(line for block in blocks for line in _markdown_block(block))]
+        [
+            f"# {COMPARISON_TITLE}",
+            "",
+            *(line for block in blocks for line in _markdown_block(block)),
+        ]
     )
 
 
-def latex(blocks: Sequence[Block]) -> str:
+def latex(blocks: Sequence[CellTable]) -> str:
     """Write the tables as LaTeX, in the manner of the package booktabs."""
     return "\n".join(
         [
@@ -108,16 +92,6 @@ def latex(blocks: Sequence[Block]) -> str:
             *(line for block in blocks for line in _latex_block(block)),
         ]
     )
-
-
-def html(blocks: Sequence[Block]) -> str:
-    """Write the tables as a page of its own."""
-    header = tag(
-        "header",
-        tag("h1", _TITLE),
-        tag("p", "Percent; the best of a comparison is bold.", class_="facts"),
-    )
-    return document(_TITLE, header, *map(_html_block, blocks))
 
 
 def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
@@ -144,10 +118,10 @@ def write_compared(
 ) -> tuple[Path, ...]:
     """Write ``compare.md``, ``compare.tex``, ``compare.csv`` and ``compare.html`` and return their paths."""
     blocks = compare(folders, by_category)
-    writers: dict[str, Callable[[Sequence[Block]], str]] = {
+    writers: dict[str, Callable[[Sequence[CellTable]], str]] = {
         "md": markdown,
         "tex": latex,
-        "html": html,
+        "html": render_comparison,
     }
     written = [
         write_whole(out / f"compare.{ending}", write(blocks)) for ending, write in writers.items()
@@ -163,7 +137,7 @@ def _groups(tests: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     return list(groups.values())
 
 
-def _means(group: Sequence[FinishedRun], is_told_apart: bool) -> Block:
+def _means(group: Sequence[FinishedRun], is_told_apart: bool) -> CellTable:
     metrics = _metrics(group)
     columns = [_ranked([_values(one, MEAN, [name])[0] for one in group], name) for name in metrics]
     facts = [(one.run, one.method, one.trained_on or "nothing", one.image_size) for one in group]
@@ -171,19 +145,19 @@ def _means(group: Sequence[FinishedRun], is_told_apart: bool) -> Block:
     notes = [f"{one.run}: {note}" for one in group for note in one.notes]
     if is_told_apart:
         notes.append(f"Not the same images as in another table of {group[0].dataset}.")
-    return Block(
+    return CellTable(
         _titled(group[0]), (*_FACTS, *map(metric_label, metrics)), tuple(rows), tuple(notes)
     )
 
 
-def _by_category(group: Sequence[FinishedRun]) -> Iterator[Block]:
+def _by_category(group: Sequence[FinishedRun]) -> Iterator[CellTable]:
     heading = ("category", *(one.run for one in group))
     for metric in _metrics(group):
         rows = [
             (Cell(row), *_ranked([_values(one, row, [metric])[0] for one in group], metric))
             for row in (*group[0].images, MEAN)
         ]
-        yield Block(f"{_titled(group[0])}: {metric_label(metric)}", heading, tuple(rows))
+        yield CellTable(f"{_titled(group[0])}: {metric_label(metric)}", heading, tuple(rows))
 
 
 def _ranked(values: Sequence[float], metric: str) -> list[Cell]:
@@ -191,7 +165,9 @@ def _ranked(values: Sequence[float], metric: str) -> list[Cell]:
     defined = [value for value in values if not math.isnan(value)]
     is_error = metric.partition("_")[2].startswith(_ERROR_RATES)
     best = f"{(min if is_error else max)(defined, default=math.nan):.1f}"
-    return [number(value, is_best=len(defined) > 1 and f"{value:.1f}" == best) for value in values]
+    return [
+        number_cell(value, is_best=len(defined) > 1 and f"{value:.1f}" == best) for value in values
+    ]
 
 
 def _values(one: FinishedRun, row: str, metrics: Sequence[str]) -> list[float]:
@@ -211,7 +187,7 @@ def _titled(one: FinishedRun) -> str:
     return f"{one.dataset}: {good:,} good, {bad:,} defective, {count} {'category' if count == 1 else 'categories'}"
 
 
-def _markdown_block(block: Block) -> list[str]:
+def _markdown_block(block: CellTable) -> list[str]:
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
@@ -224,7 +200,7 @@ def _markdown_block(block: Block) -> list[str]:
     return [f"## {block.title}", "", *lines, "", *notes, *([""] if notes else [])]
 
 
-def _latex_block(block: Block) -> list[str]:
+def _latex_block(block: CellTable) -> list[str]:
     columns = "".join("l" if cell.value is None else "r" for cell in block.rows[0])
     body = [
         " & ".join(
@@ -249,13 +225,6 @@ def _latex_block(block: Block) -> list[str]:
         r"\end{table}",
         "",
     ]
-
-
-def _html_block(block: Block) -> Markup:
-    notes = [tag("p", note, class_="remark") for note in block.notes]
-    return tag(
-        "section", tag("h2", block.title), table(block.title, block.heading, block.rows), *notes
-    )
 
 
 def _tex(text: str) -> str:

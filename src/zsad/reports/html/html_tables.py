@@ -4,36 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zsad.reports.html.markup import Markup, joined, tag
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell.
-
-    Attributes:
-        text: What it says.
-        value: What it is sorted by: a number, NaN to stay last; ``None`` to be sorted by its text.
-        note: A second, smaller line.
-        hint: Shown when pointed at.
-        is_best: The best of its column.
-        link: Where its text leads, relative to the page.
-    """
-
-    text: str
-    value: int | float | None = None
-    note: str = ""
-    hint: str = ""
-    is_best: bool = False
-    link: str = ""
-
-
-def number(value: float, *, note: str = "", hint: str = "", is_best: bool = False) -> Cell:
-    """Write a number in percent with one decimal, or ``n/a``."""
-    text = "n/a" if math.isnan(value) else f"{value:.1f}"
-    return Cell(text, value, note, hint, is_best)
+from zsad.reports.table_cells import Cell
 
 
 def table(

@@ -12,12 +12,13 @@ from zsad.reports.figures.curve_data import Curves, Line, diagrams
 from zsad.reports.html.charts import Series, histogram, line_chart
 from zsad.reports.html.gallery import cards, sheet
 from zsad.reports.html.gallery import restored as restored_pictures
-from zsad.reports.html.html_tables import Cell, number, table
+from zsad.reports.html.html_tables import table
 from zsad.reports.html.markup import Markup, joined, tag
 from zsad.reports.image_scores import ImageScore
 from zsad.reports.published_numbers import Comparison
 from zsad.reports.results_table import Rows
 from zsad.reports.run_page import Interval, Intervals, metric_label
+from zsad.reports.table_cells import Cell, number_cell
 from zsad.types import Results
 
 _CARD_APART = ("notes", "packages", "config")  # of a run card: shown elsewhere, or folded
@@ -77,7 +78,7 @@ def results_table(
         known = mean_intervals if group is results else {}
         totals = (sum(counts[i] for counts in group.images.values()) for i in (0, 1))
         means = [
-            number(100 * value, note=_range(known.get(metric)))
+            number_cell(100 * value, note=_range(known.get(metric)))
             for metric, value in group.mean.items()
         ]
         foot.append([Cell(name), *map(_as_it_is, totals), *means])
@@ -144,7 +145,7 @@ def robustness(
 ) -> Markup:
     """Show a table of words, of whole numbers such as a severity, and of numbers in percent."""
     body = [
-        [number(cell) if isinstance(cell, float) else _as_it_is(cell) for cell in row]
+        [number_cell(cell) if isinstance(cell, float) else _as_it_is(cell) for cell in row]
         for row in rows
     ]
     if not body:
@@ -167,7 +168,7 @@ def published(rows: Sequence[Comparison]) -> Markup:
         difference = Cell(
             "n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}", row.difference
         )
-        numbers = (number(row.measured), Cell(f"{value:g}", value), difference)
+        numbers = (number_cell(row.measured), Cell(f"{value:g}", value), difference)
         names = (Cell(row.dataset), Cell(row.category), Cell(metric_label(row.metric)))
         body.append([*names, *numbers, Cell(row.published.source), Cell(remark)])
     if not body:
@@ -254,7 +255,7 @@ def _counts(results: Results, row: str) -> list[Cell]:
 def _values(results: Results, row: str, intervals: Intervals) -> list[Cell]:
     values, reasons = results.values[row], results.reasons.get(row, {})
     return [
-        number(
+        number_cell(
             100 * values[metric], note=_range(intervals.get(metric)), hint=reasons.get(metric, "")
         )
         for metric in results.metrics
