@@ -1,21 +1,21 @@
-"""The score of every image of a test."""
+"""The scores of the images of a test, as CSV."""
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from zsad.atomic_write import write_whole
+from zsad.reports.text_tables import csv_text
 
 _COLUMNS = ("path", "category", "defect", "is_anomalous", "score", "probability")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageScore:
-    """What a test says about one image.
+    """The label and the score of an image.
 
     Attributes:
         path: The image file.
@@ -36,26 +36,26 @@ class ImageScore:
 
 def write_scores(scores: Sequence[ImageScore], file: Path) -> Path:
     """Write scores as CSV, by category and path, and return the file's path."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for one in sorted(scores, key=lambda one: (one.category, one.path)):
-        numbers = (int(one.is_anomalous), f"{one.score:.6f}", f"{one.probability:.6f}")
-        writer.writerow([one.path, one.category, one.defect, *numbers])
-    return write_whole(file, buffer.getvalue())
+    rows = []
+    for image in sorted(scores, key=lambda image: (image.category, image.path)):
+        score = f"{image.score:.6f}"
+        probability = f"{image.probability:.6f}"
+        label = int(image.is_anomalous)
+        rows.append((image.path, image.category, image.defect, label, score, probability))
+    return write_whole(file, csv_text(_COLUMNS, rows))
 
 
 def read_scores(file: Path) -> list[ImageScore]:
-    """Read what ``write_scores`` wrote.
+    """Read a file of ``write_scores``.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A row that is no score; its line is told.
+        ValueError: A row that is no score; the message names its line.
     """
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         try:
-            return [_read(row) for row in reader]
+            return [_image_score(row) for row in reader]
         except (KeyError, TypeError, ValueError) as error:
             expected = ", ".join(_COLUMNS)
             raise ValueError(
@@ -63,10 +63,12 @@ def read_scores(file: Path) -> list[ImageScore]:
             ) from error
 
 
-def _read(row: dict[str, str]) -> ImageScore:
-    label, score, probability = (
-        int(row["is_anomalous"]),
-        float(row["score"]),
-        float(row["probability"]),
+def _image_score(row: dict[str, str]) -> ImageScore:
+    return ImageScore(
+        path=row["path"],
+        category=row["category"],
+        defect=row["defect"],
+        is_anomalous=bool(int(row["is_anomalous"])),
+        score=float(row["score"]),
+        probability=float(row["probability"]),
     )
-    return ImageScore(row["path"], row["category"], row["defect"], bool(label), score, probability)

@@ -1,25 +1,26 @@
-"""What has been published beside what was measured, in percent; never a difference of runs that are not alike."""
+"""Published numbers beside measured ones, in percent.
+
+A difference is given only for runs that are alike: same backbone, training data, categories, images.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from zsad.atomic_write import write_whole
+from zsad.reports import text_tables
 from zsad.reports.results_table import MEAN
+from zsad.reports.text_tables import TextTable, csv_text, footnote_mark, format_number
 from zsad.types import Results
 
 NOT_STATED = "?"
-_SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PUBLISHED = Path(__file__).parents[1] / "assets" / "published.csv"
 _COLUMNS = (
     "dataset",
@@ -35,21 +36,21 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class PublishedNumber:
-    """A number that somebody has published.
+    """A number from a paper or a repository.
 
     Attributes:
-        method: The model it belongs to, by the name of its configuration where it has one.
-        backbone: Likewise; ``?`` where it is not stated.
-        trained_on: The dataset it learned from; empty where nothing is learned, ``?`` where it is not stated.
+        method: Its model, by the name of the configuration where there is one.
+        backbone: Its backbone, likewise; ``?`` where not stated.
+        trained_on: The training dataset; empty for training-free methods, ``?`` where not stated.
         tested_on: The tested dataset.
         category: The tested category; empty for the mean of a dataset.
-        categories: How many categories the value is a mean of.
-        images: How many images were tested; 0 where it is not known.
-        shots: Normal images of the tested category that the method was shown; 0 for zero-shot.
+        categories: Number of categories below the mean.
+        images: Number of tested images; 0 where not known.
+        shots: Reference images of each category; 0 for zero-shot.
         metric: Its name, as in ``results.csv``.
         value: Percent.
         source: Paper and table, or repository.
-        note: What else has to be known, such as that it is recalled and was not read again.
+        note: Remarks, such as that it is recalled and was not read again.
     """
 
     method: str
@@ -68,15 +69,15 @@ class PublishedNumber:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured number and what has been published in its place.
+    """A measured number and a published one.
 
     Attributes:
         dataset: The tested dataset.
         category: The category, or ``mean``.
         metric: Its name.
         measured: Percent; NaN where undefined.
-        published: What has been published, if anything.
-        mismatches: In what the two runs differ; empty where they can be compared.
+        published: The published number, if there is one.
+        mismatches: Differences between the two runs; empty where they can be compared.
     """
 
     dataset: str
@@ -88,18 +89,18 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Measured minus published, in points; NaN where nothing is published or the runs are unlike."""
-        return (
-            math.nan
-            if self.published is None or self.mismatches
-            else self.measured - self.published.value
-        )
+        """Measured minus published, in points; NaN without a published number of a like run."""
+        if self.published is None or self.mismatches:
+            return math.nan
+        return self.measured - self.published.value
 
     @property
     def remark(self) -> str:
-        """In what the runs differ, and what the source says."""
-        note = self.published.note if self.published is not None else ""
-        return "; ".join(filter(None, (*self.mismatches, note)))
+        """The mismatches of the runs, and the note of the source."""
+        parts = list(self.mismatches)
+        if self.published is not None and self.published.note:
+            parts.append(self.published.note)
+        return "; ".join(parts)
 
 
 def read_published(file: Path | None = None) -> list[PublishedNumber]:
@@ -107,13 +108,14 @@ def read_published(file: Path | None = None) -> list[PublishedNumber]:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A row with another number of columns, or a value that is no number; its line is told.
+        ValueError: A row with another number of columns, or a value that is no number; the message
+            names its line.
     """
     file = file or _PUBLISHED
     with file.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         try:
-            return [_read(row) for row in reader]
+            return [_published_number(row) for row in reader]
         except (TypeError, ValueError) as error:
             expected = ", ".join(PublishedNumber.__slots__)
             raise ValueError(
@@ -132,82 +134,57 @@ def compare_with_published(
     mismatches: Sequence[str] = (),
     by_category: bool = False,
 ) -> list[Comparison]:
-    """Put everything published for a method beside what was measured, dataset by dataset, metric by metric.
+    """Compare results with all published numbers of a method, by dataset and metric.
 
     Args:
-        results: What was measured on each dataset.
-        published: As ``read_published`` gives it.
+        results: The results of each dataset.
+        published: From ``read_published``.
         method: Name of the model's configuration.
         backbone: Name of the backbone's.
-        trained_on: The dataset learned from; empty where nothing is learned, ``?`` where it is not known.
-        shots: Normal images of each category that the method was shown.
-        mismatches: What else sets the run apart from every published one, such as that it tested a part of the images.
-        by_category: Also compare single categories, those for which something is published.
+        trained_on: The training dataset; empty for training-free methods, ``?`` where not known.
+        shots: Reference images of each category.
+        mismatches: Differences from every published run, such as a test of a part of the images.
+        by_category: Also compare single categories, if something is published for them.
     """
-    known = [each for each in published if each.method == method and each.shots == shots]
+    known: dict[tuple[str, str, str], list[PublishedNumber]] = {}
+    for number in published:
+        if number.method == method and number.shots == shots:
+            key = (number.tested_on, number.category, number.metric)
+            known.setdefault(key, []).append(number)
     rows: list[Comparison] = []
     for dataset, measured in results.items():
         for category, metric, value in _measured(measured, by_category):
-            tested = [measured.images[category]] if category else list(measured.images.values())
-            counts = len(tested), sum(map(sum, tested))
-            here = [
-                each
-                for each in known
-                if (each.tested_on, each.category, each.metric) == (dataset, category, metric)
-            ]
             shown = (dataset, category or MEAN, metric, 100 * value)
-            rows += [
-                Comparison(
-                    *shown, each, (*_mismatches(each, backbone, trained_on, *counts), *mismatches)
-                )
-                for each in here
-            ]
-            if not (here or category):
+            numbers = known.get((dataset, category, metric), [])
+            for number in numbers:
+                found = _mismatches(number, backbone, trained_on, measured)
+                rows.append(Comparison(*shown, number, (*found, *mismatches)))
+            if not numbers and not category:
                 rows.append(Comparison(*shown, None))
     return rows
 
 
 def screen_table(rows: Sequence[Comparison], title: str) -> Table:
     """Lay out a comparison for ``rich.print``; sources and remarks stand below."""
-    heading, *cells = _cells(rows)
-    caption = Text("\n".join(_footnotes(rows)))
-    table = Table(
-        title=Text(title),
-        caption=caption,
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
-    )
-    for i, name in enumerate(heading):
-        table.add_column(name, justify="left" if i < 3 else "right", no_wrap=True)
-    for row in cells:
-        table.add_row(*map(Text, row))
-    return table
+    return text_tables.screen_table(_text_table(rows, title))
 
 
 def markdown_table(rows: Sequence[Comparison], title: str) -> str:
     """Write a comparison as Markdown, with sources and remarks below."""
-    heading, *cells = _cells(rows)
-    alignment = [":---"] * 3 + ["---:"] * (len(heading) - 3)
-    body = [[cell.replace("|", "\\|") for cell in row] for row in cells]
-    lines = [f"| {' | '.join(row)} |" for row in (heading, alignment, *body)]
-    below = [f"- {line}" for line in _footnotes(rows)]
-    return "\n".join([f"# {title}", "", *lines, *([""] if below else []), *below, ""])
+    return text_tables.markdown_page(_text_table(rows, title))
 
 
 def csv_table(rows: Sequence[Comparison]) -> str:
     """Write a comparison as CSV, empty where nothing is measured, published or comparable."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    lines = []
     for row in rows:
-        value, source = (
-            (row.published.value, row.published.source) if row.published else (math.nan, "")
-        )
-        numbers = (_number(row.measured, ".4f"), _number(value), _number(row.difference, ".4f"))
-        writer.writerow([row.dataset, row.category, row.metric, *numbers, source, row.remark])
-    return buffer.getvalue()
+        measured = format_number(row.measured, ".4f", undefined="")
+        difference = format_number(row.difference, ".4f", undefined="")
+        value = row.published.value if row.published else ""
+        source = row.published.source if row.published else ""
+        place = (row.dataset, row.category, row.metric)
+        lines.append((*place, measured, value, difference, source, row.remark))
+    return csv_text(_COLUMNS, lines)
 
 
 def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tuple[Path, Path]:
@@ -218,80 +195,65 @@ def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tu
     )
 
 
-def _read(row: dict[str, Any]) -> PublishedNumber:
-    counts = {name: int(row[name] or 0) for name in ("categories", "images", "shots")}
-    numbers = {**counts, "value": float(row["value"])}
-    return PublishedNumber(**{**row, **numbers})
+def _published_number(row: dict[str, Any]) -> PublishedNumber:
+    for count in ("categories", "images", "shots"):
+        row[count] = int(row[count] or 0)
+    row["value"] = float(row["value"])
+    return PublishedNumber(**row)
 
 
 def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, float]]:
     """Yield category (empty for the mean), metric and value."""
-    groups = {"": results.mean} | (results.values if by_category else {})
-    return (
-        (category, metric, value)
-        for category, row in groups.items()
-        for metric, value in row.items()
-    )
+    for metric, value in results.mean.items():
+        yield "", metric, value
+    if by_category:
+        for category, row in results.values.items():
+            for metric, value in row.items():
+                yield category, metric, value
 
 
 def _mismatches(
-    published: PublishedNumber, backbone: str, trained_on: str, categories: int, images: int
+    published: PublishedNumber, backbone: str, trained_on: str, measured: Results
 ) -> Iterator[str]:
-    """Yield in what a run differs from the published one, as far as either says it."""
-    if NOT_STATED in (published.backbone, backbone) or published.backbone != backbone:
-        yield f"backbone {_said(published.backbone)} there, {_said(backbone)} here"
-    if NOT_STATED in (published.trained_on, trained_on) or published.trained_on != trained_on:
-        yield f"learned from {_said(published.trained_on)} there, {_said(trained_on)} here"
-    if published.categories != categories:
-        yield f"mean of {published.categories} categories there, {categories} here"
+    """Yield the differences between a run and a published one, as far as either states them."""
+    there, here = published.backbone, backbone
+    if NOT_STATED in (there, here) or there != here:
+        yield f"backbone {_name(there)} there, {_name(here)} here"
+    there, here = published.trained_on, trained_on
+    if NOT_STATED in (there, here) or there != here:
+        yield f"learned from {_name(there)} there, {_name(here)} here"
+    category = published.category
+    tested = [measured.images[category]] if category else list(measured.images.values())
+    if published.categories != len(tested):
+        yield f"mean of {published.categories} categories there, {len(tested)} here"
+    images = sum(normal + defective for normal, defective in tested)
     if published.images not in (0, images):
         yield f"{published.images} images there, {images} here"
 
 
-def _said(name: str) -> str:
-    return {"": "nothing", NOT_STATED: "(not stated)"}.get(name, name)
+def _name(stated: str) -> str:
+    return {"": "nothing", NOT_STATED: "(not stated)"}.get(stated, stated)
 
 
-def _cells(rows: Sequence[Comparison]) -> list[list[str]]:
-    """Return the table as text: heading, then a row per published number."""
-    remarks = _remarks(rows)
-    cells = [["dataset", "category", "metric", "measured", "published", "difference"]]
+def _text_table(rows: Sequence[Comparison], title: str) -> TextTable:
+    footnotes = list(dict.fromkeys(_footnote(row) for row in rows if row.published))
+    cells = []
     for row in rows:
-        mark = str(remarks.index(_remark(row)) + 1).translate(_SUPERSCRIPT) if row.published else ""
-        value = row.published.value if row.published else math.nan
-        numbers = (
-            _number(row.measured, ".1f"),
-            _number(value) + mark,
-            _number(row.difference, "+.1f"),
-        )
-        cells.append(
-            [
-                row.dataset,
-                row.category,
-                row.metric.replace("_", " "),
-                *(number or "n/a" for number in numbers),
-            ]
-        )
-    return cells
+        published = "n/a"
+        if row.published:
+            published = f"{row.published.value}{footnote_mark(footnotes.index(_footnote(row)) + 1)}"
+        measured = format_number(row.measured, ".1f")
+        difference = format_number(row.difference, "+.1f")
+        metric = row.metric.replace("_", " ")
+        cells.append([row.dataset, row.category, metric, measured, published, difference])
+    notes = [f"{footnote_mark(i)} {remark}" for i, remark in enumerate(footnotes, start=1)]
+    heading = _COLUMNS[:-2]  # source and remark stand below
+    return TextTable(heading, cells, text_columns=3, title=title, notes=notes)
 
 
-def _remarks(rows: Sequence[Comparison]) -> list[str]:
-    """Return the different sources and remarks, in the order in which the table meets them."""
-    return list(dict.fromkeys(_remark(row) for row in rows if row.published))
-
-
-def _remark(row: Comparison) -> str:
+def _footnote(row: Comparison) -> str:
     source = row.published.source if row.published else ""
+    if not row.remark:
+        return source
     comparable = "not comparable: " if row.mismatches else ""
-    return f"{source}; {comparable}{row.remark}" if row.remark else source
-
-
-def _footnotes(rows: Sequence[Comparison]) -> list[str]:
-    return [
-        f"{str(i).translate(_SUPERSCRIPT)} {remark}"
-        for i, remark in enumerate(_remarks(rows), start=1)
-    ]
-
-
-def _number(value: float, form: str = "") -> str:
-    return "" if math.isnan(value) else f"{value:{form}}"
+    return f"{source}; {comparable}{row.remark}"

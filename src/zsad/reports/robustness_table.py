@@ -1,12 +1,9 @@
-"""How much of the results is lost when images or words change: as CSV, as Markdown, and for the report."""
+"""Loss of performance under changed images or words: as CSV, as Markdown, and for the report."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import numpy as np
 
 from zsad.atomic_write import write_whole
 from zsad.reports.run_page import RobustnessTable, metric_label
+from zsad.reports.text_tables import Bold, TextTable, csv_text, format_number, markdown_lines
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Trial:
     """A test on changed images, or with other words.
 
     Attributes:
-        change: What was changed: ``blur``, ``rotation``; or the state whose words were, ``anomalous``.
+        change: The corruption, such as ``blur``; or the state with other words: ``anomalous``.
         level: The severity, or the words.
         values: The mean of each metric over the categories, in [0, 1]; NaN where undefined.
     """
@@ -36,9 +34,9 @@ class Trials:
     """All trials of one method on one dataset.
 
     Attributes:
-        clean: What is reached without any change.
+        clean: The metrics without any change.
         corrupted: The trials on changed images.
-        reworded: The trials with other words; none where a method has none, or they were left alone.
+        reworded: The trials with other words; empty for a method without words.
     """
 
     clean: Mapping[str, float]
@@ -46,7 +44,7 @@ class Trials:
     reworded: Sequence[Trial]
 
     def drop(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Return what is lost of each metric, in percentage points; negative where something is won."""
+        """Return the loss of each metric in percentage points; negative for a gain."""
         return {name: 100 * (clean - values[name]) for name, clean in self.clean.items()}
 
     def mean_drops(self) -> dict[str, dict[str, float]]:
@@ -54,25 +52,29 @@ class Trials:
         drops: dict[str, list[dict[str, float]]] = {}
         for trial in self.corrupted:
             drops.setdefault(trial.change, []).append(self.drop(trial.values))
-        return {
-            change: {name: statistics.fmean(drop[name] for drop in rows) for name in self.clean}
-            for change, rows in drops.items()
-        }
+        means: dict[str, dict[str, float]] = {}
+        for change, severities in drops.items():
+            means[change] = {
+                name: statistics.fmean(drop[name] for drop in severities) for name in self.clean
+            }
+        return means
 
     def spread(self) -> dict[str, dict[str, float]]:
-        """Return lowest, mean, highest value and standard deviation of each metric over the wordings."""
-        columns = {name: [trial.values[name] for trial in self.reworded] for name in self.clean}
-        measures = {
+        """Return lowest, mean, highest value and deviation of each metric over the wordings."""
+        if not self.reworded:
+            return {}
+        measures: dict[str, Callable[[Sequence[float]], float]] = {
             "lowest": min,
             "mean": statistics.fmean,
             "highest": max,
             "standard deviation": _deviation,
         }
-        if not self.reworded:
-            return {}
-        return {
-            measure: {n: take(v) for n, v in columns.items()} for measure, take in measures.items()
-        }
+        spread: dict[str, dict[str, float]] = {measure: {} for measure in measures}
+        for name in self.clean:
+            values = [trial.values[name] for trial in self.reworded]
+            for measure, function in measures.items():
+                spread[measure][name] = function(values)
+        return spread
 
 
 def write_robustness(trials: Trials, folder: Path, title: str) -> tuple[Path, Path]:
@@ -84,97 +86,79 @@ def write_robustness(trials: Trials, folder: Path, title: str) -> tuple[Path, Pa
 
 
 def csv_table(trials: Trials) -> str:
-    """Write a line per trial: values in percent with four decimals, then what is lost, in percentage points."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["change", "level", *trials.clean, *(f"{name}_drop" for name in trials.clean)])
+    """Write a line per trial: values in percent with four decimals, then drops in points."""
+    rows = []
     for trial in (Trial("clean", 0, trials.clean), *trials.corrupted, *trials.reworded):
-        numbers = [
-            *(100 * value for value in trial.values.values()),
-            *trials.drop(trial.values).values(),
-        ]
-        writer.writerow(
-            [trial.change, trial.level, *("" if math.isnan(n) else f"{n:.4f}" for n in numbers)]
-        )
-    return buffer.getvalue()
+        numbers = [100 * value for value in trial.values.values()]
+        numbers += trials.drop(trial.values).values()
+        cells = [format_number(number, ".4f", undefined="") for number in numbers]
+        rows.append([trial.change, trial.level, *cells])
+    drops = [f"{name}_drop" for name in trials.clean]
+    return csv_text(["change", "level", *trials.clean, *drops], rows)
 
 
 def markdown(trials: Trials, title: str) -> str:
     """Write the drops as Markdown: per corruption, per severity, and the spread over wordings."""
-    names = [metric_label(name) for name in trials.clean]
-    parts = [
-        f"# {title}",
-        "",
-        *_table(["", *names], [["clean, in percent", *_percents(trials.clean)]]),
-    ]
+    metrics = [metric_label(name) for name in trials.clean]
+    clean = TextTable(["", *metrics], [["clean, in percent", *_percents(trials.clean)]])
+    lines = [f"# {title}", "", *_lines(clean)]
     if trials.corrupted:
-        mean = [
-            [change, *map(_points, drop.values())] for change, drop in trials.mean_drops().items()
-        ]
-        each = [
-            [t.change, str(t.level), *map(_points, trials.drop(t.values).values())]
-            for t in trials.corrupted
-        ]
-        parts += [
-            "## Drop in points, mean over severities",
-            "",
-            *_table(["corruption", *names], mean),
-        ]
-        parts += [
-            "## Drop in points at each severity",
-            "",
-            *_table(["corruption", "severity", *names], each),
-        ]
+        lines += ["## Drop in points, mean over severities", ""]
+        lines += _lines(TextTable(["corruption", *metrics], _mean_rows(trials)))
+        lines += ["## Drop in points at each severity", ""]
+        lines += _lines(TextTable(["corruption", "severity", *metrics], _severity_rows(trials)))
     if trials.reworded:
-        words = [[t.change, str(t.level), *_percents(t.values)] for t in trials.reworded]
-        words += [
-            [f"**{measure}**", "", *_percents(values)]
-            for measure, values in trials.spread().items()
-        ]
-        parts += ["## Other words, in percent", "", *_table(["state", "words", *names], words)]
-    return "\n".join(parts)
+        lines += ["## Other words, in percent", ""]
+        lines += _lines(TextTable(["state", "words", *metrics], _wording_rows(trials)))
+    return "\n".join(lines)
 
 
 def page_table(trials: Trials) -> RobustnessTable:
-    """Return the table of the report: what is lost at each severity and with each wording."""
-    rows = [
-        [trial.change, trial.level, *trials.drop(trial.values).values()]
-        for trial in (*trials.corrupted, *trials.reworded)
+    """Return the table of the report: the drop at each severity and with each wording."""
+    rows = []
+    for trial in (*trials.corrupted, *trials.reworded):
+        rows.append([trial.change, trial.level, *trials.drop(trial.values).values()])
+    labels = [metric_label(name) for name in trials.clean]
+    clean = [
+        f"{label} {percent}" for label, percent in zip(labels, _percents(trials.clean), strict=True)
     ]
-    clean = ", ".join(
-        f"{metric_label(name)} {_cell(100 * value)}" for name, value in trials.clean.items()
-    )
-    heading = [
-        "change",
-        "severity or words",
-        *(f"{metric_label(name)} lost" for name in trials.clean),
-    ]
-    return RobustnessTable(
-        heading, rows, f"Percentage points that are lost; without any change: {clean}."
-    )
+    heading = ["change", "severity or words", *(f"{label} lost" for label in labels)]
+    remark = f"Percentage points that are lost; without any change: {', '.join(clean)}."
+    return RobustnessTable(heading, rows, remark)
 
 
-def _table(heading: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    heading = list(heading)
-    lines = [heading, [":---", *("---:" for _ in heading[1:])], *rows]
-    return [*(f"| {' | '.join(map(_escaped, line))} |" for line in lines), ""]
+def _mean_rows(trials: Trials) -> list[list[str]]:
+    return [[change, *_points(drop.values())] for change, drop in trials.mean_drops().items()]
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|")
+def _severity_rows(trials: Trials) -> list[list[str]]:
+    rows = []
+    for trial in trials.corrupted:
+        drops = trials.drop(trial.values).values()
+        rows.append([trial.change, str(trial.level), *_points(drops)])
+    return rows
+
+
+def _wording_rows(trials: Trials) -> list[list[str]]:
+    rows = []
+    for trial in trials.reworded:
+        rows.append([trial.change, str(trial.level), *_percents(trial.values)])
+    for measure, values in trials.spread().items():
+        rows.append([Bold(measure), "", *_percents(values)])
+    return rows
+
+
+def _lines(table: TextTable) -> list[str]:
+    return [*markdown_lines(table), ""]
 
 
 def _deviation(values: Sequence[float]) -> float:
-    return float(np.std(values))  # NaN where one is; the standard library's would stop
+    return float(np.std(values))  # NaN if a value is NaN; the standard library would raise
 
 
 def _percents(values: Mapping[str, float]) -> list[str]:
-    return [_cell(100 * value) for value in values.values()]
+    return [format_number(100 * value, ".1f") for value in values.values()]
 
 
-def _cell(number: float) -> str:
-    return "n/a" if math.isnan(number) else f"{number:.1f}"
-
-
-def _points(number: float) -> str:
-    return "n/a" if math.isnan(number) else f"{number:+.1f}"
+def _points(drops: Iterable[float]) -> list[str]:
+    return [format_number(drop, "+.1f") for drop in drops]

@@ -1,4 +1,4 @@
-"""The run card: what one needs to know, years later, to trust or to repeat a run."""
+"""The run card: the facts needed to trust or to repeat a run, years later."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from zsad.atomic_write import write_whole
+from zsad.reports.text_tables import TextTable, markdown_lines
 
 _PACKAGE = "zsad"
-_SECRET_KEY = re.compile(
-    r"(^|[._-])(api_?key|access_?key|token|secret|password|passwd|credentials?)$", re.IGNORECASE
-)
+_SECRETS = "api_?key|access_?key|token|secret|password|passwd|credentials?"
+_SECRET_KEY = re.compile(rf"(^|[._-])({_SECRETS})$", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _HIDDEN = "(hidden)"
 
@@ -38,18 +38,20 @@ def run_card(
     timing: Mapping[str, int | float] | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Gather what a run was, as plain values ready for JSON. The environment is not read; secrets are hidden.
+    """Gather the facts of a run as plain values, ready for JSON.
+
+    The environment is not read; secrets are hidden.
 
     Args:
         config: The whole configuration, plain.
         seed: Of all random numbers.
-        weights: Name of each set of weights, and the hash of what was loaded.
-        trained_on: What the learned part was learned on; ``None`` for training-free methods.
-        device: Where the model ran.
+        weights: Name of each set of weights → hash of the loaded file.
+        trained_on: The training data; ``None`` for training-free methods.
+        device: The model's.
         precision: The trainer's.
         world_size: Number of processes.
         timing: ``images``, ``seconds`` and ``images_per_second``; ``None`` where not measured.
-        notes: What a reader of the results has to know, such as "not zero-shot".
+        notes: Warnings for readers of the results, such as "not zero-shot".
     """
     device = torch.device(device)
     return {
@@ -74,13 +76,14 @@ def run_card(
 def write_run_card(card: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     """Write ``run_card.json`` and the shorter ``run_card.md`` and return their paths."""
     text = json.dumps(card, indent=2, default=str, ensure_ascii=False)
-    return write_whole(folder / "run_card.json", text + "\n"), write_whole(
-        folder / "run_card.md", _markdown(card)
+    return (
+        write_whole(folder / "run_card.json", text + "\n"),
+        write_whole(folder / "run_card.md", _markdown(card)),
     )
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return commit and cleanliness of the clone that this package runs from, or ``None`` outside of one."""
+    """Return commit and cleanliness of the clone of this package, ``None`` outside of a clone."""
     git = shutil.which("git")
     # An installed copy may lie inside somebody else's clone, which does not track it.
     if git is None or _git(git, folder, "ls-files", "--error-unmatch", "../types.py") is None:
@@ -92,29 +95,29 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the installed versions of this package and of what it depends on."""
-    names = (
-        re.split(r"[^\w.-]", line, maxsplit=1)[0]
-        for line in metadata.requires(_PACKAGE) or ()
-        if "extra ==" not in line
-    )
-    installed = {_plain(found.name): found.version for found in metadata.distributions()}
-    return {
-        name: installed[_plain(name)]
-        for name in (_PACKAGE, *sorted(names))
-        if _plain(name) in installed
-    }
+    """Return the installed versions of this package and of its dependencies."""
+    names = []
+    for requirement in metadata.requires(_PACKAGE) or ():
+        if "extra ==" not in requirement:
+            names.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
+    installed = {_normalized(found.name): found.version for found in metadata.distributions()}
+    versions = {}
+    for name in (_PACKAGE, *sorted(names)):
+        if _normalized(name) in installed:
+            versions[name] = installed[_normalized(name)]
+    return versions
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name that the maker gave to a device."""
+    """Return the maker's name of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.processor() or platform.machine()}, {torch.get_num_threads()} threads)"
+    processor = platform.processor() or platform.machine()
+    return f"{device.type} ({processor}, {torch.get_num_threads()} threads)"
 
 
 def _peak_memory_mib(device: torch.device) -> dict[str, float]:
-    """Return the most memory that this process has held so far."""
+    """Return the peak memory of this process so far."""
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
     peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
     if device.type == "cuda":
@@ -129,8 +132,8 @@ def _git(git: str, folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _plain(name: str) -> str:
-    """Return the name of a package as registries compare it."""
+def _normalized(name: str) -> str:
+    """Return the name of a package in the normal form of registries."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -150,37 +153,45 @@ def _without_secrets(arguments: Sequence[str]) -> str:
     shown = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        shown.append(f"{key}{equals}{_hide(value, key)}" if equals else _hide(argument))
+        if equals:
+            shown.append(f"{key}={_hide(value, key)}")
+        else:
+            shown.append(_hide(argument))
     return " ".join(shown)
 
 
 def _markdown(card: Mapping[str, Any]) -> str:
     """Write the card as a short page, without the configuration and the smaller packages."""
-    git, packages = card["git"], card["packages"]
-    state = (
-        f"{git['commit']}{' with local changes' if git['dirty'] else ''}" if git else "not a clone"
-    )
-    speed = "{images} images in {seconds:.1f} s ({images_per_second:.2f} a second)"
+    names = [f"{name} {value or 'random'}" for name, value in card["weights"].items()]
+    peaks = [f"{value:.0f} MiB ({kind})" for kind, value in card["peak_memory_mib"].items()]
+    torch_version = card["packages"].get("torch")
+    own_version = card["packages"].get(_PACKAGE)
     rows = {
         "command": f"`{card['command']}`",
-        "commit": state,
-        "seed": card["seed"],
-        "weights": ", ".join(
-            f"{name} {value or 'random'}" for name, value in card["weights"].items()
+        "commit": _commit(card["git"]),
+        "seed": str(card["seed"]),
+        "weights": ", ".join(names),
+        "trained on": str(card["trained_on"] or "nothing"),
+        "device": (
+            f"{card['device']}, precision {card['precision']}, {card['world_size']} process(es)"
         ),
-        "trained on": card["trained_on"] or "nothing",
-        "device": f"{card['device']}, precision {card['precision']}, {card['world_size']} process(es)",
-        "timing": speed.format(**card["timing"]) if card["timing"] else "not measured",
-        "peak memory": ", ".join(
-            f"{value:.0f} MiB ({kind})" for kind, value in card["peak_memory_mib"].items()
-        ),
-        "software": f"Python {card['python']}, torch {packages.get('torch')}, zsad {packages.get('zsad')}",
+        "timing": _speed(card["timing"]),
+        "peak memory": ", ".join(peaks),
+        "software": f"Python {card['python']}, torch {torch_version}, {_PACKAGE} {own_version}",
     }
-    lines = [
-        "# Run card",
-        "",
-        *(f"> {note}\n" for note in card["notes"]),
-        "| | |",
-        "| :--- | :--- |",
-    ]
-    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items()), ""])
+    notes = [f"> {note}\n" for note in card["notes"]]
+    table = TextTable(["", ""], list(rows.items()), text_columns=2)
+    return "\n".join(["# Run card", "", *notes, *markdown_lines(table), ""])
+
+
+def _commit(git: Mapping[str, Any] | None) -> str:
+    if git is None:
+        return "not a clone"
+    return f"{git['commit']} with local changes" if git["dirty"] else git["commit"]
+
+
+def _speed(timing: Mapping[str, int | float] | None) -> str:
+    if timing is None:
+        return "not measured"
+    speed = f"{timing['images_per_second']:.2f} a second"
+    return f"{timing['images']} images in {timing['seconds']:.1f} s ({speed})"
