@@ -16,8 +16,7 @@ from rich.text import Text
 from zsad.atomic_write import write_whole
 from zsad.reports.html.compare_page import render_comparison
 from zsad.reports.read_runs import FinishedRun, read_finished_runs
-from zsad.reports.results_table import MEAN
-from zsad.reports.run_page import metric_label
+from zsad.reports.results_table import MEAN, metric_label
 from zsad.reports.table_cells import COMPARISON_TITLE, Cell, CellTable, number_cell
 
 _ERROR_RATES = (

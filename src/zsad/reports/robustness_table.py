@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from zsad.atomic_write import write_whole
-from zsad.reports.run_page import RobustnessTable, metric_label
+from zsad.reports.results_table import metric_label
+from zsad.reports.run_page import RobustnessTable
 from zsad.reports.text_tables import Bold, TextTable, csv_text, format_number, markdown_lines
 
 

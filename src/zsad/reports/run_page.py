@@ -74,13 +74,3 @@ class RunPage:
     published: Sequence[Comparison] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
-
-
-def metric_label(metric: str) -> str:
-    """Write the name of a metric as the papers do.
-
-    >>> metric_label("pixel_aupro_200")
-    'pixel AUPRO 200'
-    """
-    kind, _, name = metric.partition("_")
-    return f"{kind} {name.replace('_', ' ').upper()}"

@@ -16,8 +16,8 @@ from zsad.reports.html.html_tables import table
 from zsad.reports.html.markup import Markup, joined, tag
 from zsad.reports.image_scores import ImageScore
 from zsad.reports.published_numbers import Comparison
-from zsad.reports.results_table import Rows
-from zsad.reports.run_page import Interval, Intervals, metric_label
+from zsad.reports.results_table import Rows, metric_label
+from zsad.reports.run_page import Interval, Intervals
 from zsad.reports.table_cells import Cell, number_cell
 from zsad.types import Results
 
