@@ -167,8 +167,7 @@ def _is_dot_fusion(archive: Any) -> bool:
 
 
 def _is_dot_dilation(archive: Any) -> bool:
-    held = set(archive.files)
-    return {"boxes", "scale", "out_boxes"} <= held or {"mask", "kernel_size", "out_mask"} <= held
+    return {"mask", "kernel_size", "out_mask"} <= set(archive.files)
 
 
 def _is_dot_pipeline(archive: Any) -> bool:

@@ -166,14 +166,7 @@ def _percent(ranking: curves.Ranking) -> Tensor:
     return 100 * torch.tensor([metric(ranking) for metric in metrics], dtype=torch.float64)
 
 
-def test_boxes_and_masks_grow(dot_dilation: dict[str, Any]) -> None:
+def test_masks_grow(dot_dilation: dict[str, Any]) -> None:
     case = dot_dilation
-    if {"boxes", "scale"} <= case.keys():
-        boxes, scale = (
-            torch.from_numpy(case["boxes"]),
-            torch.from_numpy(np.atleast_1d(case["scale"])).to(torch.float64),
-        )
-        compare(case, "out_boxes", regions.dilated(boxes, scale.expand(len(boxes))))
-    if {"mask", "kernel_size"} <= case.keys():
-        grown = inpaint.dilate(torch.from_numpy(case["mask"]).bool(), int(case["kernel_size"]))
-        compare(case, "out_mask", grown * int(case["mask"].max()), bound=0)
+    grown = inpaint.dilate(torch.from_numpy(case["mask"]).bool(), int(case["kernel_size"]))
+    compare(case, "out_mask", grown * int(case["mask"].max()), bound=0)

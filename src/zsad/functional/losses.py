@@ -1,6 +1,6 @@
 """Losses between an anomaly map and its mask.
 
-Legend: B images of H × W pixels; p is the probability that a pixel is anomalous, its complement that it is normal.
+Legend: B images of H × W pixels; p is the probability that a pixel is anomalous.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ _SMOOTH = 1e-5
 def focal_loss(
     p: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"], gamma: float = 2.0
 ) -> Float[Tensor, ""]:
-    """Cross-entropy that counts confidently right pixels less, mean over all pixels.
+    """Return cross-entropy that counts confidently right pixels less, as a mean over all pixels.
 
-    Source: Lin et al. 2017, eq. 4, in the form of the AnomalyCLIP code: no class weight, one-hot targets clamped to
-    [1e-5, 1 - 1e-5], and 1e-5 added to the probability of the true class.
+    Source: Lin et al. 2017, eq. 4, in the form of the AnomalyCLIP code: no class weight, one-hot
+    targets clamped to [1e-5, 1 - 1e-5], and 1e-5 added to the probability of the true class.
     """
-    hot = mask.to(p.dtype).clamp(_SMOOTH, 1 - _SMOOTH)
-    cold = (~mask).to(p.dtype).clamp(_SMOOTH, 1 - _SMOOTH)
-    true = hot * p + cold * (1 - p) + _SMOOTH
-    return (-((1 - true) ** gamma) * true.log()).mean()
+    anomalous = mask.to(p.dtype).clamp(_SMOOTH, 1 - _SMOOTH)
+    normal = (~mask).to(p.dtype).clamp(_SMOOTH, 1 - _SMOOTH)
+    of_true_class = anomalous * p + normal * (1 - p) + _SMOOTH
+    weight = (1 - of_true_class) ** gamma
+    return (-weight * of_true_class.log()).mean()
 
 
 def dice_loss(p: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """One minus the overlap of a soft map with a mask, per image, mean over images.
+    """Return 1 minus the overlap of a soft map with a mask, as a mean over images.
 
-    One is added above and below, so that an empty mask met by an empty map costs nothing.
+    Numerator and denominator have 1 added, so that an empty mask met by an empty map costs nothing.
 
-    Source: Milletari et al. 2016; AnomalyCLIP uses it once for the anomalous map with the mask and once for the normal
-    map with the mask's complement.
+    Source: Milletari et al. 2016; AnomalyCLIP uses it for the anomalous map with the mask, and for
+    the normal map with the complement of the mask.
     """
     target = mask.to(p.dtype)
     overlap = (p * target).sum(dim=(1, 2))
     size = p.sum(dim=(1, 2)) + target.sum(dim=(1, 2))
-    return (1 - (2 * overlap + 1) / (size + 1)).mean()
+    dice = (2 * overlap + 1) / (size + 1)
+    return (1 - dice).mean()

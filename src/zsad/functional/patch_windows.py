@@ -1,6 +1,7 @@
-"""Windows over a grid of patches: which patches they hold, and how what was said of windows becomes a map of patches.
+"""Windows over a grid of patches: their patches, and maps from scores of windows.
 
-Legend: h × w patches, N = h·w, k × k patches in a window, W windows row by row of their upper left corner.
+Legend: h × w patches, N = h·w, k × k patches in a window, W windows row by row of their upper left
+corner.
 
 Source: WinCLIP (CVPR 2023), window-based zero-shot segmentation and its few-shot extension.
 """
@@ -14,7 +15,7 @@ from torch import Tensor
 
 
 def window_indices(grid: tuple[int, int], size: int, stride: int = 1) -> Int[Tensor, "windows kk"]:
-    """Return the patches of every k × k window of a grid, without padding, patches counted row by row from 0.
+    """Return the patches of every k × k window, without padding, counted row by row from 0.
 
     Args:
         grid: Rows and columns of patches.
@@ -27,13 +28,12 @@ def window_indices(grid: tuple[int, int], size: int, stride: int = 1) -> Int[Ten
     rows, columns = grid
     if not 1 <= size <= min(grid) or stride < 1:
         raise ValueError(
-            f"windows of {size} × {size} patches every {stride} patches do not fit into a grid of {rows} × {columns}: "
-            "choose smaller scales, or a larger image_size"
+            f"windows of {size} × {size} patches every {stride} patches do not fit into a grid of "
+            f"{rows} × {columns}: choose smaller scales, or a larger image_size"
         )
     patches = torch.arange(rows * columns).view(rows, columns)
-    return (
-        patches.unfold(0, size, stride).unfold(1, size, stride).flatten(2).flatten(0, 1)
-    )  # (r, c, k, k) -> (W, k·k)
+    windows = patches.unfold(0, size, stride).unfold(1, size, stride)  # (r, c, k, k)
+    return windows.flatten(2).flatten(0, 1)  # (W, k·k)
 
 
 def harmonic_map(
@@ -41,10 +41,10 @@ def harmonic_map(
 ) -> Float[Tensor, "b h w"]:
     """Give each patch the harmonic mean of the scores of the windows that hold it.
 
-    One window that finds nothing keeps its patches low. A score of 0 makes them 0; so are patches that no window holds.
+    One low window keeps its patches low. A score of 0 makes them 0; so are patches of no window.
 
     Args:
-        scores: Of the windows in the order of ``window_indices``, 0 or more.
+        scores: Scores of the windows in the order of ``window_indices``, 0 or more.
         grid: Rows and columns of patches.
         size: k, in patches.
         stride: Patches between neighbouring windows.
@@ -55,8 +55,9 @@ def harmonic_map(
         columns = values[:, None].expand(-1, size * size, -1)  # (B, W) -> (B, k·k, W)
         return F.fold(columns, grid, size, stride=stride)[:, 0]  # (B, h, w)
 
-    covering = spread(torch.ones_like(scores[:1]))
-    return torch.where(covering > 0, covering / spread(scores.reciprocal()), 0)  # n / inf = 0
+    windows_per_patch = spread(torch.ones_like(scores[:1]))
+    means = windows_per_patch / spread(scores.reciprocal())  # n / inf = 0
+    return torch.where(windows_per_patch > 0, means, 0)
 
 
 def harmonic_mean(maps: Float[Tensor, "levels b h w"]) -> Float[Tensor, "b h w"]:
@@ -67,19 +68,22 @@ def harmonic_mean(maps: Float[Tensor, "levels b h w"]) -> Float[Tensor, "b h w"]
 def association(
     features: Float[Tensor, "n e"], memory: Float[Tensor, "m e"], rows_at_once: int = 4096
 ) -> Float[Tensor, " n"]:
-    """Half the smallest cosine distance of each feature to what is remembered of normal images, in [0, 1].
+    """Return half the smallest cosine distance of each feature to a memory, in [0, 1].
 
-    Never below 0, where rounding would take a perfect match: a harmonic mean over mixed signs has no bound.
+    Never below 0, where rounding would take a perfect match: a harmonic mean over mixed signs has
+    no bound.
 
     Args:
         features: Patches or windows of an image, of any length.
-        memory: The same of the references, from all places of all of them.
-        rows_at_once: So many rows of the memory are compared at a time; bounds the memory, changes nothing.
+        memory: The same of normal references, from all places of all of them.
+        rows_at_once: Rows of the memory compared at a time; bounds the memory, changes nothing.
     """
     with torch.autocast(features.device.type, enabled=False):
-        features, memory = (
-            F.normalize(features.float(), dim=-1),
-            F.normalize(memory.float(), dim=-1),
-        )
-        nearest = [(features @ rows.T).amax(dim=1) for rows in memory.split(rows_at_once)]
-        return ((1 - torch.stack(nearest).amax(dim=0)) / 2).clamp(min=0)
+        features = F.normalize(features.float(), dim=-1)
+        memory = F.normalize(memory.float(), dim=-1)
+        nearest = []
+        for rows in memory.split(rows_at_once):
+            similarity = features @ rows.T
+            nearest.append(similarity.amax(dim=1))
+        best = torch.stack(nearest).amax(dim=0)
+        return ((1 - best) / 2).clamp(min=0)

@@ -1,7 +1,7 @@
-"""From features to two-class scores: the arithmetic that every CLIP method shares.
+"""Two-class scores from features: the arithmetic that every CLIP method shares.
 
-Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is anomalous. Texts are one pair for all
-images (2, E), or a pair for each image (B, 2, E) where they name its category.
+Legend: E joint width, h × w patches, H × W pixels. Index 0 is normal, 1 is anomalous. Texts are a
+pair for all images (2, E), or a pair for each image (B, 2, E) where they name its category.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ Texts = Float[Tensor, "2 e"] | Float[Tensor, "b 2 e"]
 def cosine_logits(
     features: Float[Tensor, "*batch e"], text: Texts, temperature: float
 ) -> Float[Tensor, "*batch 2"]:
-    """Cosine similarity to the normal and the anomalous text, divided by the temperature.
+    """Return the cosines with the normal and the anomalous text, divided by the temperature.
 
-    Computed in float32 whatever the tower's precision: at a temperature of 0.07 half precision loses ranks.
+    Computed in float32 whatever the tower's precision: at a temperature of 0.07 half precision
+    loses ranks.
 
     Args:
         features: Image or patch features, of any length; the images come first.
@@ -32,21 +33,25 @@ def cosine_logits(
         temperature: 0.07 in the AnomalyCLIP family (CLIP's initial value, not the learned 0.01).
     """
     with torch.autocast(features.device.type, enabled=False):
-        features, text = F.normalize(features.float(), dim=-1), F.normalize(text.float(), dim=-1)
+        features = F.normalize(features.float(), dim=-1)
+        text = F.normalize(text.float(), dim=-1)
         if text.ndim == 2:
             return features @ text.T / temperature
         return torch.einsum("b...e,bke->b...k", features, text) / temperature
 
 
 def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
-    """Return anomalous minus normal logit. Its sigmoid is the two-class softmax, but it never saturates."""
+    """Return the anomalous minus the normal logit.
+
+    Its sigmoid is the two-class softmax, but it never saturates.
+    """
     return logits[..., 1] - logits[..., 0]
 
 
 def anomaly_probability(
     tokens: Float[Tensor, "b one_plus_n e"], text: Texts, grid: tuple[int, int], temperature: float
 ) -> Float[Tensor, "b h w"]:
-    """Softmax probability that each patch is anomalous, on the patch grid.
+    """Return the softmax probability that each patch is anomalous, on the patch grid.
 
     Args:
         tokens: Class token first, then the patches row by row.
@@ -56,10 +61,8 @@ def anomaly_probability(
 
     Source: AnomalyCLIP, section 3: softmax over the two texts first, upsampling afterwards.
     """
-    patches = tokens[:, 1:]
-    return (
-        margin(cosine_logits(patches, text, temperature)).sigmoid().unflatten(1, grid)
-    )  # (B, N) -> (B, h, w)
+    logits = cosine_logits(tokens[:, 1:], text, temperature)
+    return margin(logits).sigmoid().unflatten(1, grid)  # (B, N) -> (B, h, w)
 
 
 def patch_margins(
@@ -68,16 +71,21 @@ def patch_margins(
     grid: tuple[int, int],
     temperature: float,
 ) -> Float[Tensor, "l b h w"]:
-    """Anomalous minus normal logit of each patch, one map for each of l blocks; what ``anomaly_probability`` is of."""
+    """Return the margin of each patch, one map for each of l blocks.
+
+    Its sigmoid is ``anomaly_probability``.
+    """
     logits = torch.stack([cosine_logits(block[:, 1:], text, temperature) for block in tokens])
     return margin(logits).unflatten(2, grid)  # (l, B, N) -> (l, B, h, w)
 
 
 def peak_margin(anomaly_map: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """Return the highest point of a probability map, as a logit margin."""
-    return anomaly_map.float().amax(dim=(1, 2)).logit(eps=_PROBABILITY_MARGIN)
+    highest = anomaly_map.float().amax(dim=(1, 2))
+    return highest.logit(eps=_PROBABILITY_MARGIN)
 
 
 def mean_margin(first: Float[Tensor, " b"], second: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Return the logit margin of the mean of two probabilities given as margins."""
-    return ((first.sigmoid() + second.sigmoid()) / 2).logit(eps=_PROBABILITY_MARGIN)
+    mean = (first.sigmoid() + second.sigmoid()) / 2
+    return mean.logit(eps=_PROBABILITY_MARGIN)

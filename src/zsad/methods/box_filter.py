@@ -149,7 +149,9 @@ def without_duplicates(found: BoxCandidates, iou_threshold: float | None) -> Box
     if iou_threshold is None or not len(found):
         return found
     corners = found.corners((1, 1))
-    return found.select(regions.suppress(corners, found.scores, iou_threshold).sort().values)
+    return found.select(
+        regions.suppress_overlaps(corners, found.scores, iou_threshold).sort().values
+    )
 
 
 def clean_phrase(phrase: str) -> str:

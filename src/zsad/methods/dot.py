@@ -208,7 +208,7 @@ class DOTPrompt(nn.Module):
         """
         found = self._certain(grounding)
         overlap = math.inf if self.nms_iou is None else self.nms_iou
-        return found.select(regions.suppress(found.corners(size), found.scores, overlap))
+        return found.select(regions.suppress_overlaps(found.corners(size), found.scores, overlap))
 
     def best(self, grounding: Grounding) -> BoxCandidates:
         """Return the best box alone; none where no box counts."""

@@ -280,7 +280,7 @@ class SAM3(nn.Module):
             [width, height, width, height]
         )
         scores = weights[rows, columns]
-        kept = regions.suppress(boxes, scores, self.iou_threshold)[:MOST_DETECTIONS]
+        kept = regions.suppress_overlaps(boxes, scores, self.iou_threshold)[:MOST_DETECTIONS]
         phrases = self.concepts.phrases(category)
         masks = (_mask(concepts.masks[rows[one], columns[one]], size) for one in kept)
         return Detections(
