@@ -20,8 +20,9 @@ from zsad.data.synthetic import (
     wild_pair,
     write_synthetic,
 )
+from zsad.data.synthetic.appearance import Appearance
+from zsad.data.synthetic.camera import Camera
 from zsad.data.synthetic.defects import DEFECTS
-from zsad.data.synthetic.scene import Appearance, Camera
 from zsad.data.synthetic.world import RIM
 
 SIZE = 96

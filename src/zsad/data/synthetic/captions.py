@@ -1,4 +1,4 @@
-"""The words for what a picture of the procedural world shows."""
+"""Words for the images of the generated world."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GOOD_PHRASES = (
     "without defect",
     "in good condition",
 )
-"""How a clean picture is called."""
+"""States of a flawless part."""
 
 DAMAGED_PHRASES = ("damaged", "defective", "broken", "with a flaw", "with a defect", "with damage")
-"""How any defective picture may be called."""
+"""States of any defective part."""
 
 DEFECT_PHRASES: dict[str, tuple[str, ...]] = {
     "scratch": ("scratch", "scratched", "with a scratch", "with scratch marks", "with a fine line"),
@@ -61,7 +61,7 @@ DEFECT_PHRASES: dict[str, tuple[str, ...]] = {
         "with missing print",
     ),
 }
-"""How each kind of defect is called, the plainest first."""
+"""States of a part with each kind of defect, the plainest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,6 @@ class Caption:
 
 
 def captions(category: str, defect: str | None) -> Caption:
-    """Return the words for a category and one of its defects, or for a flawless one."""
-    return Caption(
-        find_category(category).nouns, GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect]
-    )
+    """Return the words for a category and a defect of it; ``None`` for a flawless part."""
+    phrases = GOOD_PHRASES if defect is None else DEFECT_PHRASES[defect]
+    return Caption(find_category(category).nouns, phrases)

@@ -15,24 +15,26 @@ import numpy as np
 from PIL import Image
 
 from zsad.data.images import SynthesisedImage
-from zsad.data.synthetic import defects
+from zsad.data.synthetic import surface_defects
+from zsad.data.synthetic.appearance import Appearance
 from zsad.data.synthetic.canvas import ImageArray, Number, Plane
 from zsad.data.synthetic.cutpaste import foreign_texture, pasted_patch
+from zsad.data.synthetic.defects import Defect
 from zsad.data.synthetic.marks import Grade
-from zsad.data.synthetic.scene import Appearance, Scene, texture_scene
+from zsad.data.synthetic.scene import Scene, texture_scene
 from zsad.types import Box
 
 # Those of the procedural world that need to know nothing but the surface.
-KINDS: dict[str, defects.Defect] = {
-    "scratch": defects.scratch,
-    "crack": defects.crack,
-    "hole": defects.hole,
-    "stain": defects.stain,
-    "colour_spot": defects.colour_spot,
-    "fibre": defects.fibre,
-    "contamination": defects.contamination,
-    "worn": defects.worn,
-    "dent": defects.dent,
+KINDS: dict[str, Defect] = {
+    "scratch": surface_defects.scratch,
+    "crack": surface_defects.crack,
+    "hole": surface_defects.hole,
+    "stain": surface_defects.stain,
+    "colour_spot": surface_defects.colour_spot,
+    "fibre": surface_defects.fibre,
+    "contamination": surface_defects.contamination,
+    "worn": surface_defects.worn,
+    "dent": surface_defects.dent,
     "pasted_patch": pasted_patch,
     "foreign_texture": foreign_texture,
 }

@@ -1,4 +1,4 @@
-"""What defects are made of: where they may lie, their outlines, and how far they stand out from the surface."""
+"""Parts of defects: where they may lie, their outlines, and their contrast to the surface."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from zsad.data.synthetic.canvas import (
     ImageArray,
     Number,
     Plane,
+    blend,
     gaussian_blur,
     grid,
-    noise,
     rotate_axes,
 )
+from zsad.data.synthetic.noise import noise
 from zsad.data.synthetic.scene import Scene
 
 Point = tuple[float, float]
+Damage = tuple[ImageArray, Plane]
+"""(3, H, W) damaged image and (H, W) share in [0, 1] by which the defect covers each pixel."""
 
 _LUMA = (0.30, 0.59, 0.11)
+_LEAST_ROOM = 0.22  # of brightness, for a defect to be darker or brighter
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """How hard a defect is to see.
+    """Difficulty of a defect.
 
     Attributes:
         contrast: Difference to the surface, as a share of the white level.
@@ -42,31 +46,41 @@ GRADES = {"easy": Grade(0.46, 1.3), "medium": Grade(0.31, 1.0), "hard": Grade(0.
 
 
 def random_point(scene: Scene, rng: np.random.Generator) -> Point:
-    """Return a point on the part, x and y in pixels, away from the picture's border."""
-    size = scene.part.shape[0]
+    """Return a point on the part, x and y in pixels, away from the image's border."""
+    size = len(scene.part)
     if scene.background is None:
         return rng.uniform(0.1, 0.9) * size, rng.uniform(0.1, 0.9) * size
     stride = max(1, size // 64)
-    return _pick(gaussian_blur(scene.part, 0.02 * size)[::stride, ::stride] > 0.9, stride, rng)
+    blurred = gaussian_blur(scene.part, 0.02 * size)[::stride, ::stride]
+    return _pick_point(blurred > 0.9, stride, rng)
 
 
 def random_outline_point(scene: Scene, rng: np.random.Generator) -> Point:
     """Return a point on the part's outline, or anywhere on a texture."""
     if scene.background is None:
         return random_point(scene, rng)
-    size = scene.part.shape[0]
+    size = len(scene.part)
     stride = max(1, size // 128)
-    wide = gaussian_blur(scene.part, 0.015 * size)[::stride, ::stride]
-    return _pick((wide > 0.3) & (wide < 0.7), stride, rng)
+    blurred = gaussian_blur(scene.part, 0.015 * size)[::stride, ::stride]
+    return _pick_point((blurred > 0.3) & (blurred < 0.7), stride, rng)
 
 
-def _pick(allowed: NDArray[np.bool_], stride: int, rng: np.random.Generator) -> Point:
+def _pick_point(allowed: NDArray[np.bool_], stride: int, rng: np.random.Generator) -> Point:
+    """Return an allowed point of a plane that was thinned by ``stride``; else the middle."""
     rows, columns = np.nonzero(allowed)
     if len(rows) == 0:
-        half = allowed.shape[0] * stride / 2
-        return half, half
-    pick = rng.integers(len(rows))
-    return float(columns[pick] * stride), float(rows[pick] * stride)
+        middle = len(allowed) * stride / 2
+        return middle, middle
+    index = rng.integers(len(rows))
+    return float(columns[index] * stride), float(rows[index] * stride)
+
+
+def axes_around(size: int, centre: Point, angle: Number) -> tuple[Plane, Plane]:
+    """Return the coordinates along and across a direction, 0 at a point given in pixels."""
+    x, y = grid(size)
+    dx = centre[0] / size - 0.5
+    dy = centre[1] / size - 0.5
+    return rotate_axes(x - dx, y - dy, angle)
 
 
 def blob(
@@ -83,18 +97,16 @@ def blob(
         size: Side in pixels.
         centre: x and y in pixels.
         radius: Mean radius, units of the side.
-        rng: Where the chance comes from.
-        roughness: How far the outline departs from an ellipse, as a share of the radius.
+        rng: Random stream.
+        roughness: Departure of the outline from an ellipse, as a share of the radius.
         elongation: Length over width.
     """
-    x, y = grid(size)
     angle = rng.uniform(0, math.pi)
-    u, v = rotate_axes(x - (centre[0] / size - 0.5), y - (centre[1] / size - 0.5), angle)
+    along, across = axes_around(size, centre, angle)
     stretch = math.sqrt(elongation)
-    far = cv2.magnitude(u * (1 / (radius * stretch)), v * (stretch / radius))
-    return far + roughness * np.clip(noise(rng, size, 0.9 / radius, 2), -1.5, 1.5) * np.clip(
-        far, 0, 1
-    )
+    distance = cv2.magnitude(along * (1 / (radius * stretch)), across * (stretch / radius))
+    lumps = np.clip(noise(rng, size, 0.9 / radius, 2), -1.5, 1.5)
+    return distance + roughness * lumps * np.clip(distance, 0, 1)
 
 
 def random_sign(rng: np.random.Generator) -> int:
@@ -106,28 +118,18 @@ def random_walk(
     rng: np.random.Generator, start: Point, heading: Number, length: Number, steps: int
 ) -> NDArray[np.float64]:
     """Return (steps, 2) points of a jagged walk that keeps its direction roughly."""
-    turns = heading + rng.normal(0, 0.55, steps) + np.cumsum(rng.normal(0, 0.10, steps))
-    moves = (
-        np.stack([np.cos(turns), np.sin(turns)], 1)
-        * (length / steps)
-        * rng.uniform(0.5, 1.5, (steps, 1))
-    )
+    jags = rng.normal(0, 0.55, steps)
+    drift = np.cumsum(rng.normal(0, 0.10, steps))
+    turns = heading + jags + drift
+    directions = np.stack([np.cos(turns), np.sin(turns)], 1)
+    moves = directions * (length / steps) * rng.uniform(0.5, 1.5, (steps, 1))
     return np.cumsum(moves, 0) + np.asarray(start)
 
 
-def fill_polygons(size: int, shapes: list[NDArray[np.float64]]) -> Plane:
-    """Return the coverage of filled polygons, (N, 2) points each, drawn at twice the resolution."""
-    sheet = np.zeros((2 * size, 2 * size), np.uint8)
-    for shape in shapes:
-        cv2.fillPoly(
-            sheet, [np.round(shape * 32).astype(np.int32).reshape(-1, 1, 2)], 255, cv2.LINE_AA, 4
-        )
-    return cv2.resize(sheet, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-
-
 def normalise_coverage(coverage: Plane) -> Plane:
-    """Return the coverage scaled so that the finest line is still fully there at its core."""
-    return np.clip(coverage / max(0.05, 0.85 * float(coverage.max())), 0, 1)
+    """Return the coverage scaled so that the finest line still covers its core."""
+    peak = float(coverage.max())
+    return np.clip(coverage / max(0.05, 0.85 * peak), 0, 1)
 
 
 def mean_colour(scene: Scene, change: Plane) -> ImageArray:
@@ -137,23 +139,25 @@ def mean_colour(scene: Scene, change: Plane) -> ImageArray:
 
 
 def luminance(colour: ImageArray) -> float:
-    """Return how bright a colour, (3, 1, 1), is for a grey camera."""
-    return float(
-        sum(weight * channel for weight, channel in zip(_LUMA, colour.ravel(), strict=True))
-    )
+    """Return the brightness of a colour, (3, 1, 1), for a grey camera."""
+    weighted = [weight * channel for weight, channel in zip(_LUMA, colour.ravel(), strict=True)]
+    return float(sum(weighted))
 
 
 def visible_sign(scene: Scene, change: Plane, wanted: int) -> int:
-    """Return ``wanted`` (-1 darker, 1 brighter), or the other where the surface is too dark or bright for it."""
+    """Return ``wanted`` (-1 darker, 1 brighter), or its opposite.
+
+    The opposite is returned if the surface under the defect is too dark or too bright for it.
+    """
     brightness = luminance(mean_colour(scene, change))
     room = brightness if wanted < 0 else 1 - brightness
-    return wanted if room > 0.22 else -wanted
+    return wanted if room > _LEAST_ROOM else -wanted
 
 
 def contrasting_colour(scene: Scene, change: Plane, contrast: Number, wanted: int) -> ImageArray:
-    """Return a colour that differs from what lies under the defect by ``contrast``, (3, 1, 1)."""
-    target = mean_colour(scene, change) + np.float32(visible_sign(scene, change, wanted) * contrast)
-    return np.clip(target, 0.02, 1)
+    """Return a colour, (3, 1, 1), that differs by ``contrast`` from the surface under a defect."""
+    shift = np.float32(visible_sign(scene, change, wanted) * contrast)
+    return np.clip(mean_colour(scene, change) + shift, 0.02, 1)
 
 
 def remap(image: Plane, x: Plane, y: Plane) -> Plane:
@@ -162,13 +166,18 @@ def remap(image: Plane, x: Plane, y: Plane) -> Plane:
 
 
 def visible_difference(first: ImageArray, second: ImageArray) -> Plane:
-    """Return 0 where two pictures are the same to the eye, 1 where they clearly differ."""
-    return np.clip(np.abs(first - second).max(0) * 12 - 0.3, 0, 1)
+    """Return 0 where two images are the same to the eye, 1 where they clearly differ."""
+    difference = np.abs(first - second).max(0)
+    return np.clip(difference * 12 - 0.3, 0, 1)
 
 
 def close_gaps(change: Plane, radius_px: Number) -> Plane:
-    """Return the plane with its gaps filled, as somebody who outlines a defect would."""
+    """Return the plane with its gaps filled, as in an outline drawn by a person."""
     side = 2 * max(1, round(radius_px)) + 1
-    return cv2.morphologyEx(
-        change, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    )
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.morphologyEx(change, cv2.MORPH_CLOSE, ellipse)
+
+
+def painted(scene: Scene, paint: ImageArray, change: Plane) -> Damage:
+    """Return the scene with paint where the defect covers it."""
+    return blend(scene.image, paint, change), change

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsad.data.synthetic import auxiliary, target, wild
+from zsad.data.synthetic.appearance import vary_freely, vary_slightly
+from zsad.data.synthetic.camera import Camera, blur_px
 from zsad.data.synthetic.canvas import ImageArray, gaussian_blur
 from zsad.data.synthetic.category import Category
 from zsad.data.synthetic.defects import DEFECTS
 from zsad.data.synthetic.marks import GRADES, Grade
-from zsad.data.synthetic.scene import Camera, Scene, blur_px, vary_freely, vary_slightly
+from zsad.data.synthetic.scene import Scene
 
 Photo = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
