@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD, ImageFeatures
-from zsad.data.images import resize_mask
+from zsad.data.masks import resize_mask
 from zsad.functional.resample import resize_levels
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.prompts.learnable import ObjectAgnosticPrompts

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from zsad.backbones.clip.model import OPENAI_MEAN, OPENAI_STD
-from zsad.data.images import resize_mask, soft_mask, to_tensor
+from zsad.data.images import to_tensor
+from zsad.data.masks import resize_mask, soft_mask
 from zsad.functional.resample import resize_levels
 from zsad.functional.tiles import cut, quadrants
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD
 from zsad.backbones.clip.tokenizer import tokenize
-from zsad.data.images import resize_mask, to_tensor
+from zsad.data.images import to_tensor
+from zsad.data.masks import resize_mask
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.metrics import curves
 from zsad.prompts.learnable import ObjectAgnosticPrompts

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import blake2b, file_digest
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zsad import __version__
 from zsad.data.images import ImageDataset, collate
 from zsad.types import Batch, CachedFeatures, Sample
 
 Lookup = Callable[
     [str], Batch | None
 ]  # by its key: a batch of one without pixels, or None where it is unknown
+_ZSAD_VERSION = version("zsad")
 _DIGEST_BYTES = 16
 
 
@@ -72,7 +73,7 @@ class CachedDataset(Dataset[Batch]):
         """
         dataset, sample = self.dataset, self.dataset.samples[index]
         facts = [
-            (__version__, PIL.__version__),
+            (_ZSAD_VERSION, PIL.__version__),
             (dataset.image_size, dataset.decode_px, dataset.mask_threshold),
             (sample.is_anomalous, sample.defect),
             self._content(index, sample),

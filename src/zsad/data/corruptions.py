@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from zsad.data.images import resize_mask
+from zsad.data.masks import resize_mask
 from zsad.data.module import JsonDataModule
 from zsad.types import Batch, Sample
 

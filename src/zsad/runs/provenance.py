@@ -10,7 +10,8 @@ from torch import nn
 
 from zsad import __version__
 from zsad.backbones.clip.weights import fingerprint
-from zsad.data.leakage import Fingerprints, Overlap, compute_fingerprints, find_overlap
+from zsad.data.fingerprints import Fingerprints, compute_fingerprints
+from zsad.data.leakage import Overlap, find_overlap
 from zsad.distributed import is_first_process
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.prompt_tuning import PromptTuning

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zsad.data.images import UnreadableImageError, load_image
+from zsad.data.decoding import UnreadableImageError, load_image
 from zsad.data.prepare.image_headers import read_image_size
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8))

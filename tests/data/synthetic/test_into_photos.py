@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from zsad.data.images import SynthesisedImage, resize_mask
+from zsad.data.images import SynthesisedImage
+from zsad.data.masks import resize_mask
 from zsad.data.synthetic.into_photos import KINDS, DrawnDefects
 
 

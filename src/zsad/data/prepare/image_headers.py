@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from zsad.data.images import UnreadableImageError, load_image, upright_size
+from zsad.data.decoding import UnreadableImageError, load_image, upright_size
 
 HEAD = 4096  # bytes that hold the size in nearly every file
 TAIL = 12

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from zsad.data.images import UnreadableImageError, mask_values, size_difference
+from zsad.data.decoding import UnreadableImageError
 from zsad.data.index import Problem
+from zsad.data.masks import mask_values, size_difference
 from zsad.data.path_check import PathChecker
 from zsad.data.prepare.image_headers import read_image_size
 from zsad.data.sources import Record

@@ -11,16 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from zsad.data.images import (
-    UnreadableImageError,
-    load_image,
-    load_mask,
-    mask_values,
-    size_difference,
-)
+from zsad.data.decoding import UnreadableImageError, load_image
 from zsad.data.index import Problem, check_entries, index_phases, referenced_files
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
+from zsad.data.masks import load_mask, mask_values, size_difference
 from zsad.data.path_check import PathChecker
 from zsad.data.prepare.record_checks import READERS, Progress
 from zsad.data.sources import IMAGE_SUFFIXES, split_suffix

@@ -189,10 +189,9 @@ class _Masks:
 
 
 def _is_any_marked(masks: Sequence[Path]) -> bool:
-    from zsad.data.images import (
-        UnreadableImageError,
-        mask_values,
-    )  # torch is slow to import, and rarely needed here
+    # PyTorch is slow to import, and rarely needed here.
+    from zsad.data.decoding import UnreadableImageError
+    from zsad.data.masks import mask_values
 
     if not masks:
         raise UnknownLabelError("its mask is missing")

@@ -1,0 +1,104 @@
+"""Read ground-truth masks, unite the files of an image, and resize them to the network input.
+
+Legend: h × w pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from zsad.data.decoding import SIXTEEN_BIT_MODES, SIXTEEN_TO_EIGHT, decode_image
+
+_EIGHT_BIT_MAX = 255
+_ONE_CHANNEL_MODES = frozenset({"L", "F"}) | SIXTEEN_BIT_MODES
+
+
+def load_mask(paths: Sequence[Path], threshold: int) -> Image.Image:
+    """Return the union of the mask files of one image as L, 255 on defective pixels.
+
+    Args:
+        paths: One or several files of equal size.
+        threshold: A pixel is defective above this value (0-255).
+
+    Raises:
+        ValueError: Files of different sizes; the message gives both names and sizes.
+    """
+    masks = [binarise(decode_image(path), threshold) for path in paths]
+    for path, mask in zip(paths, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            first, other = size_text(masks[0].shape[::-1]), size_text(mask.shape[::-1])
+            raise ValueError(
+                f"masks of one image differ in size: {paths[0]} and {path} are {first} and {other}"
+            )
+    return _to_grey_image(np.any(masks, axis=0))
+
+
+def binarise(mask: Image.Image, threshold: int) -> NDArray[np.bool_]:
+    """Return (h, w), ``True`` above the threshold in any channel.
+
+    A 16-bit mask is compared at its own scale if it uses it; many hold 0 and 255, or class numbers.
+    """
+    values = _strongest_channel(mask)
+    if mask.mode in SIXTEEN_BIT_MODES and values.max() > _EIGHT_BIT_MAX:
+        threshold = threshold * SIXTEEN_TO_EIGHT
+    return values > threshold
+
+
+def mask_values(path: Path) -> NDArray[Any]:
+    """Return (h, w), the stored values of a mask file, of the strongest channel."""
+    return _strongest_channel(decode_image(path))
+
+
+def soft_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Float[Tensor, "h w"]:
+    """Cut at the threshold to 0 and 255, resize (Pillow bilinear), scale to [0, 1].
+
+    Source: AnomalyCLIP, mask preprocessing; published with the threshold 0 for every dataset.
+    """
+    binary = _to_grey_image(binarise(mask, threshold))
+    if size is not None:
+        binary = binary.resize((size, size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(binary)).float().div(255)
+
+
+def resize_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Bool[Tensor, "h w"]:
+    """Return a mask at network size: ``soft_mask`` above one half."""
+    return soft_mask(mask, size, threshold) > 0.5
+
+
+def size_difference(
+    image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]
+) -> str:
+    """Return the message about a mask that does not fit its image; sizes are (width, height)."""
+    return f"{mask} is {size_text(mask_size)}, but its image {image} is {size_text(image_size)}"
+
+
+def size_text(size: Sequence[int]) -> str:
+    """Return a size (width, height) as text.
+
+    >>> size_text((640, 480))
+    '640 x 480'
+    """
+    width, height = size
+    return f"{width} x {height}"
+
+
+def _strongest_channel(mask: Image.Image) -> NDArray[Any]:
+    if mask.mode in ("1", "LA"):
+        mask = mask.convert("L")
+    elif mask.mode not in _ONE_CHANNEL_MODES:
+        mask = mask.convert("RGB")
+    values = np.asarray(mask)
+    return values if values.ndim == 2 else values.max(axis=2)
+
+
+def _to_grey_image(is_defective: NDArray[np.bool_]) -> Image.Image:
+    return Image.fromarray(np.where(is_defective, 255, 0).astype(np.uint8))
