@@ -33,7 +33,7 @@ def main(config: DictConfig) -> None:
             config.skip_missing,
         )
         task, settings, tested = (
-            instantiate.build(config.model),
+            instantiate.build_task(config),
             checkpoint_settings.settings(config),
             several_datasets.Summary(),
         )

@@ -32,7 +32,7 @@ def main(config: DictConfig) -> None:
         instantiate.seed_everything(config)
         data = instantiate.build(config.dataset)
         data.setup("fit")  # a mistake in the data shows before any weights are read
-        task = instantiate.build(config.model)
+        task = instantiate.build_task(config)
         task.provenance = provenance.training_provenance(
             task,
             data,

@@ -155,7 +155,7 @@ def left_out(
     seen = found = defective = 0
     ranked: dict[str, list[tuple[Tensor, Tensor]]] = {}
     tiling = method.tiling
-    tiling.skip, choose = share, type(tiling).select_tiles
+    tiling.skip_share, choose = share, type(tiling).select_tiles
     start = time.process_time()
     for name, image, mask in drawn:
         chosen: list[Tensor] = []

@@ -41,7 +41,7 @@ def test_it_learns_on_the_test_split_and_tests_on_it_unless_told_otherwise(modul
     data = module()
     data.setup()
     assert len(data.train_samples) == len(data.test_samples) == 8
-    data = module(train_phase="train", drawn_defects=DrawnDefects())
+    data = module(train_phase="train", synthetic_defects=DrawnDefects())
     data.setup()
     assert (len(data.train_samples), len(data.test_samples)) == (4, 8)
     assert not any(sample.is_anomalous for sample in data.train_samples)
@@ -155,7 +155,7 @@ def test_references_come_from_the_train_phase_with_the_transform_of_the_test(mod
     assert len(data.test_samples) == 8
     shown = dict(data.reference_images())
     assert list(shown) == data.categories
-    train = module(train_phase="train", drawn_defects=DrawnDefects())
+    train = module(train_phase="train", synthetic_defects=DrawnDefects())
     train.setup("fit")
     as_tested = [train_image.image[0] for train_image in ImageDataset(train.train_samples, 16)]
     for images in shown.values():

@@ -60,7 +60,7 @@ def test_training_from_the_cache_encodes_nothing_and_learns_same(
 
 def test_every_view_of_changing_images_is_looked_at(zsad: Zsad, place: Path) -> None:
     assert f"{2 * IMAGES} are looked at" in cache(
-        zsad, place, "augmentation=drawn_defects", "dataset.views=2"
+        zsad, place, "augmentation=synthetic_defects", "dataset.views=2"
     )
 
 

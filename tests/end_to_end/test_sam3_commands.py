@@ -91,7 +91,7 @@ def test_a_checkpoint_of_other_settings_is_refused_readably(run: Run, trained: P
         run("test", f"ckpt_path={trained}")
     assert "unknown learned" in str(stopped.value)
     with pytest.raises(SystemExit) as stopped:
-        run("test", f"ckpt_path={trained}", "model.method.tuned=false")
+        run("test", f"ckpt_path={trained}", "model.method.train_head=false")
     assert "more" in str(stopped.value)
 
 

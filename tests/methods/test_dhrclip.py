@@ -48,15 +48,15 @@ def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-@pytest.mark.parametrize(("whole_px", "calls"), [(None, [10]), (56, [10]), (28, [2, 8])])
+@pytest.mark.parametrize(("global_px", "calls"), [(None, [10]), (56, [10]), (28, [2, 8])])
 def test_views_of_one_size_are_encoded_at_once(
     method: DHRCLIP,
     canvas: torch.Tensor,
     monkeypatch: pytest.MonkeyPatch,
-    whole_px: int | None,
+    global_px: int | None,
     calls: list[int],
 ) -> None:
-    method.whole_px, seen = whole_px, []
+    method.global_px, seen = global_px, []
     encode = method.backbone.encode_image
     monkeypatch.setattr(
         method.backbone, "encode_image", lambda x, **k: seen.append(len(x)) or encode(x, **k)
@@ -98,7 +98,7 @@ def test_a_tile_is_what_the_method_sees_of_it_as_a_whole(
 ) -> None:
     torch.manual_seed(0)
     plain = AnomalyCLIP(tiny_backbone, prompts=PROMPTS, sigma_px=0.0)
-    tiles_alone = build_method(tiny_backbone, whole_weight=0.0, sigma_px=0.0)(canvas, ["x"] * 2)
+    tiles_alone = build_method(tiny_backbone, global_weight=0.0, sigma_px=0.0)(canvas, ["x"] * 2)
     for top, left in [(0, 0), (0, 56), (56, 0), (56, 56)]:
         corner = plain(canvas[..., top : top + 56, left : left + 56], ["x"] * 2)
         ours = tiles_alone.map[:, top : top + 56, left : left + 56]
@@ -112,7 +112,8 @@ def test_three_quarters_are_the_whole_view_and_one_the_tiles(
     tiny_backbone: CLIP, canvas: torch.Tensor
 ) -> None:
     parts = [
-        build_method(tiny_backbone, whole_weight=weight)(canvas, ["x"] * 2) for weight in (1.0, 0.0)
+        build_method(tiny_backbone, global_weight=weight)(canvas, ["x"] * 2)
+        for weight in (1.0, 0.0)
     ]
     mixed = build_method(tiny_backbone)(canvas, ["x"] * 2)
     torch.testing.assert_close(
@@ -127,9 +128,9 @@ def test_what_was_seen_before_at_other_sizes_does_not_matter(
     method: DHRCLIP, canvas: torch.Tensor
 ) -> None:
     before = method(canvas, ["x"] * 2)
-    method.whole_px = 84
+    method.global_px = 84
     method(canvas, ["x"] * 2)
-    method.whole_px = None
+    method.global_px = None
     after = method(canvas, ["x"] * 2)
     assert torch.equal(before.map, after.map)
     assert torch.equal(before.score, after.score)
@@ -152,7 +153,7 @@ def test_tile_tokens_at_their_full_length_outweigh_the_whole_view(
     right, raw = (
         build_method(tiny_backbone, raw_tile_tokens=raw)(canvas, ["x"] * 2) for raw in (False, True)
     )
-    of_whole = build_method(tiny_backbone, whole_weight=1.0)(canvas, ["x"] * 2).score
+    of_whole = build_method(tiny_backbone, global_weight=1.0)(canvas, ["x"] * 2).score
     length = build_method(tiny_backbone).encode_views(canvas)[1].image.norm(dim=-1).min()
     assert (
         (raw.score - 0.75 * of_whole).abs() > 0.9 * length * (right.score - 0.75 * of_whole).abs()
@@ -280,7 +281,7 @@ def test_the_published_numbers_of_dhrclip() -> None:
         8,
         672,
     )
-    assert (list(method.feature_blocks), method.value_attention_from, method.whole_weight) == (
+    assert (list(method.feature_blocks), method.value_attention_from, method.global_weight) == (
         [24],
         6,
         0.75,

@@ -228,13 +228,13 @@ def test_settings_that_cannot_be_are_refused(given: dict[str, Any], message: str
 # The real network, tiny and random.
 
 
-def tiny(learned_vectors: int = 0, tuned: bool = True, **given: Any) -> SAM3:
+def tiny(learned_vectors: int = 0, train_head: bool = True, **given: Any) -> SAM3:
     node = yaml.safe_load((compose.CONF / "backbone" / "sam3_random.yaml").read_text())
     backbone = SAM3Segmenter(
         **{key: value for key, value in node.items() if key != "_target_"} | {"input_size": 56}
     )
     prompts = ConceptPrompts(WORDS, strategy="base")
-    return SAM3(backbone, prompts, learned_vectors=learned_vectors, tuned=tuned, **given)
+    return SAM3(backbone, prompts, learned_vectors=learned_vectors, train_head=train_head, **given)
 
 
 def trained(method: SAM3, batch: Batch, steps: int, lr: float = 1e-3) -> list[float]:
@@ -327,7 +327,7 @@ def test_images_without_a_known_mask_teach_the_presence_alone(random_batch: Batc
 def test_learned_vectors_are_not_heard_before_they_learn_and_are_afterwards(
     random_batch: Batch,
 ) -> None:
-    plain, method = tiny(tuned=False), tiny(learned_vectors=3, tuned=False)
+    plain, method = tiny(train_head=False), tiny(learned_vectors=3, train_head=False)
     with torch.no_grad():
         before = method(random_batch.image, random_batch.category)
         torch.testing.assert_close(

@@ -29,7 +29,7 @@ VIEW = 16  # side of the whole view
 SIDES = st.integers(1, 90)
 PATIENT = settings(deadline=None, max_examples=30)
 PROMPTS = PromptEnsemble(["a {}"], ["a damaged {}"], ["{}."])
-TILES_ALONE = partial(Tiling, whole_weight=0.0, scales=[1.0])
+TILES_ALONE = partial(Tiling, global_weight=0.0, scales=[1.0])
 
 
 def redness(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -179,7 +179,7 @@ def test_of_two_scales_the_mean_is_taken() -> None:
     def of_its_turn(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         return next(calls) + torch.zeros(1, len(tiles), VIEW // PATCH, VIEW // PATCH)
 
-    tiling = Tiling(scales=[0.5, 1.0], whole_weight=0.0, max_tiles_per_pass=100)
+    tiling = Tiling(scales=[0.5, 1.0], global_weight=0.0, max_tiles_per_pass=100)
     maps = tiling.maps(random_image(64, 64), whole_margins(1), of_its_turn, PATCH)
     torch.testing.assert_close(maps, torch.full_like(maps, 2.0).sigmoid())
 
@@ -204,7 +204,7 @@ def test_the_emptiest_tiles_are_left_out_and_keep_the_map_of_the_whole_view() ->
     whole[0, 0, :2, 2:] = 1.0  # the upper right quarter
     image = torch.zeros(1, 3, 32, 32)
     image[..., :16, 16:] = 1
-    maps = TILES_ALONE(overlap=0.0, skip=0.75).maps(image, whole, counting, PATCH)[0, 0]
+    maps = TILES_ALONE(overlap=0.0, skip_share=0.75).maps(image, whole, counting, PATCH)[0, 0]
     assert [tiles.shape[0] for tiles in looked_at] == [1]
     assert looked_at[0].min() == 1
     assert maps[:8, 24:].min() > 0.99
@@ -225,8 +225,8 @@ def test_fusions_agree_where_whole_view_and_tiles_agree() -> None:
         ({"scales": [1.0, 0.0]}, r"tiling.scales=\[1.0, 0.0\]: expected numbers above 0"),
         ({"scales": []}, r"tiling.scales=\[\]: expected numbers above 0"),
         ({"fusion": "sum"}, r"tiling.fusion='sum': expected one of \('mean'"),
-        ({"skip": 1.0}, r"tiling.skip=1.0: expected"),
-        ({"whole_weight": 1.5}, r"tiling.whole_weight=1.5"),
+        ({"skip_share": 1.0}, r"tiling.skip_share=1.0: expected"),
+        ({"global_weight": 1.5}, r"tiling.global_weight=1.5"),
         ({"max_tiles": 0}, r"tiling.max_tiles=0"),
         ({"max_tiles_per_pass": 0}, r"tiling.max_tiles_per_pass=0: expected 1 or more"),
     ],
@@ -266,7 +266,7 @@ def test_tiles_are_compared_with_the_sentences_of_their_own_image(
         alone = method(image[None], [name])
         torch.testing.assert_close(alone.map[0], its_map, atol=1e-5, rtol=0)
         torch.testing.assert_close(alone.score[0], its_score, atol=1e-5, rtol=1e-5)
-    method.tiling.whole_weight = 1.0
+    method.tiling.global_weight = 1.0
     assert (together.map - method(images, names).map).abs().max() > 1e-3
 
 

@@ -313,7 +313,7 @@ def _method(case: Case) -> DHRCLIP:
         value_attention_from=case.first_dual,
         tower_depth=depth,
         sigma_px=float(config["sigma"]),
-        whole_px=config["image_size"],
+        global_px=config["image_size"],
         tile_px=config["patch_image_size"],
         raw_tile_tokens=True,
         per_image_minmax=True,

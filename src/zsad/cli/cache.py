@@ -66,7 +66,7 @@ def _filled(config: DictConfig) -> str:
     preflight.require_known_tiling(config)
     data = instantiate.build(config.dataset)
     data.setup("fit")
-    task, trainer = instantiate.build(config.model), instantiate.quiet_trainer(config)
+    task, trainer = instantiate.build_task(config), instantiate.quiet_trainer(config)
     kept, looked_at = task.feature_cache, 0
     kept.open(task.method, str(trainer.precision))
     data.recall = kept.recall

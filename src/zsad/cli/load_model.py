@@ -29,6 +29,7 @@ def config_of_checkpoint(
     config = compose.compose_config(
         "test", [*chosen, "logger=none", "paths.output_dir=.", *overrides]
     )
+    checkpoint_settings.require_known_settings(config, learned, str(checkpoint))
     said = {
         override.lstrip("+~").partition("=")[0].removeprefix("model.method.")
         for override in overrides
@@ -58,7 +59,7 @@ def _config_of_model(name: str, backbone: str | None, overrides: list[str]) -> D
 
 def build_task(config: DictConfig, checkpoint: Path) -> Any:
     """Build the task, with what was learned if anything is."""
-    task = instantiate.build(config.model)
+    task = instantiate.build_task(config)
     if model_facts.is_trainable(config) and checkpoint.exists():
         task.load_prompts(checkpoint)
     return task

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zsad.config.compose import choices, flatten_dict, to_dict
+from zsad.config.renamed_keys import IMAGE_SIZE
 
 # What sets a run apart from the published one of its model. How it ran, and on which data, is compared otherwise.
 _PUBLISHED_KEYS = (
@@ -54,10 +56,52 @@ def adopt_settings(config: DictConfig, learned: dict[str, Any]) -> list[str]:
         # Null: the image's own pixels, which a model with tiles needs and one without cannot use.
         changes_kind = key == "image_size" and (value is None or own[key] is None)
         if not changes_kind and key in own and _is_plain(value) and _are_alike(own[key], value):
+            if isinstance(own[key], float) and isinstance(value, int):
+                value = float(value)  # as typed: sigma_px=2
             OmegaConf.update(config, key if key == "image_size" else f"model.method.{key}", value)
         else:
             refused.append(key)
     return refused
+
+
+def require_known_settings(config: DictConfig, learned: dict[str, Any], source: str) -> None:
+    """Check that this version knows every setting that a checkpoint was trained with.
+
+    A setting that nothing here is called by would silently mean the default.
+
+    Args:
+        config: The configuration of the model.
+        learned: What the checkpoint says about itself, under the present names.
+        source: The checkpoint, for the message.
+
+    Raises:
+        ValueError: If it does not know one.
+    """
+    method = to_dict(config.model.method)
+    unknown = []
+    for key, value in learned.get("settings", {}).items():
+        if key != IMAGE_SIZE and not _has_place(method, key.split(".")):
+            unknown.append(f"{key}={value}")
+    if unknown:
+        version = learned.get("version", "another version")
+        raise ValueError(
+            f"{source} was trained with settings that are not known here: {', '.join(unknown)}. "
+            f"Use it with the zsad that wrote it ({version}), or train anew with this one"
+        )
+
+
+def _has_place(node: Any, parts: Sequence[str]) -> bool:
+    """Tell whether a setting has a place in a model: as an argument, or as an entry of a table.
+
+    A part that is switched off (``tiling: null``) has a place for all its arguments.
+    """
+    for part in parts:
+        if not isinstance(node, dict):
+            return True
+        if part not in node:
+            return "_target_" not in node  # a table of words takes any entry
+        node = node[part]
+    return True
 
 
 def known_choices(learned: dict[str, Any], **given: str | None) -> list[str]:

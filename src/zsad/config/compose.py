@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zsad.config import run_names, slurm, sweeps
+from zsad.config import renamed_keys, run_names, slurm, sweeps
 
 PACKAGE = Path(__file__).parents[1]
 # Inside an installed package, or beside src/ in a clone.
@@ -56,8 +56,9 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
 
     Raises:
         SystemExit: At a misspelt choice, with the known names, the nearest of them, and for a
-            dataset the command that adds it.
+            dataset the command that adds it; and at a name of version 0.1.
     """
+    renamed_keys.refuse_old_arguments(arguments)
     overrides: list[str] = []
     for argument in arguments:
         overrides += _spell_out(argument)
@@ -103,6 +104,7 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
 
     ``paths.output_dir`` has to be among the overrides: only a Hydra job has a folder of its own.
     """
+    renamed_keys.refuse_old_arguments(overrides)
     config = _compose_apart(config_name, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):

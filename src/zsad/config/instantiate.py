@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from zsad.config import sweeps
+from zsad.config import renamed_keys, sweeps
 from zsad.config.compose import is_sweep
 
 if TYPE_CHECKING:  # torch takes seconds to import; `--help` and a misspelt name answer without it
@@ -32,6 +32,16 @@ _EXPECTED_WARNINGS = (
 def build(node: Any, **arguments: Any) -> Any:
     """Build the object of a part of a configuration, from plain lists and dictionaries."""
     return instantiate(node, _convert_="object", **arguments)
+
+
+def build_task(config: DictConfig) -> Any:
+    """Build the model of a run, which reads checkpoints of version 0.1, too."""
+    from zsad.tasks.prompt_tuning import PromptTuning
+
+    task = build(config.model)
+    if isinstance(task, PromptTuning):
+        task.rename_stored = renamed_keys.rename_learned
+    return task
 
 
 def build_trainer(config: DictConfig) -> Trainer:

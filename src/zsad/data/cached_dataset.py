@@ -79,7 +79,7 @@ class CachedDataset(Dataset[Batch]):
             self._content(index, sample),
         ]
         if _is_random(dataset):
-            facts.append((_described(dataset.augmentation), _described(dataset.drawn_defects)))
+            facts.append((_described(dataset.augmentation), _described(dataset.synthetic_defects)))
             facts.append((dataset.seed, dataset.view, index))
         return blake2b(json.dumps(facts).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
@@ -109,7 +109,7 @@ def collate_cached(items: Iterable[Batch]) -> Batch:
 
 
 def _is_random(dataset: ImageDataset) -> bool:
-    return dataset.augmentation is not None or dataset.drawn_defects is not None
+    return dataset.augmentation is not None or dataset.synthetic_defects is not None
 
 
 def _described(changes: Any) -> str:

@@ -72,7 +72,7 @@ class ImageDataset(Dataset[Batch]):
             workers; synthetic defects likewise.
         fast_jpeg: Decode large JPEGs no finer than ``DRAFT_FACTOR`` times S: faster, but not the
             published pixels.
-        drawn_defects: Damages normal images before any augmentation; anomalous images keep
+        synthetic_defects: Damages normal images before any augmentation; anomalous images keep
             their own defect.
         views: Number of versions of every image, augmented and damaged in different ways, taken in
             turn epoch by epoch; ``None`` for new ones in every epoch.
@@ -89,7 +89,7 @@ class ImageDataset(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         fast_jpeg: bool = False,
-        drawn_defects: SynthesiseDefect | None = None,
+        synthetic_defects: SynthesiseDefect | None = None,
         views: int | None = None,
     ) -> None:
         if views is not None and views < 1:
@@ -106,7 +106,7 @@ class ImageDataset(Dataset[Batch]):
         self.mask_threshold = mask_threshold
         self.augmentation = augmentation
         self.seed = seed
-        self.drawn_defects = drawn_defects
+        self.synthetic_defects = synthetic_defects
         self.views = views
         self.decode_px: int | None = None
         if fast_jpeg and image_size is not None:
@@ -129,9 +129,9 @@ class ImageDataset(Dataset[Batch]):
         sample = self.samples[index]
         image = load_image(sample.image_path, self.decode_px)
         mask = self._load_mask(sample, image)
-        if self.drawn_defects is not None and not sample.is_anomalous:
+        if self.synthetic_defects is not None and not sample.is_anomalous:
             rng = np.random.default_rng(self._seed_sequence(index).spawn(1)[0])
-            damaged = self.drawn_defects(image, rng)
+            damaged = self.synthetic_defects(image, rng)
             if damaged is not None:
                 image = damaged.image
                 mask = damaged.mask

@@ -60,7 +60,7 @@ class JsonDataModule(LightningDataModule):
         mask_threshold: A mask pixel is defective above this value (0-255).
         categories: Only these; all where ``None``.
         train_phase: Phase to learn from. The field learns on the labelled *test* split of an auxiliary dataset; a
-            phase of normal images alone needs ``drawn_defects``.
+            phase of normal images alone needs ``synthetic_defects``.
         test_phase: Phase to test on.
         augmentation: An ``albumentations.Compose`` for training; published methods use none.
         seed: Of the shuffle, of the augmentation and of the drawn defects.
@@ -69,8 +69,8 @@ class JsonDataModule(LightningDataModule):
             not tested.
         reference_phase: Phase whose normal images serve as references. Where a category has none there, normal images
             of the test serve.
-        drawn_defects: What damages normal images in training, ``zsad.data.synthetic.into_photos.DrawnDefects``; never
-            in a test.
+        synthetic_defects: Damages normal images in training, as
+            ``zsad.data.synthetic.into_photos.DrawnDefects`` does; never in a test.
         fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the published pixels.
         views: So many augmented versions of each training image, taken in turn epoch by epoch; ``None`` for others in
             every epoch.
@@ -100,7 +100,7 @@ class JsonDataModule(LightningDataModule):
         max_images: int | None = None,
         shots: int = 0,
         reference_phase: str = "train",
-        drawn_defects: SynthesiseDefect | None = None,
+        synthetic_defects: SynthesiseDefect | None = None,
         fast_jpeg: bool = False,
         views: int | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class JsonDataModule(LightningDataModule):
         self.max_images = max_images
         self.shots = shots
         self.reference_phase = reference_phase
-        self.drawn_defects = drawn_defects
+        self.synthetic_defects = synthetic_defects
         self.fast_jpeg = fast_jpeg
         self.views = views
         self.cache_lookup: Lookup | None = (
@@ -169,7 +169,7 @@ class JsonDataModule(LightningDataModule):
             self.mask_threshold,
             self.augmentation,
             seed=self.seed,
-            drawn_defects=self.drawn_defects,
+            synthetic_defects=self.synthetic_defects,
             fast_jpeg=self.fast_jpeg,
             views=self.views,
         )
@@ -220,12 +220,12 @@ class JsonDataModule(LightningDataModule):
             yield category, [dataset[i].image[0] for i in range(len(dataset))]
 
     def _require_defects(self) -> None:
-        if self.drawn_defects is None and not any(
+        if self.synthetic_defects is None and not any(
             sample.is_anomalous for sample in self.train_samples
         ):
             raise ValueError(
                 f"phase {self.train_phase!r} of {self.name} holds normal images alone, which do not tell what a defect "
-                "is: have some drawn with augmentation=drawn_defects, or learn from the labelled test split with "
+                "is: have some drawn with augmentation=synthetic_defects, or learn from the labelled test split with "
                 "dataset.train_phase=test"
             )
 

@@ -44,8 +44,8 @@ class DHRCLIP(AnomalyCLIP):
         tower_depth: Depth for which the two were written; other towers use the blocks at the same relative depth.
         temperature: Divides every cosine.
         sigma_px: Gaussian smoothing of the anomaly map, in pixels of the canvas.
-        whole_weight: Share of the whole view in maps and image score; the tiles have the rest.
-        whole_px: Side G that the canvas is shrunk to for the whole view; ``None`` for half the canvas.
+        global_weight: Share of the whole view in maps and image score; the tiles have the rest.
+        global_px: Side G that the canvas is shrunk to for the whole view; ``None`` for half the canvas.
         tile_px: Side P of a tile, from half to all of the canvas; ``None`` for half the canvas.
         norm_image: Whether the global features pass CLIP's final layer norm. The published code leaves it out.
         raw_tile_tokens: Compare the tiles' class tokens with the text at their full length, as the published code does
@@ -66,8 +66,8 @@ class DHRCLIP(AnomalyCLIP):
         tower_depth: int = 24,
         temperature: float = 0.07,
         sigma_px: float = 8.0,
-        whole_weight: float = 0.75,
-        whole_px: int | None = None,
+        global_weight: float = 0.75,
+        global_px: int | None = None,
         tile_px: int | None = None,
         norm_image: bool = False,
         raw_tile_tokens: bool = False,
@@ -85,8 +85,8 @@ class DHRCLIP(AnomalyCLIP):
             sigma_px=sigma_px,
             norm_image=norm_image,
         )
-        self.whole_weight = whole_weight
-        self.whole_px = whole_px
+        self.global_weight = global_weight
+        self.global_px = global_px
         self.tile_px = tile_px
         self.raw_tile_tokens = raw_tile_tokens
         self.per_image_minmax = per_image_minmax
@@ -126,7 +126,7 @@ class DHRCLIP(AnomalyCLIP):
 
     def feature_key(self) -> dict[str, Any]:
         """Return the settings that ``extract_features`` depends on, beside canvas and weights."""
-        return super().feature_key() | {"whole_px": self.whole_px, "tile_px": self.tile_px}
+        return super().feature_key() | {"global_px": self.global_px, "tile_px": self.tile_px}
 
     def loss_from_features(self, features: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the fused map from extracted features; training minimises their sum.
@@ -160,8 +160,8 @@ class DHRCLIP(AnomalyCLIP):
         Raises:
             ValueError: If the canvas is not square, or its views do not divide into patches.
         """
-        whole_px, tile_px = self._view_sides(canvas)
-        return resize_levels(canvas, (whole_px, whole_px)), cut(
+        global_px, tile_px = self._view_sides(canvas)
+        return resize_levels(canvas, (global_px, global_px)), cut(
             canvas, quadrants(canvas.shape[-1], tile_px)
         )
 
@@ -185,7 +185,7 @@ class DHRCLIP(AnomalyCLIP):
         Source: DHR-CLIP's code mixes probabilities with constant weights; the paper adds them.
         """
         seen_whole = self.whole_maps(whole, text, canvas)
-        return self.whole_weight * seen_whole + (1 - self.whole_weight) * self.tile_maps(
+        return self.global_weight * seen_whole + (1 - self.global_weight) * self.tile_maps(
             tiles, text, canvas
         )
 
@@ -193,7 +193,7 @@ class DHRCLIP(AnomalyCLIP):
         self, whole: ImageFeatures, text: Float[Tensor, "2 e"], canvas: int
     ) -> Float[Tensor, "l b t t"]:
         """Return the maps of the whole view, brought to its own side and from there to the canvas, as published."""
-        side = self.whole_px or _half(canvas)
+        side = self.global_px or _half(canvas)
         maps = self.block_maps(whole, text, (side, side))
         return upsample(maps.flatten(0, 1), (canvas, canvas)).unflatten(0, maps.shape[:2])
 
@@ -215,18 +215,18 @@ class DHRCLIP(AnomalyCLIP):
         if self.raw_tile_tokens:
             of_tiles = of_tiles * tiles.image.float().norm(dim=-1, keepdim=True)
         mean = of_tiles.unflatten(0, (TILES, -1)).mean(dim=0)  # (4B, 2) -> (B, 2)
-        return self.whole_weight * self.image_logits(whole, text) + (1 - self.whole_weight) * mean
+        return self.global_weight * self.image_logits(whole, text) + (1 - self.global_weight) * mean
 
     def _views_of(
         self, seen: Mapping[str, Tensor], canvas: int
     ) -> tuple[ImageFeatures, ImageFeatures]:
         """Put together again what the image tower gave of the whole views and of the tiles (4·B, tile by tile)."""
-        whole_px, tile_px = self.whole_px or _half(canvas), self.tile_px or _half(canvas)
+        global_px, tile_px = self.global_px or _half(canvas), self.tile_px or _half(canvas)
         image, tokens = (
             seen[name].transpose(0, 1).flatten(0, 1) for name in ("tile_image", "tile_tokens")
         )
         return (
-            self._features(seen["whole_image"], seen["whole_tokens"], (whole_px, whole_px)),
+            self._features(seen["whole_image"], seen["whole_tokens"], (global_px, global_px)),
             self._features(image, tokens, (tile_px, tile_px)),
         )
 
@@ -237,14 +237,14 @@ class DHRCLIP(AnomalyCLIP):
                 f"DHR-CLIP cuts a square, got an image of {height} × {width} px: set image_size=672"
             )
         sides, patch = (
-            (self.whole_px or _half(width), self.tile_px or _half(width)),
+            (self.global_px or _half(width), self.tile_px or _half(width)),
             self.backbone.patch_size,
         )
         if any(side % patch for side in sides):
             fitting = 2 * patch * max(round(width / (2 * patch)), 1)
             raise ValueError(
                 f"a canvas of {width} px has views of {sides[0]} and {sides[1]} px, which do not divide into patches "
-                f"of {patch} px: set image_size={fitting} (without whole_px and tile_px)"
+                f"of {patch} px: set image_size={fitting} (without global_px and tile_px)"
             )
         return sides
 

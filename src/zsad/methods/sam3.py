@@ -79,7 +79,8 @@ class SAM3(nn.Module):
             images in which SAM 3 does not find the category.
         confidence_threshold: Instances above it are reported as detections. Maps and scores do not depend on it.
         iou_threshold: Of two that overlap more, the better one is reported.
-        tuned: Let the light parts learn in training: encoder, decoder, scorer, masks and the projection of the words.
+        train_head: Let the light parts learn in training: encoder, decoder, scorer, masks and
+            the projection of the words.
         learned_vectors: Number of learned vectors that join the words of every prompt. Untrained vectors are
             masked out.
 
@@ -101,7 +102,7 @@ class SAM3(nn.Module):
         gate: bool = False,
         confidence_threshold: float = 0.5,
         iou_threshold: float = 0.5,
-        tuned: bool = True,
+        train_head: bool = True,
         learned_vectors: int = 0,
     ) -> None:
         super().__init__()
@@ -130,7 +131,7 @@ class SAM3(nn.Module):
         self.gate = gate
         self.confidence_threshold = confidence_threshold
         self.iou_threshold = iou_threshold
-        if tuned:
+        if train_head:
             backbone.light.unfreeze()
         # Where the vectors begin is fixed; the parameter is how far they have come, and nothing where there are none.
         width = backbone.light.width

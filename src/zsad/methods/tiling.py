@@ -38,15 +38,15 @@ Encode = Callable[[Tensor, Tensor], Tensor]
 _LEAST = 1e-7  # a probability of 0 has no finite logit
 
 
-def _mean(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
-    return whole_weight * whole + (1 - whole_weight) * tiles
+def _mean(whole: Tensor, tiles: Tensor, global_weight: float) -> Tensor:
+    return global_weight * whole + (1 - global_weight) * tiles
 
 
-def _mean_probability(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:
-    return _mean(whole.sigmoid(), tiles.sigmoid(), whole_weight).logit(eps=_LEAST)
+def _mean_probability(whole: Tensor, tiles: Tensor, global_weight: float) -> Tensor:
+    return _mean(whole.sigmoid(), tiles.sigmoid(), global_weight).logit(eps=_LEAST)
 
 
-def _max(whole: Tensor, tiles: Tensor, whole_weight: float) -> Tensor:  # noqa: ARG001 (one signature for all)
+def _max(whole: Tensor, tiles: Tensor, global_weight: float) -> Tensor:  # noqa: ARG001 (one signature for all)
     return torch.maximum(whole, tiles)
 
 
@@ -96,8 +96,8 @@ class Tiling:
         max_tiles_per_pass: Tiles that the backbone encodes at once; bounds its memory, changes no result.
         fusion: How whole view and tiles meet, patch by patch: ``mean`` of their margins, mean ``probability`` (with a
             weight of 0.75 as DHR-CLIP has it), or ``max`` of the margins.
-        whole_weight: Share of the whole view in the two means.
-        skip: Share of the tiles, those that the whole view calls emptiest, that are not looked at; the map of the
+        global_weight: Share of the whole view in the two means.
+        skip_share: Share of the tiles, those that the whole view calls emptiest, that are not looked at; the map of the
             whole view stands there.
 
     Raises:
@@ -113,8 +113,8 @@ class Tiling:
         max_tiles: int | None = 256,
         max_tiles_per_pass: int = 16,
         fusion: str = "mean",
-        whole_weight: float = 0.25,
-        skip: float = 0.0,
+        global_weight: float = 0.25,
+        skip_share: float = 0.0,
     ) -> None:
         if fusion not in FUSIONS:
             raise ValueError(f"tiling.fusion={fusion!r}: expected one of {tuple(FUSIONS)}")
@@ -130,11 +130,11 @@ class Tiling:
             raise ValueError(
                 f"tiling.scales={list(scales)}: expected numbers above 0; 1 is the image's own pixels"
             )
-        if not 0 <= whole_weight <= 1:
-            raise ValueError(f"tiling.whole_weight={whole_weight}: expected a share, from 0 to 1")
-        if not 0 <= skip < 1:
+        if not 0 <= global_weight <= 1:
+            raise ValueError(f"tiling.global_weight={global_weight}: expected a share, from 0 to 1")
+        if not 0 <= skip_share < 1:
             raise ValueError(
-                f"tiling.skip={skip}: expected a share of the tiles, 0 or more and less than 1"
+                f"tiling.skip_share={skip_share}: expected a share of the tiles, 0 or more and less than 1"
             )
         if max_tiles_per_pass < 1 or (max_tiles is not None and max_tiles < 1):
             counts = f"tiling.max_tiles={max_tiles}, tiling.max_tiles_per_pass={max_tiles_per_pass}"
@@ -145,8 +145,8 @@ class Tiling:
         self.max_tiles = max_tiles
         self.max_tiles_per_pass = max_tiles_per_pass
         self.fusion = fusion
-        self.whole_weight = whole_weight
-        self.skip = skip
+        self.global_weight = global_weight
+        self.skip_share = skip_share
 
     def whole_view(
         self, image: Float[Tensor, "b 3 h w"], side: int
@@ -180,7 +180,7 @@ class Tiling:
             _upsample(self._seen_in_tiles(image, whole, encode, plan), grid) for plan in plans
         ]
         tiles = torch.stack(levels).mean(dim=0)
-        fused = FUSIONS[self.fusion](_upsample(whole, grid), tiles, self.whole_weight).sigmoid()
+        fused = FUSIONS[self.fusion](_upsample(whole, grid), tiles, self.global_weight).sigmoid()
         if plans[-1].scale != 1:
             return _upsample(fused, size)
         return _upsample(fused, plans[-1].size)[
@@ -241,7 +241,7 @@ class Tiling:
         """Return (tile, image) of those to encode: the fullest ones of each image, as the whole view sees them."""
         peaks = tiles.detach().amax(dim=(2, 3, 4))  # (n, B)
         fullest = peaks.argsort(dim=0, descending=True, stable=True)[
-            : len(tiles) - int(self.skip * len(tiles))
+            : len(tiles) - int(self.skip_share * len(tiles))
         ]
         return torch.zeros_like(peaks).scatter(0, fullest, 1).nonzero()
 

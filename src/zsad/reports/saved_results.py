@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,25 @@ def save_results(
     )
 
 
-def load_results(folder: Path, decisions: Mapping[str, Any]) -> tuple[Results, list[str]] | None:
-    """Return results and notes, if there are any and the same decided about them, to the last bit as they were."""
+def load_results(
+    folder: Path,
+    decisions: Mapping[str, Any],
+    rename: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+) -> tuple[Results, list[str]] | None:
+    """Return results and notes, if there are any and the same decided about them, to the last bit as they were.
+
+    Args:
+        folder: Of the test.
+        decisions: What decides about its results now.
+        rename: Gives decisions that an earlier version stored the present names.
+    """
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if content.get("decisions") != json.loads(json.dumps(dict(decisions), default=str)):
+    if rename(content.get("decisions") or {}) != json.loads(
+        json.dumps(dict(decisions), default=str)
+    ):
         return None
     kept = content["results"]
     pairs = {name: (good, bad) for name, (good, bad) in kept.pop("images").items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from zsad.config import renamed_keys
 from zsad.data.images import ImageDataset, collate
 from zsad.data.index import read_unlabelled
 from zsad.data.layouts import LAYOUTS
@@ -39,12 +40,13 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_provenance(checkpoint: Path) -> dict[str, Any]:
-    """Return what a checkpoint says about itself; empty for published files.
+    """Return what a checkpoint says about itself, under present names; empty for published files.
 
     Raises:
         FileNotFoundError, ValueError: As ``read_learned_state``.
     """
-    return read_learned_state(find_checkpoint(checkpoint)).provenance
+    learned = read_learned_state(find_checkpoint(checkpoint))
+    return renamed_keys.rename_learned(learned).provenance
 
 
 def image_loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:

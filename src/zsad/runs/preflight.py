@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from hydra.utils import get_class
 
+from zsad.config import renamed_keys
+from zsad.config.checkpoint_settings import require_known_settings
 from zsad.config.compose import choices, choices_of_run
 from zsad.config.model_facts import has_argument, is_few_shot, is_trainable
 from zsad.contract import Trainable
@@ -41,6 +43,7 @@ def check_test(config: DictConfig, run: Run) -> None:
     Raises:
         ValueError, FileNotFoundError: As the checks below.
     """
+    renamed_keys.refuse_old_keys(config)
     require_prompts(config)
     require_references(config)
     require_known_tiling(config)
@@ -54,6 +57,7 @@ def require_trainable(config: DictConfig) -> None:
         ValueError: If it is training-free (the message is the command that tests it), would learn in half precision,
             is to be shown references, or is to be tried on changed images.
     """
+    renamed_keys.refuse_old_keys(config)
     if not is_trainable(config):
         model, dataset = choices_of_run()["model"], choices_of_run()["dataset"]
         raise ValueError(
@@ -100,7 +104,9 @@ def require_prompts(config: DictConfig) -> None:
             f"model={model} learns nothing, so there is nothing to load: leave ckpt_path out"
         )
     if config.ckpt_path is not None:
-        learned = read_learned_state(find_checkpoint(config.ckpt_path)).provenance
+        stored = read_learned_state(find_checkpoint(config.ckpt_path))
+        learned = renamed_keys.rename_learned(stored).provenance
+        require_known_settings(config, learned, config.ckpt_path)
         if learned.get("backbone", backbone) != backbone and learned["backbone"] in choices(
             "backbone"
         ):

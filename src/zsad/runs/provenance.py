@@ -54,8 +54,8 @@ def training_provenance(
             "categories": sorted({sample.category for sample in samples}),
             "images": len(samples),
             "anomalous": sum(sample.is_anomalous for sample in samples),
-            "drawn": data.drawn_defects.share
-            if data.drawn_defects
+            "drawn": data.synthetic_defects.share
+            if data.synthetic_defects
             else 0.0,  # of the others, given a defect
         },
     }

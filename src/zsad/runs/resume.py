@@ -17,6 +17,7 @@ from typing import Any
 from zsad.atomic_write import remove_partial
 from zsad.config import compose
 from zsad.config.errors import is_resource_error, reason
+from zsad.config.renamed_keys import rename_config
 from zsad.distributed import is_first_process
 from zsad.reports.run_status import (
     FAILED,
@@ -54,7 +55,7 @@ class Run:
 
     def __init__(self, config: Any, kind: str) -> None:
         self.folder, self.kind = Path(config.paths.output_dir), kind
-        self.earlier = read_status(self.folder)
+        self.earlier = _under_present_names(read_status(self.folder))
         self._asked, self._overwrites = config.get("resume"), bool(config.get("overwrite"))
         self._epochs = config.trainer.get("max_epochs")
         deciding = {**deciding_settings(config), "trainer.max_epochs": self._epochs}
@@ -249,6 +250,13 @@ def record_status(config: Any, kind: str) -> Iterator[Run]:
         run.fail(error)
         raise
     run.end()
+
+
+def _under_present_names(status: Status | None) -> Status | None:
+    """Return the status that a run of version 0.1 may have left under the present names of keys."""
+    if status is None:
+        return None
+    return replace(status, config=rename_config(status.config))
 
 
 def deciding_settings(config: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from zsad.config.renamed_keys import rename_config
 from zsad.data.layouts import LAYOUTS
 from zsad.reports import published_numbers
 from zsad.reports.html.page import write_page
@@ -44,7 +45,7 @@ class Summary:
 
         Returns ``False`` where it was not, or was tested otherwise.
         """
-        kept = load_results(folder, info.deciding_settings)
+        kept = load_results(folder, info.deciding_settings, rename_config)
         if kept is None:
             return False
         log.info("tested before: %s", relative_path(folder))

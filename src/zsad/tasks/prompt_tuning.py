@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from zsad.metrics.per_category import CategoryMetrics
 from zsad.model_files.learned import (
     KEY,
+    LearnedState,
     check_fit,
     find_checkpoint,
     from_checkpoint,
@@ -55,6 +56,8 @@ class PromptTuning(ZeroShotEvaluation):
         )
         self.provenance: dict[str, Any] = {"method": type(method).__name__}
         self.feature_cache = feature_cache
+        # Gives files of earlier versions the present names; zsad.config sets it.
+        self.rename_stored: Callable[[LearnedState], LearnedState] = lambda learned: learned
         self._make_optimizer = optimizer
 
     def setup(self, stage: str) -> None:
@@ -134,7 +137,7 @@ class PromptTuning(ZeroShotEvaluation):
             ValueError: If it does not fit this method, is damaged, or could run code.
         """
         file = find_checkpoint(path)
-        learned = read_learned_state(file)
+        learned = self.rename_stored(read_learned_state(file))
         load_learned_state(self.method, learned, source=str(file))
         return learned.provenance
 
@@ -154,7 +157,7 @@ class PromptTuning(ZeroShotEvaluation):
         Raises:
             ValueError: If the checkpoint does not fit this method, its data, its weights or its settings.
         """
-        learned = from_checkpoint(checkpoint, "ckpt_path")
+        learned = self.rename_stored(from_checkpoint(checkpoint, "ckpt_path"))
         check_fit(self.method, learned, "ckpt_path")
         for fact in ("trained_on", "weights", "settings", "seed"):
             theirs, ours = learned.provenance.get(fact), self.provenance.get(fact)
@@ -163,3 +166,6 @@ class PromptTuning(ZeroShotEvaluation):
                     f"cannot go on from ckpt_path: its {fact} is {theirs}, this run's is {ours}. Resume with the "
                     "command of the first run and ckpt_path=…, or leave ckpt_path out to train anew"
                 )
+        checkpoint["state_dict"] = {
+            f"method.{name}": tensor for name, tensor in learned.tensors.items()
+        }

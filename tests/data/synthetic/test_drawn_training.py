@@ -28,7 +28,9 @@ def normal(tmp_path) -> list[Sample]:
 
 
 def dataset(samples, epoch: int = 0, seed: int = 5, **options) -> ImageDataset:
-    shown = ImageDataset(samples, SIZE, seed=seed, **{"drawn_defects": DrawnDefects(), **options})
+    shown = ImageDataset(
+        samples, SIZE, seed=seed, **{"synthetic_defects": DrawnDefects(), **options}
+    )
     shown.epoch.fill_(epoch)
     return shown
 
@@ -77,16 +79,16 @@ def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(
     for mask in (save_mask(tmp_path / "m.png"), None):
         sample = Sample(defective, mask, "tile", "crack", True)
         with_drawing, without = (
-            dataset([sample], drawn_defects=d) for d in (DrawnDefects(share=1), None)
+            dataset([sample], synthetic_defects=d) for d in (DrawnDefects(share=1), None)
         )
         assert same(with_drawing[0], without[0])
 
 
 def test_defects_are_drawn_before_the_augmentation_which_moves_image_and_mask_together(normal):
-    plain = dataset(normal, drawn_defects=DrawnDefects(share=1))
+    plain = dataset(normal, synthetic_defects=DrawnDefects(share=1))
     flipped = dataset(
         normal,
-        drawn_defects=DrawnDefects(share=1),
+        synthetic_defects=DrawnDefects(share=1),
         augmentation=albumentations.Compose([albumentations.HorizontalFlip(p=1)]),
     )
     for i in range(len(normal)):
@@ -107,7 +109,7 @@ def module(tmp_path, mvtec_tree):
 
 
 def test_only_the_training_loader_draws(module):
-    data = module(drawn_defects=DrawnDefects(share=1, view_px=16), shots=1)
+    data = module(synthetic_defects=DrawnDefects(share=1, view_px=16), shots=1)
     data.setup()
     trained = list(data.train_dataloader())
     assert any(batch.is_anomalous.any() for batch in trained)
@@ -124,7 +126,7 @@ def test_only_the_training_loader_draws(module):
 
 def test_workers_draw_what_one_process_draws(module):
     def epochs(workers: int) -> list[Batch]:
-        data = module(drawn_defects=DrawnDefects(), num_workers=workers)
+        data = module(synthetic_defects=DrawnDefects(), num_workers=workers)
         data.setup("fit")
         loader = data.train_dataloader()
         batches = []
@@ -141,14 +143,16 @@ def test_workers_draw_what_one_process_draws(module):
 def test_normal_images_alone_are_refused_with_both_ways_out(module):
     with pytest.raises(
         ValueError,
-        match=r"(?s)'train' of tiles.*augmentation=drawn_defects.*dataset\.train_phase=test",
+        match=r"(?s)'train' of tiles.*augmentation=synthetic_defects.*dataset\.train_phase=test",
     ):
         module().setup("fit")
     module(train_phase="test").setup("fit")
     module().setup("test")
 
 
-@pytest.mark.parametrize(("choice", "steps"), [("drawn_defects", 0), ("drawn_defects_standard", 5)])
+@pytest.mark.parametrize(
+    ("choice", "steps"), [("synthetic_defects", 0), ("synthetic_defects_standard", 5)]
+)
 def test_the_command_line_chooses_them(choice, steps):
     overrides = [
         "backbone=pocket",
@@ -157,9 +161,11 @@ def test_the_command_line_chooses_them(choice, steps):
         "paths.output_dir=/nowhere",
     ]
     data = instantiate.build(
-        compose.compose_config("train", [*overrides, "dataset.drawn_defects.share=0.25"]).dataset
+        compose.compose_config(
+            "train", [*overrides, "dataset.synthetic_defects.share=0.25"]
+        ).dataset
     )
-    assert isinstance(data.drawn_defects, DrawnDefects)
-    assert data.drawn_defects.share == 0.25
+    assert isinstance(data.synthetic_defects, DrawnDefects)
+    assert data.synthetic_defects.share == 0.25
     assert np.size(data.augmentation.transforms if steps else []) == steps
     assert (data.augmentation is None) == (steps == 0)

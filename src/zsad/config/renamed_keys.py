@@ -1,0 +1,134 @@
+"""Names of version 0.1 that have changed since: keys, choices and learned tensors.
+
+What a run of version 0.1 stored is read under the new names; a typed old name is answered with the new one. Without
+this table an old name would silently mean the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from zsad.model_files.learned import LearnedState
+
+# Old key -> new key, each for all keys below it, too.
+KEYS = {
+    "callbacks.signs": "callbacks.heartbeat",
+    "dataset.drawn_defects": "dataset.synthetic_defects",
+    "model.method.tiling.skip": "model.method.tiling.skip_share",
+    "model.method.tiling.whole_weight": "model.method.tiling.global_weight",
+    "model.method.tuned": "model.method.train_head",
+    "model.method.whole_px": "model.method.global_px",
+    "model.method.whole_weight": "model.method.global_weight",
+}
+# Old choice of a group -> new choice; a group alone stands for all of its choices.
+CHOICES = {
+    "augmentation=drawn_defects": "augmentation=synthetic_defects",
+    "augmentation=drawn_defects_standard": "augmentation=synthetic_defects_standard",
+}
+# Beginning of an old tensor name -> the new one.
+TENSORS: dict[str, str] = {}
+
+_METHOD = "model.method."
+IMAGE_SIZE = "image_size"  # stored among the settings of a method, though a key of its own
+
+
+def new_key(key: str) -> str:
+    """Return the present name of a key of version 0.1.
+
+    >>> new_key("model.method.tiling.skip"), new_key("dataset.drawn_defects.share"), new_key("seed")
+    ('model.method.tiling.skip_share', 'dataset.synthetic_defects.share', 'seed')
+    """
+    for old, new in KEYS.items():
+        if _is_at_or_below(key, old):
+            return new + key.removeprefix(old)
+    return key
+
+
+def rename_config(flat_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration, flat, under the present names of its keys."""
+    return {new_key(key): value for key, value in flat_config.items()}
+
+
+def rename_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored settings of a method under the present names.
+
+    >>> rename_settings({"whole_px": 64, "prompts.deep_blocks": 9, "image_size": 192})
+    {'global_px': 64, 'prompts.deep_blocks': 9, 'image_size': 192}
+    """
+    renamed = {}
+    for key, value in settings.items():
+        name = key
+        if key != IMAGE_SIZE:
+            name = new_key(_METHOD + key).removeprefix(_METHOD)
+        renamed[name] = value
+    return renamed
+
+
+def rename_learned(learned: LearnedState) -> LearnedState:
+    """Return what a checkpoint holds under the present names of tensors and settings."""
+    tensors = {_new_tensor_name(name): tensor for name, tensor in learned.tensors.items()}
+    provenance = dict(learned.provenance)
+    if "settings" in provenance:
+        provenance["settings"] = rename_settings(provenance["settings"])
+    return replace(learned, tensors=tensors, provenance=provenance)
+
+
+def refuse_old_arguments(arguments: Iterable[str]) -> None:
+    """Refuse arguments of a command line that version 0.1 understood under another name.
+
+    Raises:
+        SystemExit: With the old name, the new one, and what to type.
+    """
+    for argument in arguments:
+        new = new_argument(argument)
+        if new != argument:
+            raise SystemExit(f"error: {argument}: this name is of version 0.1. Type {new}")
+
+
+def new_argument(argument: str) -> str:
+    """Return an argument of version 0.1 as it is typed now; others as they are.
+
+    >>> new_argument("+dataset.drawn_defects.share=0.2"), new_argument("augmentation=drawn_defects")
+    ('+dataset.synthetic_defects.share=0.2', 'augmentation=synthetic_defects')
+    >>> new_argument("~callbacks.signs"), new_argument("seed=1")
+    ('~callbacks.heartbeat', 'seed=1')
+    """
+    bare = argument.lstrip("+~")
+    sign = argument.removesuffix(bare)
+    name, equals, value = bare.partition("=")
+    group, at, place = name.partition("@")
+    for old, new in CHOICES.items():
+        old_group, _, old_choice = old.partition("=")
+        new_group, _, new_choice = new.partition("=")
+        if group == old_group and old_choice in ("", value):
+            return f"{sign}{new_group}{at}{new_key(place)}{equals}{new_choice or value}"
+    return f"{sign}{group if at else new_key(group)}{at}{new_key(place)}{equals}{value}"
+
+
+def refuse_old_keys(config: DictConfig) -> None:
+    """Refuse a configuration whose own files, such as an experiment, use a key of version 0.1.
+
+    Raises:
+        ValueError: With the old key and the new one.
+    """
+    for old, new in KEYS.items():
+        parent, _, name = old.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, DictConfig) and name in node:
+            raise ValueError(f"a file of the configuration sets {old}, which is now {new}")
+
+
+def _new_tensor_name(name: str) -> str:
+    for old, new in TENSORS.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
+def _is_at_or_below(key: str, place: str) -> bool:
+    return key == place or key.startswith(f"{place}.")
