@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
+import pandas
 from rich.table import Table
-from rich.text import Text
 
 from zsad.atomic_write import write_whole
+from zsad.reports import text_tables
 from zsad.reports.html.compare_page import render_comparison
-from zsad.reports.read_runs import FinishedRun, read_finished_runs
+from zsad.reports.read_runs import COUNTS, metrics_of, read_finished_runs
 from zsad.reports.results_table import MEAN, metric_label
 from zsad.reports.table_cells import COMPARISON_TITLE, Cell, CellTable, number_cell
+from zsad.reports.text_tables import Bold, TextTable
 
-_ERROR_RATES = (
-    "fpr",
-)  # metrics whose name begins so, after image_ or pixel_, are better when lower
-_FACTS = ("run", "method", "learned from", "input px")
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+# Better when lower: metrics whose name, after image_ or pixel_, begins so.
+_ERROR_RATES = ("fpr",)
+_HEADING = ("run", "method", "learned from", "input px")
 
 
 def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTable]:
-    """Put runs side by side: a table for each set of images that they were tested on.
+    """Put runs side by side: a table for each set of tested images.
 
-    Runs are in one table only if they tested as many images of the same categories of the same dataset.
+    Runs share a table only if they tested as many images of the same categories of a dataset.
 
     Args:
-        folders: Run folders; one that tested several datasets takes part in the tables of all of them.
-        by_category: Also a table per metric with a row for each category and a column for each run, if there are two.
+        folders: Run folders; a run on several datasets takes part in the tables of all of them.
+        by_category: Add a table for each metric, with a row for each category and a column for
+            each run, where two runs or more share a table.
 
     Raises:
         FileNotFoundError: A folder without results or run card.
@@ -44,187 +41,137 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTabl
         raise ValueError(
             f"expected two runs or more to compare, got {len(folders)}: zsad compare RUN RUN …"
         )
-    groups = _groups(read_finished_runs(folders))
-    datasets = Counter(group[0].dataset for group in groups)
-    blocks = [_means(group, datasets[group[0].dataset] > 1) for group in groups]
-    several = [group for group in groups if len(group) > 1] if by_category else []
-    return blocks + [block for group in several for block in _by_category(group)]
+    groups = _group_by_images(read_finished_runs(folders))
+    datasets = Counter(_dataset(group) for group in groups)
+    tables = []
+    for group in groups:
+        tables.append(_mean_table(group, has_sibling=datasets[_dataset(group)] > 1))
+    for group in groups:
+        if by_category and len(_means(group)) > 1:
+            tables += _category_tables(group)
+    return tables
 
 
-def screen_tables(blocks: Sequence[CellTable]) -> Iterator[Table]:
+def screen_tables(tables: Sequence[CellTable]) -> Iterator[Table]:
     """Lay out the tables for ``rich.print``."""
-    for block in blocks:
-        title, below = Text(block.title), Text("\n".join(block.notes))
-        shown = Table(
-            title=title,
-            caption=below,
-            caption_justify="left",
-            box=SIMPLE_HEAD,
-            padding=0,
-            show_edge=False,
-        )
-        for name, cell in zip(block.heading, block.rows[0], strict=True):
-            shown.add_column(
-                Text(name.replace(" ", "\n")), justify="left" if cell.value is None else "right"
-            )
-        for row in block.rows:
-            shown.add_row(*(Text(cell.text, style="bold" if cell.is_best else "") for cell in row))
-        yield shown
+    for table in tables:
+        yield text_tables.screen_table(_text_table(table), wrap=True)
 
 
-def markdown(blocks: Sequence[CellTable]) -> str:
+def markdown(tables: Sequence[CellTable]) -> str:
     """Write the tables as Markdown."""
-    return "\n".join(
-        [
-            f"# {COMPARISON_TITLE}",
-            "",
-            *(line for block in blocks for line in _markdown_block(block)),
-        ]
-    )
+    pages = [text_tables.markdown_page(_text_table(table), level=2) for table in tables]
+    return "\n".join([f"# {COMPARISON_TITLE}", "", *pages])
 
 
-def latex(blocks: Sequence[CellTable]) -> str:
+def latex(tables: Sequence[CellTable]) -> str:
     """Write the tables as LaTeX, in the manner of the package booktabs."""
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}",
-            *(line for block in blocks for line in _latex_block(block)),
-        ]
-    )
+    lines = ["% needs \\usepackage{booktabs}"]
+    for table in tables:
+        lines += text_tables.latex_lines(_text_table(table))
+    return "\n".join(lines)
 
 
 def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
-    """Write what is compared as one CSV, a line per run and dataset, or category: percent with four decimals."""
-    tests = read_finished_runs(folders)
-    metrics = _metrics(tests)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    facts = ("run", "method", "trained_on", "image_size", "dataset")
-    writer.writerow([*facts, "category", "normal", "defective", *metrics, "remarks"])
-    for one in tests:
-        for row in (*(one.images if by_category else ()), MEAN):
-            numbers = (
-                "" if math.isnan(value) else f"{value:.4f}" for value in _values(one, row, metrics)
-            )
-            words = [getattr(one, fact) for fact in facts]
-            remarks = "; ".join(one.notes) if row == MEAN else ""
-            writer.writerow([*words, row, *one.images.get(row, _totals(one)), *numbers, remarks])
-    return buffer.getvalue()
+    """Write the compared tests as CSV, in percent with four decimals.
+
+    A line for each run and dataset, or for each of their categories, too.
+    """
+    tests = pandas.concat(read_finished_runs(folders))
+    if not by_category:
+        tests = _means(tests)
+    notes = tests.pop("notes")
+    tests["remarks"] = notes.map("; ".join)
+    return tests.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
 def write_compared(
     folders: Sequence[Path], out: Path, by_category: bool = False
 ) -> tuple[Path, ...]:
-    """Write ``compare.md``, ``compare.tex``, ``compare.csv`` and ``compare.html`` and return their paths."""
-    blocks = compare(folders, by_category)
-    writers: dict[str, Callable[[Sequence[CellTable]], str]] = {
-        "md": markdown,
-        "tex": latex,
-        "html": render_comparison,
-    }
-    written = [
-        write_whole(out / f"compare.{ending}", write(blocks)) for ending, write in writers.items()
-    ]
-    return (*written, write_whole(out / "compare.csv", csv_table(folders, by_category)))
-
-
-def _groups(tests: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
-    """Put together what was tested on the same images, in the order of the runs."""
-    groups: dict[tuple[str, frozenset], list[FinishedRun]] = {}
-    for one in tests:
-        groups.setdefault((one.dataset, frozenset(one.images.items())), []).append(one)
-    return list(groups.values())
-
-
-def _means(group: Sequence[FinishedRun], is_told_apart: bool) -> CellTable:
-    metrics = _metrics(group)
-    columns = [_ranked([_values(one, MEAN, [name])[0] for one in group], name) for name in metrics]
-    facts = [(one.run, one.method, one.trained_on or "nothing", one.image_size) for one in group]
-    rows = [(*map(Cell, words), *cells) for words, *cells in zip(facts, *columns, strict=True)]
-    notes = [f"{one.run}: {note}" for one in group for note in one.notes]
-    if is_told_apart:
-        notes.append(f"Not the same images as in another table of {group[0].dataset}.")
-    return CellTable(
-        _titled(group[0]), (*_FACTS, *map(metric_label, metrics)), tuple(rows), tuple(notes)
+    """Write ``compare.md``, ``compare.tex``, ``compare.html``, ``compare.csv``; return their paths."""
+    tables = compare(folders, by_category)
+    return (
+        write_whole(out / "compare.md", markdown(tables)),
+        write_whole(out / "compare.tex", latex(tables)),
+        write_whole(out / "compare.html", render_comparison(tables)),
+        write_whole(out / "compare.csv", csv_table(folders, by_category)),
     )
 
 
-def _by_category(group: Sequence[FinishedRun]) -> Iterator[CellTable]:
-    heading = ("category", *(one.run for one in group))
-    for metric in _metrics(group):
-        rows = [
-            (Cell(row), *_ranked([_values(one, row, [metric])[0] for one in group], metric))
-            for row in (*group[0].images, MEAN)
-        ]
-        yield CellTable(f"{_titled(group[0])}: {metric_label(metric)}", heading, tuple(rows))
+def _group_by_images(tests: Sequence[pandas.DataFrame]) -> list[pandas.DataFrame]:
+    """Join the tables of tests on the same images, in the order of the runs."""
+    groups: dict[tuple[str, frozenset], list[pandas.DataFrame]] = {}
+    for test in tests:
+        images = frozenset(_categories(test)[["category", *COUNTS]].itertuples(index=False))
+        groups.setdefault((_dataset(test), images), []).append(test)
+    return [pandas.concat(group) for group in groups.values()]
 
 
-def _ranked(values: Sequence[float], metric: str) -> list[Cell]:
-    """Write numbers and mark the best, together with what prints the same; alone, a number is no best."""
+def _mean_table(group: pandas.DataFrame, has_sibling: bool) -> CellTable:
+    """Compare the means of runs: a row for each run, a column for each metric."""
+    means = _means(group)
+    metrics = metrics_of(group)
+    columns = [_number_cells(means[metric].tolist(), metric) for metric in metrics]
+    rows = []
+    notes = []
+    for place, run in enumerate(means.to_dict("records")):
+        words = (run["run"], run["method"], run["trained_on"] or "nothing", run["image_size"])
+        rows.append((*map(Cell, words), *(column[place] for column in columns)))
+        notes += [f"{run['run']}: {note}" for note in run["notes"]]
+    if has_sibling:
+        notes.append(f"Not the same images as in another table of {_dataset(group)}.")
+    heading = (*_HEADING, *map(metric_label, metrics))
+    return CellTable(_title(group), heading, tuple(rows), tuple(notes))
+
+
+def _category_tables(group: pandas.DataFrame) -> Iterator[CellTable]:
+    """Compare the categories: a table for each metric, with a column for each run."""
+    heading = ("category", *_means(group)["run"])
+    for metric in metrics_of(group):
+        rows = []
+        for category, values in group.groupby("category", sort=False)[metric]:
+            rows.append((Cell(str(category)), *_number_cells(values.tolist(), metric)))
+        yield CellTable(f"{_title(group)}: {metric_label(metric)}", heading, tuple(rows))
+
+
+def _number_cells(values: Sequence[float], metric: str) -> list[Cell]:
+    """Write the numbers of a comparison; the best, and all that print the same, are marked.
+
+    A number without a rival is not marked.
+    """
     defined = [value for value in values if not math.isnan(value)]
+    if len(defined) < 2:
+        return [number_cell(value) for value in values]
     is_error = metric.partition("_")[2].startswith(_ERROR_RATES)
-    best = f"{(min if is_error else max)(defined, default=math.nan):.1f}"
-    return [
-        number_cell(value, is_best=len(defined) > 1 and f"{value:.1f}" == best) for value in values
-    ]
+    best = min(defined) if is_error else max(defined)
+    return [number_cell(value, is_best=f"{value:.1f}" == f"{best:.1f}") for value in values]
 
 
-def _values(one: FinishedRun, row: str, metrics: Sequence[str]) -> list[float]:
-    return [one.values[row].get(name, math.nan) for name in metrics]
+def _means(tests: pandas.DataFrame) -> pandas.DataFrame:
+    return tests.loc[tests["category"] == MEAN]
 
 
-def _metrics(tests: Sequence[FinishedRun]) -> list[str]:
-    return list(dict.fromkeys(name for one in tests for name in one.metrics))
+def _categories(tests: pandas.DataFrame) -> pandas.DataFrame:
+    return tests.loc[tests["category"] != MEAN]
 
 
-def _totals(one: FinishedRun) -> tuple[int, int]:
-    return sum(good for good, _ in one.images.values()), sum(bad for _, bad in one.images.values())
+def _dataset(tests: pandas.DataFrame) -> str:
+    return tests["dataset"].iloc[0]
 
 
-def _titled(one: FinishedRun) -> str:
-    (good, bad), count = _totals(one), len(one.images)
-    return f"{one.dataset}: {good:,} good, {bad:,} defective, {count} {'category' if count == 1 else 'categories'}"
+def _title(group: pandas.DataFrame) -> str:
+    count = len(set(group["category"]) - {MEAN})
+    categories = "category" if count == 1 else "categories"
+    normal, defective = _means(group)[COUNTS].iloc[0]
+    images = f"{normal:,} good, {defective:,} defective"
+    return f"{_dataset(group)}: {images}, {count} {categories}"
 
 
-def _markdown_block(block: CellTable) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    alignment = [":---" if cell.value is None else "---:" for cell in block.rows[0]]
-    body = [
-        [f"**{cell.text}**" if cell.is_best else cell.text for cell in row] for row in block.rows
-    ]
-    notes = [f"- {note}" for note in block.notes]
-    lines = [line(cells) for cells in (block.heading, alignment, *body)]
-    return [f"## {block.title}", "", *lines, "", *notes, *([""] if notes else [])]
-
-
-def _latex_block(block: CellTable) -> list[str]:
-    columns = "".join("l" if cell.value is None else "r" for cell in block.rows[0])
-    body = [
-        " & ".join(
-            f"\\textbf{{{_tex(cell.text)}}}" if cell.is_best else _tex(cell.text) for cell in row
-        )
-        + r" \\"
-        for row in block.rows
-    ]
-    caption = " ".join([block.title, *(f"{note}." for note in block.notes)])
-    return [
-        "",
-        r"\begin{table}",
-        r"\centering",
-        f"\\caption{{{_tex(caption)}}}",
-        f"\\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(map(_tex, block.heading)) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-        "",
-    ]
-
-
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def _text_table(table: CellTable) -> TextTable:
+    text_columns = sum(cell.value is None for cell in table.rows[0])
+    rows = []
+    for cells in table.rows:
+        rows.append([Bold(cell.text) if cell.is_best else cell.text for cell in cells])
+    return TextTable(
+        table.heading, rows, text_columns=text_columns, title=table.title, notes=table.notes
+    )

@@ -1,120 +1,100 @@
-"""What finished tests have left in their folders, read back: one entry per run and dataset."""
+"""The tables of finished tests as data frames, for the commands that join them."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas
+
 from zsad.reports.results_table import MEAN
 
-_COUNTS, _REMARKS = ("normal", "defective"), "remarks"  # columns of results.csv that are no metrics
-_SEVERAL = "dataset"  # heads the first column of a test on several datasets, each with a folder of its own inside
+COUNTS = ["normal", "defective"]  # images of each label
+FACTS = ["run", "method", "trained_on", "image_size", "dataset"]
+_REMARKS = "remarks"
+_NOTES = "notes"
+_CATEGORY = "category"
+_DATASET = "dataset"  # heads the first column of a test on several datasets
 
 
-@dataclass(frozen=True)
-class FinishedRun:
-    """One run on one dataset.
+def read_table(folder: Path) -> pandas.DataFrame:
+    """Read the ``results.csv`` of a test.
 
-    Attributes:
-        run: Its name.
-        dataset: What was tested.
-        method: The class that did it.
-        trained_on: The dataset learned from; empty where nothing was learned.
-        image_size: Side of the input in pixels, at which pixels were counted.
-        images: Category → how many normal and how many defective images were tested.
-        values: Category, and ``mean`` → metric → percent; NaN where undefined.
-        notes: What a reader has to know.
+    The index holds the categories, or the datasets, and is named so. Columns: ``normal`` and
+    ``defective``; the metrics in percent, NaN where undefined; ``remarks``.
+
+    Raises:
+        FileNotFoundError: No such file: the test is not finished.
     """
-
-    run: str
-    dataset: str
-    method: str
-    trained_on: str
-    image_size: str
-    images: Mapping[str, tuple[int, int]]
-    values: Mapping[str, Mapping[str, float]]
-    notes: tuple[str, ...]
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, in the order of the table."""
-        return tuple(self.values[MEAN])
+    file = _existing(folder / "results.csv")
+    table = pandas.read_csv(file, index_col=0, dtype=str, keep_default_na=False)
+    table[COUNTS] = table[COUNTS].astype(int)
+    for metric in metrics_of(table):
+        table[metric] = table[metric].replace("", "nan").astype(float)
+    return table
 
 
-def read_finished_runs(folders: Sequence[Path]) -> list[FinishedRun]:
-    """Read run folders; one that tested several datasets counts once for each.
+def metrics_of(table: pandas.DataFrame) -> list[str]:
+    """Return the names of the metrics of a table, in its order."""
+    others = {*FACTS, _CATEGORY, *COUNTS, _REMARKS, _NOTES}
+    return [name for name in table.columns if name not in others]
+
+
+def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
+    """Read run folders: a table for each run and dataset, with a row for each category and the mean.
+
+    Columns: the facts of the run, the same in each row: ``run`` (its name), ``method`` (the class),
+    ``trained_on`` (empty without training), ``image_size`` (side of the input in pixels) and
+    ``dataset``; ``category``, ``mean`` in the last row; ``normal`` and ``defective``; the metrics
+    in percent, NaN where undefined; ``notes``, those of the run card in the last row.
 
     Raises:
         FileNotFoundError: A folder without results or run card.
     """
-    named = Counter(folder.resolve().name for folder in folders)
-    return [
-        tested
-        for folder in folders
-        for tested in _read(
-            folder, folder.resolve().name if named[folder.resolve().name] == 1 else str(folder)
-        )
-    ]
+    names = [folder.resolve().name for folder in folders]
+    tables: list[pandas.DataFrame] = []
+    for folder, name in zip(folders, names, strict=True):
+        run = name if names.count(name) == 1 else str(folder)
+        tables += _read_tests(folder, run)
+    return tables
 
 
-def _read(folder: Path, run: str) -> Iterator[FinishedRun]:
-    rows = _rows(folder)
-    heading = next(iter(rows[0]))
-    if heading == _SEVERAL:
-        for row in rows:
-            if not _is_mean(row[heading]):
-                yield from _read(folder / row[heading], run)
+def _read_tests(folder: Path, run: str) -> Iterator[pandas.DataFrame]:
+    """Yield the tables of a run, one for each dataset."""
+    table = read_table(folder)
+    rows = [name for name in table.index if not name.startswith(f"{MEAN} of ")]
+    if table.index.name == _DATASET:
+        for dataset in rows:
+            if dataset != MEAN:
+                yield from _read_tests(folder / dataset, run)
         return
-    card, table = _card(folder), {row[heading]: row for row in rows}
+    card = json.loads(_existing(folder / "run_card.json").read_text(encoding="utf-8"))
+    table = table.loc[rows].drop(columns=_REMARKS).reset_index(names=_CATEGORY)
+    for place, (name, fact) in enumerate(_facts(card, run).items()):
+        table.insert(place, name, fact)
+    table[_NOTES] = [tuple(card["notes"]) if row == MEAN else () for row in rows]
+    yield table
+
+
+def _facts(card: Mapping[str, Any], run: str) -> dict[str, str]:
     config = card["config"]
-    categories = {name: row for name, row in table.items() if not _is_mean(name)}
-    metrics = [name for name in rows[0] if name not in (heading, *_COUNTS, _REMARKS)]
-    yield FinishedRun(
-        run=run,
-        dataset=config["dataset"]["name"],
-        method=config["model"]["method"]["_target_"].rpartition(".")[2],
-        trained_on=_trained_on(card["trained_on"]),
-        image_size=str(config["image_size"]),
-        images={
-            name: (int(row["normal"]), int(row["defective"])) for name, row in categories.items()
-        },
-        values={
-            name: {metric: float(row[metric] or math.nan) for metric in metrics}
-            for name, row in {**categories, MEAN: table[MEAN]}.items()
-        },
-        notes=tuple(card["notes"]),
-    )
+    trained_on = card["trained_on"] or ""
+    if isinstance(trained_on, Mapping):
+        trained_on = trained_on.get("dataset", "")
+    return {
+        "run": run,
+        "method": config["model"]["method"]["_target_"].rpartition(".")[2],
+        "trained_on": str(trained_on),
+        "image_size": str(config["image_size"]),
+        "dataset": config["dataset"]["name"],
+    }
 
 
-def _is_mean(name: str) -> bool:
-    return name == MEAN or name.startswith(f"{MEAN} of ")
-
-
-def _rows(folder: Path) -> list[dict[str, str]]:
-    path = _existing(folder / "results.csv")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    return json.loads(_existing(folder / "run_card.json").read_text(encoding="utf-8"))
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
+def _existing(file: Path) -> Path:
+    if not file.is_file():
         raise FileNotFoundError(
-            f"no {path}: {path.parent} is no finished test. A test writes it to runs/test/NAME"
+            f"no {file}: {file.parent} is no finished test. A test writes it to runs/test/NAME"
         )
-    return path
-
-
-def _trained_on(said: Any) -> str:
-    if isinstance(said, Mapping):
-        return str(said.get("dataset", ""))
-    return str(said or "")
+    return file

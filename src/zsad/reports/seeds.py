@@ -1,131 +1,86 @@
-"""Several runs that differ by their seed alone: mean ± deviation of every number in their tables."""
+"""Runs that differ by their seed alone: mean ± deviation of every number in their tables."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
+import pandas
 from rich.table import Table
-from rich.text import Text
 
 from zsad.atomic_write import write_whole
+from zsad.reports import text_tables
+from zsad.reports.read_runs import COUNTS, metrics_of, read_table
+from zsad.reports.text_tables import TextTable
 
-_FACTS = ("normal", "defective")  # columns of results.csv that count images
-_REMARKS = "remarks"
-_SAME = (
-    "model",
-    "backbone",
-    "metrics",
-    "image_size",
-    "k_shot",
-)  # of the configuration, for runs that are comparable
-_LEARNED = "trained_on"  # of the card itself
+# Equal in the configurations of runs that repeat one another.
+_SAME_SETTINGS = ("model", "backbone", "metrics", "image_size", "k_shot")
 
 
 @dataclass(frozen=True)
 class Average:
-    """The tables of several runs as one.
+    """The tables of several runs as a single table.
 
     Attributes:
         runs: Their folders.
-        heading: What the rows are: ``category`` or ``dataset``.
-        images: For each row the number of normal and of defective images.
-        values: Row → metric → its value in each run, in percent; runs in which it is undefined are left out.
-        remarks: What the runs say about themselves, each sentence once.
+        metrics: Names of the metrics.
+        table: A row for each category, or dataset. Columns: ``normal``, ``defective``, and for each
+            metric ``_mean`` and ``_deviation`` in percent, NaN where no run defines it, and
+            ``_runs``, the number of runs that define it.
+        remarks: The notes of the runs, without repetitions.
     """
 
     runs: tuple[Path, ...]
-    heading: str
-    images: dict[str, tuple[str, str]]
-    values: dict[str, dict[str, list[float]]]
+    metrics: tuple[str, ...]
+    table: pandas.DataFrame
     remarks: tuple[str, ...]
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics, in the order of the tables."""
-        return tuple(next(iter(self.values.values())))
 
 
 def average(runs: Sequence[Path]) -> Average:
-    """Read the ``results.csv`` of runs that repeat one another.
+    """Average the ``results.csv`` of runs that repeat one another.
 
     Raises:
-        FileNotFoundError: If a run has no results.
-        ValueError: If there are fewer than two, or they are no repetitions: other rows, images, model or data.
+        FileNotFoundError: A run without results.
+        ValueError: Fewer than two runs, or no repetitions: other rows, images, model or data.
     """
     if len(runs) < 2:
         raise ValueError(
             f"expected two runs or more to average, got {len(runs)}: zsad average RUN RUN …"
         )
-    tables = [_rows(run) for run in runs]
-    _require_alike(runs, tables)
-    metrics = [
-        name for name in tables[0][0] if name not in (_heading(tables[0]), *_FACTS, _REMARKS)
-    ]
-    heading = _heading(tables[0])
-    values = {
-        row[heading]: {
-            name: [float(table[at][name]) for table in tables if table[at][name]]
-            for name in metrics
-        }
-        for at, row in enumerate(tables[0])
-    }
-    images = {row[heading]: (row["normal"], row["defective"]) for row in tables[0]}
-    remarks = dict.fromkeys(table[-1][_REMARKS] for table in tables if table[-1][_REMARKS])
-    return Average(tuple(runs), heading, images, values, tuple(remarks))
+    tables = [read_table(run) for run in runs]
+    _require_repetitions(runs, tables)
+    metrics = metrics_of(tables[0])
+    rows = pandas.concat(tables).groupby(level=0, sort=False)
+    averages = tables[0].loc[:, COUNTS].copy()
+    for metric in metrics:
+        averages[f"{metric}_mean"] = rows[metric].agg(_mean)
+        averages[f"{metric}_deviation"] = rows[metric].agg(_deviation)
+        averages[f"{metric}_runs"] = rows[metric].count()
+    notes = [table["remarks"].iloc[-1] for table in tables]
+    remarks = dict.fromkeys(note for note in notes if note)
+    return Average(tuple(runs), tuple(metrics), averages, tuple(remarks))
 
 
 def screen_table(result: Average, title: str) -> Table:
     """Lay the averages out for ``rich.print``."""
-    table = Table(
-        title=Text(title), caption=Text("\n".join(result.remarks)), box=SIMPLE_HEAD, padding=0
-    )
-    for name in _headings(result):
-        table.add_column(
-            Text(name.replace(" ", "\n")), justify="left" if name == result.heading else "right"
-        )
-    for row in result.values:
-        table.add_row(*map(Text, _cells(result, row)))
-    return table
+    return text_tables.screen_table(_text_table(result, title, result.remarks))
 
 
 def markdown_table(result: Average, title: str) -> str:
     """Write the averages as Markdown."""
-    headings = _headings(result)
-    lines = [
-        headings,
-        [":---", *("---:" for _ in headings[1:])],
-        *(_cells(result, row) for row in result.values),
-    ]
-    text = [
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    ]
-    below = [
-        f"Mean ± sample deviation of {len(result.runs)} runs: {', '.join(map(str, result.runs))}.",
-        *result.remarks,
-    ]
-    return "\n".join([f"# {title}", "", *text, "", *(f"- {line}" for line in below), ""])
+    runs = ", ".join(map(str, result.runs))
+    origin = f"Mean ± sample deviation of {len(result.runs)} runs: {runs}."
+    return text_tables.markdown_page(_text_table(result, title, [origin, *result.remarks]))
 
 
 def csv_table(result: Average) -> str:
-    """Write the averages as CSV: for each metric its mean, its deviation and how many runs define it."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    columns = [
-        f"{name}_{kind}" for name in result.metrics for kind in ("mean", "deviation", "runs")
-    ]
-    writer.writerow([result.heading, *_FACTS, *columns])
-    for row, values in result.values.items():
-        cells = [cell for name in result.metrics for cell in _exact(values[name])]
-        writer.writerow([row, *result.images[row], *cells])
-    return buffer.getvalue()
+    """Write the averages as CSV, in percent with four decimals."""
+    return result.table.to_csv(float_format="%.4f", lineterminator="\n")
 
 
 def write_average(result: Average, folder: Path, title: str) -> tuple[Path, Path]:
@@ -136,26 +91,15 @@ def write_average(result: Average, folder: Path, title: str) -> tuple[Path, Path
     )
 
 
-def _rows(run: Path) -> list[dict[str, str]]:
-    path = run / "results.csv"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {path}: {run} is no finished test. A test writes it to runs/test/NAME"
-        )
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _heading(table: Sequence[Mapping[str, str]]) -> str:
-    return next(iter(table[0]))
-
-
-def _require_alike(runs: Sequence[Path], tables: Sequence[Sequence[Mapping[str, str]]]) -> None:
-    """Refuse to average what was not measured in the same way on the same images."""
-    first = {"rows": _shape(tables[0]), **_facts(runs[0])}
+def _require_repetitions(runs: Sequence[Path], tables: Sequence[pandas.DataFrame]) -> None:
+    """Refuse runs with different images, settings or training data."""
+    first_facts = _facts(runs[0])
     for run, table in zip(runs[1:], tables[1:], strict=True):
-        other = {"rows": _shape(table), **_facts(run)}
-        differing = [name for name in first.keys() & other.keys() if first[name] != other[name]]
+        facts = _facts(run)
+        common = first_facts.keys() & facts.keys()
+        differing = [name for name in common if first_facts[name] != facts[name]]
+        if not _has_same_rows(table, tables[0]):
+            differing.append("rows")
         if differing:
             raise ValueError(
                 f"{run} does not repeat {runs[0]}: they differ in {', '.join(sorted(differing))}. "
@@ -163,51 +107,50 @@ def _require_alike(runs: Sequence[Path], tables: Sequence[Sequence[Mapping[str, 
             )
 
 
-def _shape(table: Sequence[Mapping[str, str]]) -> list[tuple[str, ...]]:
-    heading = _heading(table)
-    return [tuple(table[0]), *((row[heading], *(row[fact] for fact in _FACTS)) for row in table)]
+def _has_same_rows(table: pandas.DataFrame, first: pandas.DataFrame) -> bool:
+    has_same_columns = list(table.columns) == list(first.columns)
+    has_same_heading = table.index.name == first.index.name
+    return has_same_columns and has_same_heading and table[COUNTS].equals(first[COUNTS])
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Return what a run card says about model and data; that of the first dataset where several were tested."""
-    cards = (run / "run_card.json", *sorted(run.glob("*/run_card.json")))
-    file = next((card for card in cards if card.is_file()), None)
-    if file is None:
+    """Return model and data of a run card; of the first dataset where several were tested."""
+    cards = [run / "run_card.json", *sorted(run.glob("*/run_card.json"))]
+    cards = [card for card in cards if card.is_file()]
+    if not cards:
         return {}
-    card = json.loads(file.read_text(encoding="utf-8"))
-    said = {**card["config"], _LEARNED: card.get(_LEARNED)}
-    return {name: said[name] for name in (*_SAME, _LEARNED) if name in said}
+    card = json.loads(cards[0].read_text(encoding="utf-8"))
+    facts = {name: card["config"][name] for name in _SAME_SETTINGS if name in card["config"]}
+    facts["trained_on"] = card.get("trained_on")
+    return facts
 
 
-def _headings(result: Average) -> list[str]:
-    return [result.heading, "good", "bad", *(name.replace("_", " ") for name in result.metrics)]
+def _text_table(result: Average, title: str, notes: Sequence[str]) -> TextTable:
+    names = [metric.replace("_", " ") for metric in result.metrics]
+    rows = []
+    for row in result.table.reset_index().to_dict("records"):
+        counts = [str(row[count]) for count in COUNTS]
+        numbers = [_number(row, metric) for metric in result.metrics]
+        rows.append([row[result.table.index.name], *counts, *numbers])
+    heading = [str(result.table.index.name), "good", "bad", *names]
+    return TextTable(heading, rows, title=title, notes=notes)
 
 
-def _cells(result: Average, row: str) -> list[str]:
-    return [
-        row,
-        *result.images[row],
-        *(_shown(result.values[row][name]) for name in result.metrics),
-    ]
-
-
-def _shown(values: Sequence[float]) -> str:
-    if not values:
+def _number(row: dict[Any, Any], metric: str) -> str:
+    if row[f"{metric}_runs"] == 0:
         return "n/a"
-    mean, deviation, _ = _summary(values)
-    return f"{mean:.1f} ± {deviation:.1f}" if len(values) > 1 else f"{mean:.1f}"
+    mean = f"{row[f'{metric}_mean']:.1f}"
+    return mean if row[f"{metric}_runs"] == 1 else f"{mean} ± {row[f'{metric}_deviation']:.1f}"
 
 
-def _exact(values: Sequence[float]) -> list[str]:
-    if not values:
-        return ["", "", "0"]
-    mean, deviation, count = _summary(values)
-    return [f"{mean:.4f}", f"{deviation:.4f}", str(count)]
+def _mean(values: pandas.Series) -> float:
+    defined = values.dropna().tolist()
+    return statistics.mean(defined) if defined else math.nan
 
 
-def _summary(values: Sequence[float]) -> tuple[float, float, int]:
-    return (
-        statistics.mean(values),
-        statistics.stdev(values) if len(values) > 1 else 0.0,
-        len(values),
-    )
+def _deviation(values: pandas.Series) -> float:
+    """Return the sample deviation, 0 for a single run."""
+    defined = values.dropna().tolist()
+    if len(defined) > 1:
+        return statistics.stdev(defined)
+    return 0.0 if defined else math.nan

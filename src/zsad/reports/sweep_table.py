@@ -1,4 +1,4 @@
-"""All runs of a sweep in one table, whatever became of them: finished, running, failed, or gone without a word."""
+"""The runs of a sweep in a single table, with the state of each."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from zsad.atomic_write import write_whole
+from zsad.reports import text_tables
 from zsad.reports.compare import write_compared
 from zsad.reports.run_status import FINISHED, RUNNING, Status, current_state, read_status
+from zsad.reports.text_tables import TextTable
 
-UNKNOWN = "unknown"  # begun by Hydra, and nothing more: it is being started, or was ended before it could say a word
-_STYLES = {FINISHED: "green", RUNNING: "cyan"}
+UNKNOWN = "unknown"  # Hydra has made the folder; the run has not written its status
 _HEADING = ("run", "kind", "state", "progress", "loss", "remark")
+_COLORS = {FINISHED: "green", RUNNING: "cyan"}
+_NOT_REPEATED = ("resume", "overwrite")  # overrides of a first start
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """One run of a sweep.
+    """A run of a sweep.
 
     Attributes:
-        folder: Where it is.
-        run: Its name, the folder as seen from the sweep.
+        folder: Its folder.
+        run: Its name: the folder relative to that of the sweep.
         kind: ``training`` or ``test``.
-        state: What became of it.
-        progress: How far it came.
-        loss: Of the last epoch of a training, as its log has it.
-        remark: Why it failed, in a line; or when it last gave a sign of life.
-        command: What goes on with it, or begins it anew.
+        state: ``finished``, ``running``, ``failed``, ``stopped``, ``killed``, ``silent``, ``unknown``.
+        progress: Such as ``epoch 3 of 15``.
+        loss: Of the last epoch of a training, from its log.
+        remark: Reason of a failure, in a line; or time of the last sign of life.
+        command: Resumes the run, or begins it anew.
     """
 
     folder: Path
@@ -51,163 +52,181 @@ class SweepRun:
 
     @property
     def needs_restart(self) -> bool:
-        """Whether it has to be started again to come to an end."""
+        """Whether the run has ended without results."""
         return self.state not in (FINISHED, RUNNING)
 
 
 def collect(sweeps: Sequence[Path]) -> list[SweepRun]:
-    """Find all runs below some folders: whatever Hydra has given a folder, by any launcher.
+    """Find all runs below some folders, of any launcher: every folder that Hydra has made.
 
     Raises:
-        FileNotFoundError: If there are none.
+        FileNotFoundError: No runs.
     """
-    found = [
-        _read(sweep, file.parents[1])
-        for sweep in sweeps
-        for file in sorted(sweep.rglob(".hydra/overrides.yaml"))
-    ]
-    if not found:
+    runs = []
+    for sweep in sweeps:
+        for file in sorted(sweep.rglob(".hydra/overrides.yaml")):
+            runs.append(_read(sweep, file.parents[1]))
+    if not runs:
         places = ", ".join(map(str, sweeps))
         raise FileNotFoundError(
-            f"no runs below {places}. A sweep leaves them in runs/train/sweeps/NAME or runs/test/sweeps/NAME: "
-            "python train.py -m seed=1,2,3"
+            f"no runs below {places}. A sweep leaves them in runs/train/sweeps/NAME or "
+            "runs/test/sweeps/NAME: python train.py -m seed=1,2,3"
         )
-    return found
+    return runs
 
 
 def count_waiting(sweeps: Iterable[Path]) -> int:
-    """Count the jobs that are in SLURM's queue: submitted, without a log yet. They have no run folder."""
-    submitted = (file for sweep in sweeps for file in sweep.glob(".submitit/*/*_submitted.pkl"))
-    return sum(not any(file.parent.glob("*_log.out")) for file in submitted)
+    """Count the jobs in SLURM's queue: submitted, still without a log and a run folder."""
+    count = 0
+    for sweep in sweeps:
+        for submitted in sweep.glob(".submitit/*/*_submitted.pkl"):
+            if not any(submitted.parent.glob("*_log.out")):
+                count += 1
+    return count
 
 
 def headline(runs: Sequence[SweepRun], waiting: int = 0) -> str:
-    """Count the runs by what became of them.
+    """Count the runs in each state.
 
     >>> headline([], waiting=2), headline([])
     ('runs: 2 waiting', 'runs: none')
     """
-    counts = Counter(one.state for one in runs) + Counter(waiting=waiting)
-    return f"runs: {', '.join(f'{count} {state}' for state, count in counts.items()) or 'none'}"
+    counts = Counter(run.state for run in runs) + Counter(waiting=waiting)
+    states = [f"{count} {state}" for state, count in counts.items()]
+    return f"runs: {', '.join(states) or 'none'}"
 
 
 def screen_table(runs: Sequence[SweepRun], waiting: int = 0) -> Table:
-    """Lay out the runs for ``rich.print``."""
-    table = Table(
-        title=Text(headline(runs, waiting)), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
-    )
-    for name in _HEADING:
-        table.add_column(name, overflow="fold")
-    for one in runs:
-        cells = [Text(cell) for cell in _cells(one)]
-        cells[_HEADING.index("state")].stylize(_STYLES.get(one.state, "bold red"))
-        table.add_row(*cells)
-    return table
+    """Lay out the runs for ``rich.print``, with states in colour."""
+    styles = {run.state: _COLORS.get(run.state, "bold red") for run in runs}
+    return text_tables.screen_table(_text_table(runs, waiting), wrap=True, styles=styles)
 
 
 def markdown(runs: Sequence[SweepRun]) -> str:
-    """Write the runs as Markdown, with the commands that start again those that came to no end."""
-    rows = [_HEADING, tuple(":---" for _ in _HEADING), *map(_cells, runs)]
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    lost = [one.command for one in runs if one.needs_restart and one.command]
-    again = ["", "## To start again", "", "```", *lost, "```"] if lost else []
-    return "\n".join([f"# {headline(runs)}", "", *lines, *again, ""])
+    """Write the runs as Markdown, with commands that start the unfinished ones again."""
+    page = text_tables.markdown_page(_text_table(runs))
+    commands = [run.command for run in _restartable(runs)]
+    if not commands:
+        return page
+    return "\n".join([page, "## To start again", "", "```", *commands, "```", ""])
 
 
 def write_collected(runs: Sequence[SweepRun], out: Path) -> tuple[Path, ...]:
-    """Write what became of the runs, how to start the lost ones again, and the comparison of the finished tests.
+    """Write the table of the runs, a script that restarts them, and a comparison of the tests.
 
-    Returns the files: ``collect.md``, ``rerun.sh`` if there are lost runs, and ``compare.*`` if there are two tests.
+    Returns the files: ``collect.md``; ``rerun.sh`` if runs are unfinished; ``compare.*`` if two
+    tests are finished.
     """
     written = [write_whole(out / "collect.md", markdown(runs))]
-    script, lost = out / "rerun.sh", [one for one in runs if one.needs_restart and one.command]
+    script = out / "rerun.sh"
     script.unlink(missing_ok=True)  # of an earlier call
-    if lost:
-        written.append(write_whole(script, _script(lost)))
+    unfinished = _restartable(runs)
+    if unfinished:
+        written.append(write_whole(script, _script(unfinished)))
     tests = finished_tests(runs)
-    return (*written, *(write_compared(tests, out) if len(tests) > 1 else ()))
+    if len(tests) > 1:
+        written += write_compared(tests, out)
+    return tuple(written)
 
 
 def finished_tests(runs: Iterable[SweepRun]) -> list[Path]:
     """Return the folders of the tests that have results."""
-    return [one.folder for one in runs if one.state == FINISHED and one.kind == "test"]
+    return [run.folder for run in runs if run.state == FINISHED and run.kind == "test"]
 
 
-def _script(lost: Sequence[SweepRun]) -> str:
-    # A launcher waits for its job: all are handed to it at once.
-    lines = [
-        f"# {one.run}: {one.remark}\n{one.command}{' &' if ' -m ' in one.command else ''}\n"
-        for one in lost
-    ]
+def _restartable(runs: Iterable[SweepRun]) -> list[SweepRun]:
+    return [run for run in runs if run.needs_restart and run.command]
+
+
+def _script(runs: Sequence[SweepRun]) -> str:
+    """Write a shell script that starts runs again.
+
+    A launcher waits for its job. Its commands go to the background, so that all jobs are submitted
+    at once.
+    """
+    lines = []
+    for run in runs:
+        background = " &" if " -m " in run.command else ""
+        lines.append(f"# {run.run}: {run.remark}\n{run.command}{background}\n")
     return "".join([*lines, "wait\n"])
 
 
-def _cells(one: SweepRun) -> tuple[str, ...]:
-    return one.run, one.kind, one.state, one.progress, one.loss, one.remark
+def _text_table(runs: Sequence[SweepRun], waiting: int = 0) -> TextTable:
+    rows = []
+    for run in runs:
+        rows.append((run.run, run.kind, run.state, run.progress, run.loss, run.remark))
+    return TextTable(_HEADING, rows, text_columns=len(_HEADING), title=headline(runs, waiting))
 
 
 def _read(sweep: Path, folder: Path) -> SweepRun:
-    run = str(folder.relative_to(sweep)) if folder != sweep else folder.resolve().name
+    run = folder.resolve().name if folder == sweep else str(folder.relative_to(sweep))
     status = read_status(folder)
     if status is None:
-        return _unsaid(run, folder)
+        return _without_status(run, folder)
     state, remark = current_state(folder, status)
-    if state not in (FINISHED, RUNNING):
-        remark = _first_line(status.error) or _last_words(folder, status) or remark
-    elif state == FINISHED:
+    progress = status.progress
+    if state == FINISHED:
+        progress = ""
         remark = f"at {status.ended[:16].replace('T', ' ')}"
-    progress = "" if state == FINISHED else status.progress
+    elif state != RUNNING:
+        remark = _first_line(status.error) or _last_log_line(folder, status) or remark
     return SweepRun(
         folder, run, status.kind, state, progress, _loss(folder), remark, status.command
     )
 
 
-def _unsaid(run: str, folder: Path) -> SweepRun:
-    """Describe a run without a status, of an earlier version or hardly begun, by the files there are."""
+def _without_status(run: str, folder: Path) -> SweepRun:
+    """Describe a run without a status by its other files: of an early version, or hardly begun."""
     is_test = (folder / "test.log").exists() or not (folder / "train.log").exists()
-    done = folder / ("results.csv" if is_test else "run_card.json")
-    script, kind = ("test.py", "test") if is_test else ("train.py", "training")
-    given = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
-    kept = [one for one in map(str, given) if one.partition("=")[0] not in ("resume", "overwrite")]
-    place = os.path.relpath(folder)
-    place = place if re.fullmatch(r"[\w./+-]+", place) else f"'{place}'"  # as Hydra quotes
-    command = shlex.join(["python", script, *kept, "resume=auto", f"hydra.run.dir={place}"])
-    remark = "" if done.exists() else "it is being started, or was ended before it could say a word"
+    is_finished = (folder / ("results.csv" if is_test else "run_card.json")).exists()
+    remark = "starting, or ended before it could write its status"
     return SweepRun(
-        folder,
-        run,
-        kind,
-        FINISHED if done.exists() else UNKNOWN,
-        "",
-        _loss(folder),
-        remark,
-        command,
+        folder=folder,
+        run=run,
+        kind="test" if is_test else "training",
+        state=FINISHED if is_finished else UNKNOWN,
+        progress="",
+        loss=_loss(folder),
+        remark="" if is_finished else remark,
+        command=_command_from_overrides(folder, "test.py" if is_test else "train.py"),
     )
 
 
-def _last_words(folder: Path, status: Status) -> str:
-    """Return the last line that SLURM has kept of a job which could not say itself why it ended."""
-    logs = [
-        log
-        for parent in (folder, *folder.parents[:3])
-        for log in parent.glob(f".submitit/{status.job}/*_log.err")
-        if status.job
-    ]
-    lines = [
-        line
-        for log in sorted(logs)
-        for line in log.read_text(errors="replace").splitlines()
-        if line.strip()
-    ]
-    return re.sub(r"\s+", " ", lines[-1]).strip() if lines else ""
+def _command_from_overrides(folder: Path, script: str) -> str:
+    file = folder / ".hydra" / "overrides.yaml"
+    overrides = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    kept = []
+    for override in map(str, overrides):
+        if override.partition("=")[0] not in _NOT_REPEATED:
+            kept.append(override)
+    place = os.path.relpath(folder)
+    if not re.fullmatch(r"[\w./+-]+", place):
+        place = f"'{place}'"  # as Hydra quotes
+    return shlex.join(["python", script, *kept, "resume=auto", f"hydra.run.dir={place}"])
+
+
+def _last_log_line(folder: Path, status: Status) -> str:
+    """Return the last line of SLURM's log of a job that was ended from outside."""
+    if not status.job:
+        return ""
+    lines: list[str] = []
+    for log in sorted(_slurm_logs(folder, status.job)):
+        lines += [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return " ".join(lines[-1].split()) if lines else ""
+
+
+def _slurm_logs(folder: Path, job: str) -> list[Path]:
+    logs: list[Path] = []
+    for parent in (folder, *folder.parents[:3]):
+        logs += parent.glob(f".submitit/{job}/*_log.err")
+    return logs
 
 
 def _loss(folder: Path) -> str:
-    """Return the loss of the last epoch that a training has logged."""
-    logs = sorted(
-        folder.glob("log/version_*/metrics.csv"), key=lambda file: file.stat().st_mtime_ns
-    )
-    for log in reversed(logs):
+    """Return the loss of the last logged epoch of a training."""
+    logs = folder.glob("log/version_*/metrics.csv")
+    oldest_first = sorted(logs, key=lambda file: file.stat().st_mtime_ns)
+    for log in reversed(oldest_first):
         with log.open(newline="", encoding="utf-8") as file:
             losses = [row["train/total"] for row in csv.DictReader(file) if row.get("train/total")]
         if losses:
@@ -216,4 +235,5 @@ def _loss(folder: Path) -> str:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
+    lines = text.strip().splitlines()
+    return lines[0] if lines else ""

@@ -1,4 +1,4 @@
-"""Tables of text as Markdown, as CSV and on the screen."""
+"""Tables of text as Markdown, as LaTeX, as CSV and on the screen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -60,6 +62,28 @@ def markdown_page(table: TextTable, level: int = 1) -> str:
         lines += [f"- {note}" for note in table.notes]
         lines.append("")
     return "\n".join(lines)
+
+
+def latex_lines(table: TextTable) -> list[str]:
+    """Return the table in LaTeX, in the manner of the package booktabs, line by line."""
+    numbers = len(table.heading) - table.text_columns
+    caption = " ".join([table.title, *(f"{note}." for note in table.notes)])
+    rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in (table.heading, *table.rows)]
+    return [
+        "",
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{_latex_cell(caption)}}}",
+        f"\\begin{{tabular}}{{{'l' * table.text_columns}{'r' * numbers}}}",
+        r"\toprule",
+        rows[0],
+        r"\midrule",
+        *rows[1:],
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+        "",
+    ]
 
 
 def csv_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -126,6 +150,11 @@ def format_number(value: float, form: str, undefined: str = "n/a") -> str:
 def _markdown_cell(cell: str) -> str:
     text = cell.replace("|", "\\|")
     return f"**{text}**" if isinstance(cell, Bold) and text else text
+
+
+def _latex_cell(cell: str) -> str:
+    text = "".join(_LATEX.get(character, character) for character in cell)
+    return f"\\textbf{{{text}}}" if isinstance(cell, Bold) else text
 
 
 def _style(cell: str, styles: Mapping[str, str]) -> str:
