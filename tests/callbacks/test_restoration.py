@@ -17,7 +17,7 @@ from tests.reports.html.html_checks import assert_stands_alone
 from zsad.backbones.inpainter import HarmonicInpainter
 from zsad.callbacks.restoration import RestorationWriter, region_of
 from zsad.functional import rle
-from zsad.reports.html.page import page
+from zsad.reports.html.page import render_page
 from zsad.reports.run_page import RunPage
 from zsad.types import Batch, Detections, Prediction, Results, Sample
 
@@ -166,7 +166,7 @@ def test_the_report_page_shows_them_and_says_that_they_are_invented(tmp_path: Pa
     writer, batch = RestorationWriter(tmp_path, Recorder(), enabled=True), batch_of("<x>/a.png")
     writer.on_predict_batch_end(trainer_of(), None, predicted(batch), batch, 0)
     results = Results({"nut": {"image_auroc": 0.5}}, {}, {"nut": (1, 1)})
-    outline = assert_stands_alone(page(RunPage("t", results, restored=writer.files)))
+    outline = assert_stands_alone(render_page(RunPage("t", results, restored=writer.files)))
     assert "Restored to normal" in outline.words["h2"]
     assert "restoration of nut · a.png" in [one["alt"] for one in outline.all_of("img")]
-    assert "Restored to normal" not in page(RunPage("t", results))
+    assert "Restored to normal" not in render_page(RunPage("t", results))

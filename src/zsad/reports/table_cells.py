@@ -28,6 +28,13 @@ class Cell:
     is_best: bool = False
     link: str = ""
 
+    @property
+    def sort_key(self) -> str | int | float:
+        """The value, or the text where there is none; empty for NaN."""
+        if self.value is None:
+            return self.text
+        return "" if math.isnan(self.value) else self.value
+
 
 @dataclass(frozen=True)
 class CellTable:

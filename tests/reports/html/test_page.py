@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from tests.reports.html.html_checks import assert_stands_alone, browser, look_at
 from zsad.reports.figures.curve_data import Curves
-from zsad.reports.html.gallery import extremes
-from zsad.reports.html.markup import Markup, tag
-from zsad.reports.html.page import page, write_page
+from zsad.reports.html.embedded_images import select_extremes
+from zsad.reports.html.page import render_page, write_page
+from zsad.reports.html.rendering import render
 from zsad.reports.image_scores import ImageScore
 from zsad.reports.published_numbers import Comparison, PublishedNumber
 from zsad.reports.results_table import Rows
@@ -104,7 +105,7 @@ def words_of(outline):
 
 
 def test_the_page_stands_alone_and_shows_all_that_is_known(known):
-    outline = assert_stands_alone(page(known))
+    outline = assert_stands_alone(render_page(known))
     shown = words_of(outline)
     for said in (
         "AnomalyCLIP on a & b", "not zero-shot: <b>learned</b> here", "40.0–60.0", "61.0–81.2", "1,023 good",
@@ -122,7 +123,7 @@ def test_the_page_stands_alone_and_shows_all_that_is_known(known):
 
 
 def test_names_are_text_wherever_they_stand(known):
-    outline = assert_stands_alone(page(known))
+    outline = assert_stands_alone(render_page(known))
     assert len(outline.all_of("script")) == 1
     assert not outline.all_of("paper")
     assert outline.words["option"].count(NASTY) == 1
@@ -130,7 +131,7 @@ def test_names_are_text_wherever_they_stand(known):
 
 
 def test_rows_stand_in_the_order_of_the_tables_and_undefined_values_are_not_zero(known):
-    outline = assert_stands_alone(page(known))
+    outline = assert_stands_alone(render_page(known))
     first = [text for text in outline.words["th"] if text in {*VALUES, "mean"}]
     assert first == [NASTY, "pcb2", "pcb10", "mean"]
     cells = [
@@ -146,7 +147,7 @@ def test_pictures_are_small_and_inside_the_page(known, picture):
         0, 256, (300, 1500, 3), dtype=np.uint8
     )  # does not compress
     Image.fromarray(noise).save(picture)
-    images = assert_stands_alone(page(known)).all_of("img")
+    images = assert_stands_alone(render_page(known)).all_of("img")
     assert len(images) == 13  # the heat maps, none twice, and one sheet
     for image in images:
         content = base64.b64decode(image["src"].partition(",")[2])
@@ -164,7 +165,7 @@ def test_sheets_of_many_categories_are_shown_smaller(known):
         dict.fromkeys(names, (1, 1)),
     )
     many = RunPage("t", results, sheets=dict.fromkeys(names, known.sheets["pcb2"]))
-    images = assert_stands_alone(page(many)).all_of("img")
+    images = assert_stands_alone(render_page(many)).all_of("img")
     assert {image["width"] for image in images} == {"568"}  # half the width, a quarter of the bytes
 
 
@@ -184,11 +185,11 @@ def test_sheets_of_many_categories_are_shown_smaller(known):
 )
 def test_what_is_not_known_is_left_out(known, missing):
     empty = type(getattr(known, missing))()
-    assert_stands_alone(page(replace(known, **{missing: empty})))
+    assert_stands_alone(render_page(replace(known, **{missing: empty})))
 
 
 def test_a_run_that_knows_only_its_results_has_two_parts():
-    assert assert_stands_alone(page(RunPage("t", measured()))).words["h2"] == [
+    assert assert_stands_alone(render_page(RunPage("t", measured()))).words["h2"] == [
         "Summary",
         "Per category",
     ]
@@ -200,13 +201,13 @@ def test_a_heat_map_that_is_gone_is_left_out(known, tmp_path):
         heatmaps={known.scores[0].path: tmp_path / "gone.png"},
         sheets={"pcb2": tmp_path / "gone"},
     )
-    assert assert_stands_alone(page(gone)).all_of("img") == []
+    assert assert_stands_alone(render_page(gone)).all_of("img") == []
 
 
 def test_one_category_is_shown_at_once_with_its_heat_maps(known):
     one = measured()
     results = Results(*({"pcb2": part["pcb2"]} for part in (one.values, one.reasons, one.images)))
-    outline = assert_stands_alone(page(replace(known, results=results)))
+    outline = assert_stands_alone(render_page(replace(known, results=results)))
     assert outline.all_of("select") == []
     assert [part.get("data-panel") for part in outline.all_of("div") if "data-panel" in part] == [
         "pcb2"
@@ -223,7 +224,7 @@ def test_images_of_one_kind_have_a_histogram_and_no_curves():
     )
     defective = [one for one in scores_of("nut") if one.is_anomalous]
     outline = assert_stands_alone(
-        page(RunPage("t", results, curves={"nut": Curves()}, scores=defective))
+        render_page(RunPage("t", results, curves={"nut": Curves()}, scores=defective))
     )
     assert len(outline.all_of("svg")) == 1
     assert "good: none" in outline.words["span"]
@@ -233,16 +234,19 @@ def test_images_of_one_kind_have_a_histogram_and_no_curves():
 def test_equal_scores_and_no_results_at_all_are_no_trouble():
     same = [replace_score(one, 0.25) for one in scores_of("nut")]
     results = Results({"nut": {"image_auroc": 0.5}}, {"nut": {}}, {"nut": (5, 5)})
-    assert len(assert_stands_alone(page(RunPage("t", results, scores=same))).all_of("rect")) == 2
-    assert_stands_alone(page(RunPage("t", Results({}, {}, {}))))
+    assert (
+        len(assert_stands_alone(render_page(RunPage("t", results, scores=same))).all_of("rect"))
+        == 2
+    )
+    assert_stands_alone(render_page(RunPage("t", Results({}, {}, {}))))
 
 
 def test_a_threshold_is_a_line_in_every_histogram(known):
-    outline = assert_stands_alone(page(replace(known, threshold=-4.5, curves={})))
+    outline = assert_stands_alone(render_page(replace(known, threshold=-4.5, curves={})))
     lines = [attributes for attributes in outline.all_of("line") if attributes["class"] == "mark"]
     assert [line["x1"] for line in lines] == ["52"] * 4  # the lowest score of all, at the left end
     assert outline.words["span"].count("threshold -4.50") == 4
-    assert "threshold" not in page(known)
+    assert "threshold" not in render_page(known)
 
 
 def replace_score(one, score):
@@ -259,17 +263,21 @@ def test_the_page_of_several_datasets_leads_to_theirs(known, tmp_path):
 
 def test_no_image_is_among_the_extremes_twice():
     scores = scores_of("nut", count=6)
-    (_, good), (_, missed), (_, found) = extremes(scores, length=2)
+    (_, good), (_, missed), (_, found) = select_extremes(scores, length=2)
     assert [one.score for one in good] == [0.5, -1.5]
     assert [one.score for one in missed] == [-4.5, -2.5]
     assert [one.score for one in found] == [-0.5]
 
 
-def test_markup_is_escaped_once():
-    inner = tag("i", "a & b")
-    assert tag("p", inner, " < c", title='"') == Markup(
-        '<p title="&quot;"><i>a &amp; b</i> &lt; c</p>'
-    )
+def test_markup_is_escaped_once(known):
+    text = render_page(replace(known, title="a & b < c"))
+    assert "<h1>a &amp; b &lt; c</h1>" in text
+    assert '<pre tabindex="0">{\n  &#34;a&#34;: [\n    &#34;&lt;b&gt;&#34;' in text
+
+
+def test_a_name_that_a_template_misses_is_an_error():
+    with pytest.raises(UndefinedError, match="'run' is undefined"):
+        render("run_page.html", "t")
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +301,7 @@ def seen(tmp_path_factory):
         robustness=RobustnessTable(("corruption", *METRICS), [("blur", *(50.0 for _ in METRICS))]),
         card={"command": "test.py " + "a_long_argument=" * 30, "config": {"key": "value " * 100}},
     )
-    return look_at(page(run), folder, widths=(1280, 400))
+    return look_at(render_page(run), folder, widths=(1280, 400))
 
 
 @pytest.mark.parametrize("width", [1280, 400])

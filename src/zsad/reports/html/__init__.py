@@ -1,1 +1,1 @@
-"""Pages: one HTML file that needs no other."""
+"""Report pages from Jinja2 templates: one HTML file that needs no other."""

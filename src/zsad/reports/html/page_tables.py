@@ -1,0 +1,148 @@
+"""Tables of a report page, ready for the templates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zsad.reports.html.rendering import percent_range
+from zsad.reports.published_numbers import Comparison
+from zsad.reports.results_table import Rows, metric_label
+from zsad.reports.run_page import Intervals, RobustnessTable, RunPage
+from zsad.reports.table_cells import Cell, number_cell
+from zsad.types import Results
+
+Row = Sequence[Cell]
+
+_PUBLISHED_HEADING = (
+    "dataset",
+    "category",
+    "metric",
+    "measured",
+    "published",
+    "difference",
+    "source",
+    "remark",
+)
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A sortable table.
+
+    Attributes:
+        caption: Name of the table, for screen readers.
+        heading: Names of the columns.
+        body: Rows, sorted by the reader.
+        foot: Rows that stay last.
+    """
+
+    caption: str
+    heading: Sequence[str]
+    body: Sequence[Row]
+    foot: Sequence[Row] = ()
+
+    def is_numeric(self, column: int) -> bool:
+        """Tell whether a column is sorted by numbers."""
+        if not self.body:
+            return False
+        return self.body[0][column].value is not None
+
+
+def results_table(run: RunPage) -> PageTable:
+    """Return the metrics of every row, with the means in the foot."""
+    results = run.results
+    body = []
+    for row in run.rows.sorted(results):
+        metrics = _metric_cells(results, row, run.intervals.get(row, {}))
+        counts = [_plain_cell(count) for count in results.images[row]]
+        body.append([Cell(row, link=run.links.get(row, "")), *counts, *metrics])
+    foot = []
+    for name, group in run.rows.means(results).items():
+        intervals = run.mean_intervals if group is results else {}
+        foot.append(_mean_row(name, group, intervals))
+    labels = [metric_label(metric) for metric in results.metrics]
+    heading = [run.rows.heading, "good", "defective", *labels]
+    return PageTable(f"Results per {run.rows.heading}", heading, body, foot)
+
+
+def robustness_table(table: RobustnessTable) -> PageTable:
+    """Return words, whole numbers such as a severity, and numbers in percent as cells."""
+    body = []
+    for row in table.rows:
+        cells = []
+        for value in row:
+            cell = number_cell(value) if isinstance(value, float) else _plain_cell(value)
+            cells.append(cell)
+        body.append(cells)
+    return PageTable("Robustness", table.heading, body)
+
+
+def published_table(rows: Sequence[Comparison]) -> PageTable:
+    """Return published numbers beside measured ones; numbers without a counterpart are left out."""
+    body = [_published_row(row) for row in rows if row.published is not None]
+    return PageTable("Published numbers", _PUBLISHED_HEADING, body)
+
+
+def undefined_reasons(results: Results, rows: Rows) -> dict[str, list[str]]:
+    """Return each reason of undefined values, with the names of its rows."""
+    names_of_reason: dict[str, list[str]] = {}
+    for row in rows.sorted(results):
+        reasons = results.reasons.get(row, {})
+        for reason in dict.fromkeys(reasons.values()):
+            names_of_reason.setdefault(reason, []).append(row)
+    return names_of_reason
+
+
+def count_images(results: Results) -> tuple[int, int]:
+    """Return the numbers of normal and of anomalous images."""
+    normal = sum(counts[0] for counts in results.images.values())
+    anomalous = sum(counts[1] for counts in results.images.values())
+    return normal, anomalous
+
+
+def _metric_cells(results: Results, row: str, intervals: Intervals) -> list[Cell]:
+    values = results.values[row]
+    reasons = results.reasons.get(row, {})
+    cells = []
+    for metric in results.metrics:
+        note = percent_range(intervals.get(metric))
+        hint = reasons.get(metric, "")
+        cells.append(number_cell(100 * values[metric], note=note, hint=hint))
+    return cells
+
+
+def _mean_row(name: str, group: Results, intervals: Intervals) -> Row:
+    cells = [Cell(name)]
+    for count in count_images(group):
+        cells.append(_plain_cell(count))
+    for metric, value in group.mean.items():
+        note = percent_range(intervals.get(metric))
+        cells.append(number_cell(100 * value, note=note))
+    return cells
+
+
+def _published_row(row: Comparison) -> Row:
+    published = row.published
+    assert published is not None
+    remark = row.remark
+    if row.mismatches:
+        remark = f"not comparable: {remark}"
+    difference = "n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}"
+    return [
+        Cell(row.dataset),
+        Cell(row.category),
+        Cell(metric_label(row.metric)),
+        number_cell(row.measured),
+        Cell(f"{published.value:g}", published.value),
+        Cell(difference, row.difference),
+        Cell(published.source),
+        Cell(remark),
+    ]
+
+
+def _plain_cell(value: str | int) -> Cell:
+    if isinstance(value, str):
+        return Cell(value)
+    return Cell(f"{value:,}", value)
