@@ -129,11 +129,7 @@ def test_images_without_a_dataset_are_predicted_by_category(zsad: Zsad, tmp_path
             ["dataset.test_batch_size=4"],
             "cannot share a batch: set image_size, or a batch size of 1",
         ),
-        (
-            "test",
-            ["ckpt_path=x.ckpt"],
-            "model=saa_plus learns nothing, so there is nothing to load",
-        ),
+        ("test", ["ckpt_path=x.ckpt"], "model=saa_plus is training-free, it takes no checkpoint"),
         (
             "train",
             [],

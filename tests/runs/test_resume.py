@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from zsad.config import compose
 from zsad.reports.run_status import process_start, read_status, write_status
 from zsad.reports.saved_results import load_results, save_results
-from zsad.runs import preflight
-from zsad.runs.resume import Run, deciding_settings, record_status
+from zsad.runs import run_folder
+from zsad.runs.resume import Run, record_status
+from zsad.runs.run_settings import deciding_settings
 from zsad.types import Results
 
 
@@ -161,7 +162,7 @@ def test_a_folder_of_an_earlier_version_is_not_taken_for_a_stopped_run(tmp_path:
             pytest.raises(ValueError, match="already holds a test"),
             record_status(config, "test") as run,
         ):
-            preflight.require_unused_test_folder(config, run)
+            run_folder.require_unused_test_folder(config, run)
     assert not (tmp_path / "status.json").exists()
 
 

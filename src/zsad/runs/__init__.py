@@ -1,1 +1,1 @@
-"""What a run does around training and testing."""
+"""Steps of a run around training and testing: checks, resuming, provenance, results, reports."""

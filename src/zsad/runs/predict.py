@@ -1,4 +1,4 @@
-"""Predict for pictures that belong to no dataset."""
+"""Images without labels: files of a user, and unlabelled images of prepared datasets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from zsad.config import renamed_keys
+from zsad.data.image_files import IMAGE_SUFFIXES, natural_key
 from zsad.data.images import ImageDataset, collate
 from zsad.data.index import read_unlabelled
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
-from zsad.data.sources import IMAGE_SUFFIXES, natural_key
 from zsad.model_files.learned import find_checkpoint, read_learned_state
 from zsad.types import Batch, Sample
 
@@ -21,10 +21,10 @@ UNLABELLED = "unlabelled"
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files that are meant: files as they are, folders searched through in natural order.
+    """Return image files: given files as they are, files of folders in natural order.
 
     Raises:
-        FileNotFoundError: If a path does not exist, or nothing in a folder looks like an image.
+        FileNotFoundError: If a path does not exist, or a folder holds no image.
     """
     found: list[Path] = []
     for path in paths:
@@ -32,15 +32,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(f"no such image or folder: {path}")
         inside = [path] if path.is_file() else _images_below(path)
         if not inside:
-            raise FileNotFoundError(
-                f"no images below {path}: expected names in {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
+            suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise FileNotFoundError(f"no images below {path}: expected names in {suffixes}")
         found += inside
     return list(dict.fromkeys(found))
 
 
 def read_provenance(checkpoint: Path) -> dict[str, Any]:
-    """Return what a checkpoint says about itself, under present names; empty for published files.
+    """Return the provenance of a checkpoint, under present names; empty for published files.
 
     Raises:
         FileNotFoundError, ValueError: As ``read_learned_state``.
@@ -50,7 +49,7 @@ def read_provenance(checkpoint: Path) -> dict[str, Any]:
 
 
 def image_loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
-    """Return batches of one image whose truth is unknown."""
+    """Return a loader of single image files of one category, without labels."""
     return sample_loader([_sample(path, category) for path in files], image_size)
 
 
@@ -60,23 +59,27 @@ def unlabelled_samples(name: str, data_json: Path, track: str = "") -> list[Samp
     Args:
         name: The dataset.
         data_json: Folder of the indexes.
-        track: Only those below a folder of this name, where there are any: a challenge may have several tracks, with
-            images of equal names.
+        track: Only images below a folder of this name, if there are any: a challenge may have
+            several tracks, with images of equal names.
 
     Raises:
         FileNotFoundError, ValueError: If it is not prepared, or has no such images.
     """
     root = find_root(name, None, data_json)
     images = read_unlabelled(find_index(name, data_json, LAYOUTS), root, "test")
-    found = [(path, category) for category, paths in images.items() for path in paths]
-    of_track = [
-        (path, category) for path, category in found if track in path.relative_to(root).parts
-    ]
-    return [_sample(path, category) for path, category in of_track or found]
+    samples = []
+    of_track = []
+    for category, paths in images.items():
+        for path in paths:
+            sample = _sample(path, category)
+            samples.append(sample)
+            if track in path.relative_to(root).parts:
+                of_track.append(sample)
+    return of_track or samples
 
 
 def sample_loader(samples: Sequence[Sample], image_size: int | None) -> DataLoader[Batch]:
-    """Return batches of one image."""
+    """Return a loader of batches of one image."""
     return DataLoader(ImageDataset(samples, image_size), batch_size=1, collate_fn=collate)
 
 
@@ -85,9 +88,8 @@ def _sample(path: Path, category: str) -> Sample:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    files = (
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    files = []
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+            files.append(path)
     return sorted(files, key=lambda path: natural_key(path.as_posix()))

@@ -1,14 +1,11 @@
-"""What an earlier start in the same folder means for this one: begin, go on, or see that nothing is left to do."""
+"""Resuming of runs: the status of a run folder, and its consequences for the next start in it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,79 +26,82 @@ from zsad.reports.run_status import (
     read_status,
     write_status,
 )
+from zsad.runs.run_command import resume_command
+from zsad.runs.run_settings import deciding_settings, settings_differences
 
 log = logging.getLogger("zsad")
 
-_SCRIPTS = {"training": "train.py", "test": "test.py"}
-# What may change from one start of a run to the next: where and how it runs, not what comes out.
-_MAY_CHANGE = re.compile(
-    r"(paths|callbacks|logger|trainer|map_range|(model\.)?feature_cache)\b|dataset\.(num_workers|root|data_json|index|test_batch_size)$"
-    r"|(name|sweep|resume|overwrite|ckpt_path|epochs|skip_missing|test_on)$"
-)
-# What decides about a test, though a training may go on with other values.
-_OF_A_TEST = ("trainer.precision", "trainer.limit_test_batches")
-
 
 class Run:
-    """A start of a training or of a test, and the one before it in the same folder.
+    """A start of a training or of a test, and the earlier start in the same folder.
 
     Args:
         config: The whole configuration.
         kind: ``training`` or ``test``.
 
     Attributes:
-        earlier: What the last start has left, ``None`` if it was the first or did not write it.
+        earlier: Status of the last start; ``None`` if it was the first, or wrote none.
     """
 
     def __init__(self, config: Any, kind: str) -> None:
-        self.folder, self.kind = Path(config.paths.output_dir), kind
-        self.earlier = _under_present_names(read_status(self.folder))
-        self._asked, self._overwrites = config.get("resume"), bool(config.get("overwrite"))
+        self.folder = Path(config.paths.output_dir)
+        self.kind = kind
+        self.earlier = _read_status(self.folder)
+        self._resume = config.get("resume")
+        self._overwrite = bool(config.get("overwrite"))
         self._epochs = config.trainer.get("max_epochs")
-        deciding = {**deciding_settings(config), "trainer.max_epochs": self._epochs}
-        self._status = new_status(kind, resume_command(kind, self.folder), deciding)
+        settings = deciding_settings(config)
+        settings["trainer.max_epochs"] = self._epochs
+        self._status = new_status(kind, resume_command(kind, self.folder), settings)
         self._written: Status | None = None
         self._has_begun = False
 
     @property
     def is_resuming(self) -> bool:
-        """Whether it takes up what an earlier start has left: ``resume=auto``, or SLURM has started its job again.
+        """Whether it continues an earlier start: ``resume=auto``, or a requeued job of SLURM.
 
         Raises:
-            ValueError: If ``resume`` says something else, or to begin anew is asked for, too.
+            ValueError: If ``resume`` has another value, or ``overwrite=true`` is given, too.
         """
-        if self._asked not in (None, "auto"):
+        if self._resume not in (None, "auto"):
             raise ValueError(
-                f"resume={self._asked}: expected auto, or null. For a checkpoint: ckpt_path=…"
+                f"resume={self._resume}: expected auto, or null. For a checkpoint: ckpt_path=…"
             )
-        if self._asked and self._overwrites and not self.is_requeued:
-            raise ValueError("overwrite=true begins anew, resume=auto goes on: choose one")
-        return self._asked == "auto" or self.is_requeued
+        if self._resume and self._overwrite and not self.is_requeued:
+            raise ValueError(
+                "resume=auto and overwrite=true: expected one of them. resume=auto continues the "
+                "run, overwrite=true starts it anew"
+            )
+        return self._resume == "auto" or self.is_requeued
 
     @property
     def is_requeued(self) -> bool:
         """Whether SLURM has started this very job before."""
-        is_own = self.earlier is not None and self.earlier.job == self._status.job != ""
-        return is_own and int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+        job = self._status.job
+        if not job or self.earlier is None or self.earlier.job != job:
+            return False
+        return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
     @property
     def is_finished(self) -> bool:
-        """Whether an earlier start came to its end; a training, to as many epochs as are wanted now."""
+        """Whether an earlier start finished; a training, at least as many epochs as asked now."""
         if self.earlier is None or self.earlier.state != FINISHED:
             return False
         done = self.earlier.config.get("trainer.max_epochs")
-        return self.kind != "training" or not (done and self._epochs) or done >= self._epochs
+        if self.kind != "training" or not done or not self._epochs:
+            return True
+        return done >= self._epochs
 
     @property
     def was_stopped(self) -> bool:
-        """Whether an earlier start came to no end."""
+        """Whether an earlier start did not finish."""
         return self.earlier is not None and self.earlier.state != FINISHED
 
     def already_finished(self) -> bool:
-        """Say that a run which is to go on is finished, if it is.
+        """Tell whether the run to resume is finished, and log it.
 
         Raises:
-            ValueError: If it was another run.
+            ValueError: If the finished run had other settings.
         """
         if not (self.is_resuming and self.is_finished):
             return False
@@ -111,134 +111,135 @@ class Run:
         return True
 
     def describe(self) -> str:
-        """Say what the folder holds, and how to look at it."""
-        at = _shown(self.folder)
+        """Return a sentence about the run in the folder, with the commands to look at it."""
+        folder = os.path.relpath(self.folder)
         if self.earlier is None or not self.is_finished:
-            return f"{at} already holds a {self.kind}."
-        if self.kind == "training":
-            chosen = f"model={compose.choices_of_run()['model']} backbone={compose.choices_of_run()['backbone']}"
-            look = (
-                f"{at}/run_card.md. Test it: python test.py dataset=mvtec {chosen} ckpt_path={at}."
-            )
-        else:
-            look = f"{at}/report.html, {at}/results.md."
+            return f"{folder} already holds a {self.kind}."
+        finished = f"{folder} already holds a {self.kind}, finished {self.earlier.ended}."
+        if self.kind == "test":
+            return f"{finished} Look at it: {folder}/report.html, {folder}/results.md."
+        choices = compose.choices_of_run()
         return (
-            f"{at} already holds a {self.kind}, finished {self.earlier.ended}. Look at it: {look}"
+            f"{finished} Look at it: {folder}/run_card.md. Test it: python test.py dataset=mvtec "
+            f"model={choices['model']} backbone={choices['backbone']} ckpt_path={folder}."
         )
 
     def require_same(self) -> None:
-        """Check that what decides about results is what it was when the run began.
+        """Check that the settings that decide about results are those of the earlier start.
 
         Raises:
-            ValueError: If it is not; the message names every difference.
+            ValueError: If they are not; the message names every difference.
         """
         if self.earlier is None:
             return
-        then, today = self.earlier.config, json.loads(json.dumps(self._status.config, default=str))
-        differences = [
-            f"{key}={then.get(key)} then, {key}={today.get(key)} now"
-            for key in sorted(then.keys() | today.keys())
-            if not _MAY_CHANGE.match(key) and then.get(key) != today.get(key)
-        ]
+        today = json.loads(json.dumps(self._status.config, default=str))
+        differences = settings_differences(self.earlier.config, today)
         if differences:
             raise ValueError(
-                f"{_shown(self.folder)} cannot be gone on with, its {self.kind} was begun with other settings: "
-                f"{'; '.join(differences)}. Take the same, or another name=, or begin anew: overwrite=true without "
-                "resume"
+                f"{os.path.relpath(self.folder)}: cannot resume this {self.kind}, these settings "
+                f"changed: {'; '.join(differences)}. Give the same settings, or another name=, "
+                "or start anew: overwrite=true without resume"
             )
 
     def announce(self) -> None:
-        """Say at once that the run is being prepared, where no finished one would be hidden by that.
+        """Write that the run is being prepared, unless that would hide a finished run.
 
         Raises:
             ValueError: If another process works in the folder.
         """
-        if self.earlier is not None and self.earlier.is_alive and self.earlier.pid != os.getpid():
-            raise ValueError(
-                f"{_shown(self.folder)} is being written: process {self.earlier.pid} since {self.earlier.started}. "
-                f"Wait for it, or stop it (kill {self.earlier.pid}), or take another name="
-            )
-        if self.earlier is None and not self._has_unrecorded_results():
-            self._write(self._status)
-        elif self.earlier is not None and self.was_stopped:
-            # Until this start begins, what counts is what the earlier one was begun with; and if that one came to
-            # anything, how to go on with it.
-            kept = ("config", "command", "progress") if self.earlier.progress else ("config",)
-            self._write(replace(self._status, **{one: getattr(self.earlier, one) for one in kept}))
+        if self.earlier is None:
+            if not self._has_unrecorded_results():
+                self._write(self._status)
+            return
+        self._require_free_folder(self.earlier)
+        if self.was_stopped:
+            # Until this start begins, the settings of the earlier one count; if that one made
+            # progress, its command, too.
+            status = replace(self._status, config=self.earlier.config)
+            if self.earlier.progress:
+                command, progress = self.earlier.command, self.earlier.progress
+                status = replace(status, command=command, progress=progress)
+            self._write(status)
 
     def begin(self) -> None:
-        """Say that everything is in order and the run begins."""
+        """Write that all checks are passed and the run begins."""
         if is_first_process():
             remove_partial(self.folder)
             self._write(self._status)
             self._has_begun = True
 
     def end(self) -> None:
-        """Say that it is finished, if it has begun."""
+        """Write that the run is finished, if it has begun."""
         if self._written is not None and self._has_begun:
-            self._write(
-                replace(self._written, progress=self._progress(), state=FINISHED, ended=now())
-            )
+            self._write_end(self._written, FINISHED)
 
     def fail(self, error: BaseException) -> None:
-        """Leave in the folder why the run ends; add to the error how to go on."""
+        """Write why the run ends; add to the error how to resume it."""
         if self._written is None:
             return
-        is_stop, text = (
-            not isinstance(error, Exception),
-            "interrupted" if _is_interrupt(error) else reason(error),
-        )
-        way = self._resume_hint() if self._has_begun else ""
-        state = STOPPED if is_stop else FAILED
+        is_stop = not isinstance(error, Exception)
+        why = "interrupted" if _is_interrupt(error) else reason(error)
+        hint = self._resume_hint() if self._has_begun else ""
         try:
-            self._write(
-                replace(
-                    self._written, progress=self._progress(), state=state, ended=now(), error=text
-                )
-            )
+            self._write_end(self._written, STOPPED if is_stop else FAILED, why)
         except OSError as failure:  # a full disk; the error itself must not be lost over it
             error.add_note(f"Nor could {failure.filename} be written.")
-        _write_log(text, None if is_stop else error)
-        if way and is_stop:
-            log.warning("stopped. %s", way)
-        elif way:
-            error.add_note(way)
+        _write_log(why, None if is_stop else error)
+        if hint and is_stop:
+            log.warning("stopped. %s", hint)
+        elif hint:
+            error.add_note(hint)
+
+    def _require_free_folder(self, earlier: Status) -> None:
+        if earlier.is_alive and earlier.pid != os.getpid():
+            raise ValueError(
+                f"{os.path.relpath(self.folder)} is being written: process {earlier.pid} since "
+                f"{earlier.started}. Wait for it, or stop it (kill {earlier.pid}), or give "
+                "another name="
+            )
 
     def _resume_hint(self) -> str:
         if self.kind == "test":
             done = sorted(file.parent.name for file in self.folder.glob("*/results.json"))
-            return (
-                f"Tested so far: {', '.join(done)}. The same command goes on with the others."
-                if done
-                else ""
-            )
+            if not done:
+                return ""
+            return f"Tested so far: {', '.join(done)}. The same command continues with the others."
         from zsad.model_files.run_checkpoints import is_whole, newest_first
 
+        progress = self._progress()
+        place = f"It ended in {progress}. " if progress else ""
         last = next(filter(is_whole, newest_first(self.folder)), None)
-        at = f"It ended in {self._progress()}. " if self._progress() else ""
         if last is None:
-            return f"{at}There is no checkpoint yet: begin anew with the same command."
+            return f"{place}There is no checkpoint yet: start anew with the same command."
         return (
-            f"{at}The last good state: {_shown(last)}. To go on from there: {self._status.command}"
+            f"{place}The last good checkpoint: {os.path.relpath(last)}. "
+            f"To resume from there: {self._status.command}"
         )
 
     def _progress(self) -> str:
-        """Return how far it has come, which others write."""
+        """Return the progress of the run, which a callback writes."""
         status = read_status(self.folder)
         return "" if status is None else status.progress
 
     def _has_unrecorded_results(self) -> bool:
-        """Whether there is something to lose in a folder without a status."""
+        """Tell whether a folder without a status holds results."""
         return any(self.folder.glob("checkpoints/*.ckpt")) or (self.folder / "results.csv").exists()
 
     def _write(self, status: Status) -> None:
         write_status(self.folder, status)
         self._written = status
 
+    def _write_end(self, status: Status, state: str, error: str = "") -> None:
+        progress = self._progress()
+        self._write(replace(status, progress=progress, state=state, ended=now(), error=error))
+
 
 @contextmanager
 def record_status(config: Any, kind: str) -> Iterator[Run]:
-    """Keep the status of a run in its folder while it is prepared and runs. The first process does that."""
+    """Write the status of a run into its folder while it is prepared and runs.
+
+    Only the first process writes.
+    """
     run = Run(config, kind)
     if not is_first_process():
         yield run
@@ -252,67 +253,12 @@ def record_status(config: Any, kind: str) -> Iterator[Run]:
     run.end()
 
 
-def _under_present_names(status: Status | None) -> Status | None:
-    """Return the status that a run of version 0.1 may have left under the present names of keys."""
+def _read_status(folder: Path) -> Status | None:
+    """Return the status of a folder under the present names of keys."""
+    status = read_status(folder)
     if status is None:
         return None
     return replace(status, config=rename_config(status.config))
-
-
-def deciding_settings(config: Any) -> dict[str, Any]:
-    """Return what decides about the results of a run, flat; of a checkpoint its content, not its place."""
-    every = compose.flatten(config).items()
-    deciding = {
-        key: value for key, value in every if key in _OF_A_TEST or not _MAY_CHANGE.match(key)
-    }
-    return deciding | (
-        {"checkpoint": _digest(Path(config.ckpt_path))} if config.get("ckpt_path") else {}
-    )
-
-
-def resume_command(kind: str, folder: Path) -> str:
-    """Return the command that goes on with a run of this folder, or begins it if it has not begun.
-
-    A run of a sweep is started as one of its own, by the launcher that the sweep had.
-    """
-    own, hydra = compose.command_line_overrides()
-    words = [*_as_typed(own), "resume=auto"]
-    launcher = [one for one in hydra if re.match(r"hydra[/.]launcher\b", one)]
-    if compose.is_sweep() and launcher:
-        place = {"hydra.sweep.dir": _shown(folder.parent), "hydra.sweep.subdir": folder.name}
-        words = [
-            "-m",
-            *launcher,
-            *words,
-            *(f"{key}={_quoted(value)}" for key, value in place.items()),
-        ]
-    elif compose.is_sweep() or any(one.startswith("hydra.run.dir=") for one in hydra):
-        words.append(f"hydra.run.dir={_quoted(_shown(folder))}")
-    return shlex.join(["python", _SCRIPTS[kind], *words])
-
-
-def _as_typed(overrides: Sequence[str]) -> list[str]:
-    """Undo what ``compose.read_arguments`` spells out, and leave out what is of one start alone.
-
-    >>> _as_typed(["dataset=mvtec", "test_on=[mvtec,btad]", "seed=1", "overwrite=true"])
-    ['dataset=[mvtec,btad]', 'seed=1']
-    >>> _as_typed(["dataset=visa", "test_on=null", "resume=auto", "~callbacks.scores"])
-    ['dataset=visa', '~callbacks.scores']
-    """
-    several = [one.partition("=")[2] for one in overrides if one.startswith("test_on=")]
-    kept = [
-        one
-        for one in overrides
-        if one.partition("=")[0] not in ("test_on", "sweep", "resume", "overwrite")
-    ]
-    if not several or several[-1] == "null":
-        return kept
-    return [f"dataset={several[-1]}", *(one for one in kept if not one.startswith("dataset="))]
-
-
-def _quoted(value: str) -> str:
-    """Quote for Hydra, whose grammar knows more signs than a shell's."""
-    return value if re.fullmatch(r"[\w./+-]+", value) else "'" + value.replace("'", "\\'") + "'"
 
 
 def _is_interrupt(error: BaseException) -> bool:
@@ -320,25 +266,17 @@ def _is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
-def _digest(path: Path) -> str:
-    files = (
-        file
-        for file in (path, path / "checkpoints" / "last.ckpt", path / "last.ckpt")
-        if file.is_file()
-    )
-    file = next(files, None)
-    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
 def _write_log(text: str, error: BaseException | None) -> None:
-    """Write an error into the log of the run; on the screen it is shown otherwise."""
-    is_known = error is None or isinstance(error, (ValueError, OSError)) or is_resource_error(error)
-    info = None if is_known or error is None else (type(error), error, error.__traceback__)
-    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (text,), info)
+    """Write an error into the log file of the run; the screen shows it otherwise."""
+    traceback = None
+    if error is not None and not _is_known(error):
+        traceback = (type(error), error, error.__traceback__)
+    record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (text,), traceback)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.handle(record)
 
 
-def _shown(path: str | Path) -> str:
-    return os.path.relpath(path)
+def _is_known(error: BaseException) -> bool:
+    """Tell an error of a user or of the machine from a fault of the program."""
+    return isinstance(error, (ValueError, OSError)) or is_resource_error(error)

@@ -1,9 +1,9 @@
-"""How results hold when images or words change: ``python test.py robustness=standard``."""
+"""Robustness to changed images and other words: ``python test.py robustness=standard``."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ from zsad.tasks.evaluation import ZeroShotEvaluation
 
 log = logging.getLogger("zsad")
 
+_STATES = ("normal", "anomalous")
+
 
 class Robustness:
-    """Tests of a method on corrupted images, and with other words, beside the same test without any change.
+    """Tests of a method on corrupted images, and with other words, beside the unchanged test.
 
     Args:
         metrics: Makes the metrics for the categories of the tested dataset.
-        corruptions: What is done to images, by name.
-        severities: How badly, from 1 upwards; one test for each corruption and severity.
-        wordings: For the state ``normal`` and the state ``anomalous`` other words, with ``{}`` for the object; one test
-            for each. ``None`` leaves the words alone.
+        corruptions: Corruptions of images, by name.
+        severities: Severities from 1 upwards; one test for each corruption and severity.
+        wordings: For the state ``normal`` and the state ``anomalous`` other words, with ``{}`` for
+            the object; one test for each. ``None`` leaves the words alone.
 
     Raises:
         ValueError: If a corruption does not have one of the severities, or a state is unknown.
@@ -45,27 +47,30 @@ class Robustness:
         wordings: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.metrics = metrics
-        self.corruptions, self.severities, self.wordings = corruptions, severities, wordings or {}
+        self.corruptions = corruptions
+        self.severities = severities
+        self.wordings = wordings or {}
         for name, corruption in corruptions.items():
-            if not set(severities) <= set(range(1, len(corruption.levels) + 1)):
+            most = len(corruption.levels)
+            if any(severity not in range(1, most + 1) for severity in severities):
                 raise ValueError(
-                    f"robustness.severities={list(severities)}: {name} has 1 to {len(corruption.levels)}"
+                    f"robustness.severities={list(severities)}: {name} has 1 to {most}"
                 )
-        if not set(self.wordings) <= {"normal", "anomalous"}:
+        if not set(self.wordings) <= set(_STATES):
             raise ValueError(
-                f"robustness.wordings of {list(self.wordings)}: expected normal, anomalous"
+                f"robustness.wordings of {list(self.wordings)}: expected {', '.join(_STATES)}"
             )
 
     def run(
         self, method: nn.Module, data: JsonDataModule, trainer: Trainer, folder: Path
     ) -> RobustnessTable:
-        """Make all tests with the networks of a method, write the tables, and return that of the report.
+        """Run all tests with the networks of a method, write the tables, and return the report's.
 
         Args:
-            method: What is tested; it is left as it was.
-            data: What it is tested on, set up.
-            trainer: A quiet one: its callbacks see every test.
-            folder: Where the tables go.
+            method: The tested method; it is left as it was.
+            data: The test data, set up.
+            trainer: A quiet trainer: its callbacks see every test.
+            folder: Folder of the tables.
         """
         trials = self.measure(method, data, trainer)
         if trainer.is_global_zero:
@@ -74,28 +79,36 @@ class Robustness:
         return page_table(trials)
 
     def measure(self, method: nn.Module, data: JsonDataModule, trainer: Trainer) -> Trials:
-        """Make all tests."""
+        """Run all tests."""
 
-        def values(tested: nn.Module, corrupt: CorruptionTransform | None = None) -> Any:
+        def test(tested: nn.Module, corrupt: CorruptionTransform | None = None) -> Any:
             task = ZeroShotEvaluation(tested, self.metrics)
             trainer.test(task, CorruptedDataModule(data, corrupt), verbose=False)
             assert task.results is not None
             return task.results.mean
 
-        clean, corrupted, reworded = values(method), [], []
-        planned = [(name, severity) for name in self.corruptions for severity in self.severities]
-        for name, severity in self._shown("on corrupted images", planned):
+        clean = test(method)
+        corrupted = []
+        for name, severity in _with_bar("testing on corrupted images", self._corruption_trials()):
             corrupt = self.corruptions[name].at_severity(severity, data.image_size)
-            corrupted.append(Trial(name, severity, values(method, corrupt)))
-        wordings = [(state, words) for state in self.wordings for words in self.wordings[state]]
-        if wordings and not isinstance(method, Rewordable):
-            log.info("%s has no words to change", type(method).__name__)
-            wordings = []
-        for state, words in self._shown("with other words", wordings):
-            changed: Any = method.with_prompt_words({state: words})
-            reworded.append(Trial(state, words, values(changed)))
+            corrupted.append(Trial(name, severity, test(method, corrupt)))
+        reworded = []
+        for state, words in _with_bar("testing with other words", self._wording_trials(method)):
+            changed: Any = method.with_prompt_words({state: words})  # type: ignore[operator]
+            reworded.append(Trial(state, words, test(changed)))
         return Trials(clean, corrupted, reworded)
 
-    def _shown(self, what: str, trials: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-        """Go through trials with a bar for them."""
-        yield from track(trials, f"testing {what}", disable=not (trials and is_first_process()))
+    def _corruption_trials(self) -> list[tuple[str, int]]:
+        return [(name, severity) for name in self.corruptions for severity in self.severities]
+
+    def _wording_trials(self, method: nn.Module) -> list[tuple[str, str]]:
+        trials = [(state, words) for state in self.wordings for words in self.wordings[state]]
+        if trials and not isinstance(method, Rewordable):
+            log.info("%s has no words to change", type(method).__name__)
+            return []
+        return trials
+
+
+def _with_bar(title: str, trials: Sequence[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+    """Yield trials, with a progress bar on the first process."""
+    return track(trials, title, disable=not (trials and is_first_process()))
