@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.positions import resize_positions
 from zsad.config import compose, instantiate
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.prompts.learnable import ObjectAgnosticPrompts

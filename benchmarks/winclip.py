@@ -23,7 +23,8 @@ import torch
 from encoder import Row, compare  # the file beside this one
 from torch import Tensor
 
-from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.positions import resize_positions
 from zsad.config import compose, instantiate
 from zsad.functional.patch_windows import window_indices
 

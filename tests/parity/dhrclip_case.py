@@ -19,7 +19,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD, ImageFeatures
+from zsad.backbones.clip.build import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.model import CLIP, ImageFeatures
 from zsad.data.masks import resize_mask
 from zsad.functional.resample import resize_levels
 from zsad.methods.dhrclip import DHRCLIP

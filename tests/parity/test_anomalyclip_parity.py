@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.positions import resize_positions
 from zsad.functional import similarity
 from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.anomalyclip import AnomalyCLIP

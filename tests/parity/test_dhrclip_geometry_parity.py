@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsad.backbones.clip.model import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.build import OPENAI_MEAN, OPENAI_STD
 from zsad.data.images import to_tensor
 from zsad.data.masks import resize_mask, soft_mask
 from zsad.functional.resample import resize_levels

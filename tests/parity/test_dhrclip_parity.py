@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.parity.dhrclip_case import Case, learned_numbers, load, parse, two_channels
-from zsad.backbones.clip.model import resize_positions
+from zsad.backbones.clip.positions import resize_positions
 from zsad.functional import similarity
 from zsad.functional.resample import gaussian_smooth
 from zsad.metrics import curves

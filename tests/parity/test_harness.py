@@ -16,7 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zsad.backbones.clip.model import CLIP, OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.build import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.tokenizer import tokenize
 from zsad.data.images import to_tensor
 from zsad.data.masks import resize_mask

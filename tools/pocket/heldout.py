@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zsad.backbones.clip.architecture import infer_architecture
 from zsad.backbones.clip.model import CLIP, ImageFeatures
 from zsad.backbones.clip.tokenizer import tokenize
-from zsad.backbones.clip.weights import infer_architecture, read_state_dict
+from zsad.backbones.clip.weights import read_state_dict
 from zsad.config import compose, instantiate
 from zsad.data.images import collate
 from zsad.data.synthetic import random_stream, render

@@ -1,4 +1,4 @@
-"""Images as the networks of other people expect them: 8 bits, PIL's resampling, ImageNet's normalisation."""
+"""Images as pretrained networks expect them: 8 bits, PIL's resampling, ImageNet's normalisation."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
 def resize(
     image: Float[Tensor, "3 h w"], height: int, width: int
 ) -> Float[Tensor, "3 new_h new_w"]:
-    """Resize RGB in [0, 1] as PIL does with 8 bits: linear, over the whole footprint of a new pixel."""
-    picture = to_pil(image).resize((width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).to(image.device).float() / 255
+    """Resize RGB in [0, 1] as PIL does with 8 bits: linear, over a new pixel's whole footprint."""
+    resized = to_pil(image).resize((width, height), Image.Resampling.BILINEAR)
+    levels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return levels.to(image.device).float() / 255
 
 
 def normalize(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     """Subtract ImageNet's channel means and divide by its deviations."""
     mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(3, 1, 1)
-    return (image - mean) / torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)
+    return (image - mean) / std

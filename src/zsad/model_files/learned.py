@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from zsad.atomic_write import write_whole
-from zsad.backbones.clip.weights import load_tensors
+from zsad.backbones.weight_files import load_tensors
 from zsad.model_files import published_weights
 from zsad.model_files.run_checkpoints import LAST, is_whole, newest_first
 

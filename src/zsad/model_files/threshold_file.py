@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from zsad.atomic_write import write_whole
-from zsad.backbones.clip.weights import fingerprint
+from zsad.backbones.weight_files import fingerprint
 from zsad.metrics.threshold_rules import Decisions
 
 FILE = "thresholds.json"

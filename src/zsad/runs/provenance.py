@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
-from zsad.backbones.clip.weights import fingerprint
+from zsad.backbones.weight_files import fingerprint
 from zsad.config import checkpoint_settings, compose
 from zsad.data.fingerprints import Fingerprints, compute_fingerprints
 from zsad.data.leakage import Overlap, find_overlap

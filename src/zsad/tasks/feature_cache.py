@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from zsad.atomic_write import write_whole
-from zsad.backbones.clip.weights import fingerprint
+from zsad.backbones.weight_files import fingerprint
 from zsad.contract import FeatureCacheable
 from zsad.types import Batch, CachedFeatures
 

@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsad.backbones.clip import model as clip_module
 from zsad.backbones.clip import weights
-from zsad.backbones.clip.model import CLIP, resize_positions
+from zsad.backbones.clip.build import OPENAI_MEAN, OPENAI_STD
+from zsad.backbones.clip.model import CLIP
+from zsad.backbones.clip.positions import resize_positions
 from zsad.backbones.clip.tokenizer import tokenize
+from zsad.backbones.clip.value_attention import dual_block
 
 
 def image(size: int | tuple[int, int], count: int = 2) -> Tensor:
@@ -38,7 +40,7 @@ def test_text_cut_at_the_end_token_equals_open_clips_full_length(tiny_clip: CLIP
 def test_value_path_equals_a_plain_loop_over_heads(tiny_clip: CLIP) -> None:
     block = tiny_clip.model.visual.transformer.resblocks[0]
     x = torch.randn(2, 5, 128, generator=torch.Generator().manual_seed(1))
-    _, ours = clip_module.dual_block(block, x, None, num_query_tokens=None, with_value_path=True)
+    _, ours = dual_block(block, x, None, num_query_tokens=None, with_value_path=True)
     value = torch.nn.functional.linear(
         block.ln_1(x), block.attn.in_proj_weight[256:], block.attn.in_proj_bias[256:]
     )
@@ -268,7 +270,7 @@ def test_pixels_are_normalised_as_for_the_weights_unless_told_otherwise(
         [0.5, 0.5, 0.5],
     )
     torch.testing.assert_close(
-        build_as(None, None, monkeypatch).mean.flatten(), torch.tensor(clip_module.OPENAI_MEAN)
+        build_as(None, None, monkeypatch).mean.flatten(), torch.tensor(OPENAI_MEAN)
     )
 
 
@@ -283,7 +285,7 @@ def test_a_hub_model_is_set_up_as_its_own_configuration_says(
     backbone = build_as("hf-hub:someone/clip", None, monkeypatch)
     assert quick_gelu(backbone) == {True}
     torch.testing.assert_close(backbone.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
-    torch.testing.assert_close(backbone.std.flatten(), torch.tensor(clip_module.OPENAI_STD))
+    torch.testing.assert_close(backbone.std.flatten(), torch.tensor(OPENAI_STD))
 
 
 ARCHITECTURE = {

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from zsad.backbones import downloads, weight_files
 from zsad.backbones.clip import weights
+from zsad.backbones.clip.architecture import infer_architecture
 from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.tokenizer import tokenize
 
@@ -90,7 +92,7 @@ def publish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Count a file among those whose SHA-256 OpenAI publishes."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(
-        weights, "_published_digests", lambda: {"other.pt": "0" * 64, path.name: digest}
+        weight_files, "_published_digests", lambda: {"other.pt": "0" * 64, path.name: digest}
     )
 
 
@@ -214,7 +216,7 @@ class _MaliciousScript(nn.Module):
 def test_unknown_torchscript_is_refused_and_not_run(tmp_path: Path) -> None:
     path, victim = tmp_path / "evil.pt", tmp_path / "was_here"
     torch.jit.script(_MaliciousScript(str(victim))).save(path)
-    for read in (weights.read_state_dict, weights.load_tensors):
+    for read in (weights.read_state_dict, weight_files.load_tensors):
         with pytest.raises(ValueError, match=r"(can|could) run code"):
             read(path)
         assert not victim.exists()
@@ -269,7 +271,7 @@ def test_whatever_torch_makes_of_a_damaged_file_it_is_refused(
     path.write_bytes(content)
     with pytest.raises(raised):
         torch.load(path, map_location="cpu", weights_only=True)
-    for read in (weights.read_state_dict, weights.load_tensors):
+    for read in (weights.read_state_dict, weight_files.load_tensors):
         with pytest.raises(ValueError, match=r"was refused: it is damaged"):
             read(path)
 
@@ -295,7 +297,7 @@ def test_changed_bytes_give_tensors_or_a_refusal(
         content[position % len(content)] = value
     path.write_bytes(content)
     with contextlib.suppress(ValueError):
-        weights.load_tensors(path)
+        weight_files.load_tensors(path)
 
 
 def test_a_damaged_table_of_contents_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -335,7 +337,7 @@ def test_the_architecture_read_from_shapes_is_the_one_they_come_from(name: str) 
         described[tower]["layers"] = 1
     with torch.device("meta"):
         original = open_clip.CLIP(**described)
-        again = open_clip.CLIP(**weights.infer_architecture(original.state_dict()))
+        again = open_clip.CLIP(**infer_architecture(original.state_dict()))
     shapes, of_again = (
         {k: v.shape for k, v in model.state_dict().items()} for model in (original, again)
     )
@@ -381,9 +383,9 @@ def test_without_network_one_sentence_says_what_to_fetch_and_the_way_without(
     def unreachable(*_: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(weights, "_is_cached", lambda _: False)
+    monkeypatch.setattr(downloads, "_is_cached", lambda _: False)
     monkeypatch.setattr(urllib.request, "getproxies", dict)
-    monkeypatch.setattr(weights.socket, "getaddrinfo", unreachable)
+    monkeypatch.setattr(downloads.socket, "getaddrinfo", unreachable)
     with pytest.raises(
         FileNotFoundError, match=r"ViT-L-14-336 \(openai\) are not on this machine.*backbone=pocket"
     ):
@@ -395,9 +397,9 @@ def test_fingerprints_tell_weights_apart_but_not_files(
 ) -> None:
     one = CLIP(pretrained=str(save_as("plain", state, tmp_path)))
     other = CLIP(pretrained=str(save_as("safetensors", state, tmp_path)))
-    assert weights.fingerprint(one) == weights.fingerprint(other)
+    assert weight_files.fingerprint(one) == weight_files.fingerprint(other)
     other.model.visual.proj[0, 0] += 1
-    assert weights.fingerprint(one) != weights.fingerprint(other)
+    assert weight_files.fingerprint(one) != weight_files.fingerprint(other)
 
 
 def test_naming_a_choice_imports_nothing_heavy() -> None:

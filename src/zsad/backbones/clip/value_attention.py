@@ -1,8 +1,8 @@
 """Value–value attention: a side path through a frozen CLIP tower that keeps patches local.
 
-Ordinary attention compares queries with keys, and in CLIP's later blocks that pulls every patch towards a few global
-tokens. Comparing the values with themselves keeps a patch close to patches that look like it. The side path reads
-the ordinary stream, skips the MLP, and only accumulates.
+Ordinary attention compares queries with keys, and in CLIP's later blocks that pulls every patch
+towards a few global tokens. Comparing the values with themselves keeps a patch close to patches
+that look like it. The side path reads the ordinary stream, skips the MLP, and only accumulates.
 
 Source: AnomalyCLIP (ICLR 2024), section "refinement of the local visual space", there called DPAM.
 
@@ -18,11 +18,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def _split_heads(x: Float[Tensor, "b t v"], heads: int) -> Float[Tensor, "b h t d"]:
+def split_heads(x: Float[Tensor, "b t v"], heads: int) -> Float[Tensor, "b h t d"]:
+    """Give each head its own axis."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, T, V) -> (B, h, T, V/h)
 
 
-def _merge_heads(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t v"]:
+def merge_heads(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t v"]:
+    """Join the heads again."""
     return x.transpose(1, 2).flatten(2)  # (B, h, T, V/h) -> (B, T, V)
 
 
@@ -35,33 +37,41 @@ def dual_attention(
 ) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
     """Return ordinary attention and, if asked, value–value attention of the same layer.
 
-    Both share the one projection to queries, keys and values, the scale 1/√d and the output projection.
+    Both share the projection to queries, keys and values, the scale 1/√d and the output
+    projection.
 
     Args:
         attention: The frozen layer.
         x: Its normalised input.
-        num_query_tokens: How many rows of the ordinary output are needed, counted from the class token; ``None`` for
-            all.
+        num_query_tokens: Number of needed rows of the ordinary output, counted from the class
+            token; ``None`` for all.
         with_value_path: Whether to compute the second output at all.
     """
-    width, heads = attention.embed_dim, attention.num_heads
-    weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    if num_query_tokens is None:
-        query, key, value = (
-            _split_heads(part, heads) for part in F.linear(x, weight, bias).chunk(3, dim=-1)
-        )
-    else:  # queries of the rows nobody reads are left out
-        query = _split_heads(F.linear(x[:, :num_query_tokens], weight[:width], bias[:width]), heads)
-        key, value = (
-            _split_heads(part, heads)
-            for part in F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-        )
-    ordinary = attention.out_proj(_merge_heads(F.scaled_dot_product_attention(query, key, value)))
+    query, key, value = _project(attention, x, num_query_tokens)
+    attended = F.scaled_dot_product_attention(query, key, value)
+    ordinary = attention.out_proj(merge_heads(attended))
     if not with_value_path:
         return ordinary, None
-    return ordinary, attention.out_proj(
-        _merge_heads(F.scaled_dot_product_attention(value, value, value))
-    )
+    attended = F.scaled_dot_product_attention(value, value, value)
+    return ordinary, attention.out_proj(merge_heads(attended))
+
+
+def _project(
+    attention: nn.MultiheadAttention, x: Tensor, num_query_tokens: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values, (B, h, T, V/h) each."""
+    width = attention.embed_dim
+    heads = attention.num_heads
+    weight = attention.in_proj_weight
+    bias = attention.in_proj_bias
+    if num_query_tokens is None:
+        query, key, value = F.linear(x, weight, bias).chunk(3, dim=-1)
+    else:  # no queries of rows that nobody reads
+        needed = x[:, :num_query_tokens]
+        query = F.linear(needed, weight[:width], bias[:width])
+        keys_and_values = F.linear(x, weight[width:], bias[width:])
+        key, value = keys_and_values.chunk(2, dim=-1)
+    return split_heads(query, heads), split_heads(key, heads), split_heads(value, heads)
 
 
 def dual_block(
@@ -80,7 +90,7 @@ def dual_block(
         block: An open_clip ``ResidualAttentionBlock``.
         ordinary: The ordinary stream.
         side: The value–value stream so far, ``None`` before its first block.
-        num_query_tokens: How many rows of the ordinary output are needed; ``None`` for all.
+        num_query_tokens: Number of needed rows of the ordinary output; ``None`` for all.
         with_value_path: Whether this block has the side path.
     """
     attended, value = dual_attention(
@@ -92,4 +102,5 @@ def dual_block(
     if value is not None:
         side = (ordinary if side is None else side) + block.ls_1(value)
     ordinary = ordinary[:, :num_query_tokens] + block.ls_1(attended)
-    return ordinary + block.ls_2(block.mlp(block.ln_2(ordinary))), side
+    ordinary = ordinary + block.ls_2(block.mlp(block.ln_2(ordinary)))
+    return ordinary, side

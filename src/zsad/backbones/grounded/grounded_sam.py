@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from zsad.backbones.clip.weights import fingerprint
 from zsad.backbones.eight_bit_images import to_uint8
 from zsad.backbones.grounded.detection_cache import DetectionCache
 from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.weight_files import fingerprint
 from zsad.functional import rle
 from zsad.types import RunLengths
 

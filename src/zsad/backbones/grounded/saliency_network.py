@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsad.backbones import hub
-from zsad.backbones.clip import weights
 from zsad.backbones.eight_bit_images import normalize, to_uint8
+from zsad.backbones.weight_files import load_tensors
 
 _WHAT = "the saliency network"
 STAGES = (1, 2, 3)  # strides 4, 8, 16
@@ -97,9 +97,7 @@ def _network(model_name: str, pretrained: bool | str, architecture: dict[str, An
     if pretrained is not False:
         path = _weight_file(model_name, pretrained)
         _load(
-            network,
-            load_file(path) if path.suffix == ".safetensors" else weights.load_tensors(path),
-            path,
+            network, load_file(path) if path.suffix == ".safetensors" else load_tensors(path), path
         )
     return network
 

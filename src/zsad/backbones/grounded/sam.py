@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zsad.backbones import eight_bit_images, hub
-from zsad.backbones.clip import weights
+from zsad.backbones.weight_files import load_tensors
 
 _WHAT = "the segmenter"
 
@@ -314,7 +314,7 @@ def _load_meta_file(model: nn.Module, path: Path, name: str) -> None:
             f"{_WHAT}: no file {path}. Fetch it from the model checkpoints of the repository "
             "facebookresearch/segment-anything, or use weights of the hub: backbone=grounded_sam"
         )
-    state = weights.load_tensors(path)
+    state = load_tensors(path)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
