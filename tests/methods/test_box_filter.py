@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.ops import box_iou
 
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.methods.box_filter import (
     BoxCandidates,
     check_range,

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
+from zsad.backbones.grounded.grounding import Grounding
+from zsad.backbones.grounded.grounding_dino import normalize_caption
 from zsad.config import compose, instantiate
 from zsad.functional import rle
 from zsad.methods.dot import FUSIONS, DOTPrompt

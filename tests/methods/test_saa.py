@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.parity.saa_case import StoredWords
 from zsad.backbones.grounded.grounded_sam import GroundedSAM
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.config import compose, instantiate
 from zsad.functional import rle, saliency
 from zsad.functional.resample import upsample

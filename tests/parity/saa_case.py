@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zsad.backbones.grounded.box_segmenter import letterbox, scale_boxes
 from zsad.backbones.grounded.grounded_sam import GroundedSAM
-from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
-from zsad.backbones.grounded.sam import letterbox, to_frame
+from zsad.backbones.grounded.grounding import Grounding
+from zsad.backbones.grounded.grounding_dino import normalize_caption
 from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.saa import SAA
 from zsad.prompts.saa_captions import DefectPrompts, DefectWords
@@ -86,7 +87,7 @@ class EllipseSegmenter(nn.Module):
 
     def masks(self, embedding: tuple[int, int], boxes: Tensor) -> Iterator[Tensor]:
         frame = letterbox(embedding, self.side)
-        for part in to_frame(boxes, embedding, frame).split(7):
+        for part in scale_boxes(boxes, embedding, frame).split(7):
             yield torch.stack([ellipse(box, embedding, frame) for box in part])
 
 
@@ -118,7 +119,7 @@ def side_of(case: dict[str, Any]) -> int:
 
 def sam_boxes(found: BoxCandidates, size: tuple[int, int], side: int) -> Tensor:
     """Return boxes as the segmenter is shown them: in pixels of an image whose longer side is ``side``."""
-    return to_frame(found.corners(size), size, letterbox(size, side))
+    return scale_boxes(found.corners(size), size, letterbox(size, side))
 
 
 def ellipse(sam_box: Tensor, size: tuple[int, int], frame: tuple[int, int]) -> Tensor:

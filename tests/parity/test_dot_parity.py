@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.parity.saa_case import WordPiece
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.dot import DOTPrompt
 from zsad.prompts.defect_vocabulary import WordTable, published_words

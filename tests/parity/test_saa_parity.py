@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tests.parity import saa_case
+from zsad.backbones.grounded.box_segmenter import letterbox
 from zsad.backbones.grounded.grounded_sam import GroundedSAM
-from zsad.backbones.grounded.grounding_dino import Grounding
-from zsad.backbones.grounded.sam import letterbox
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.config import compose, instantiate
 from zsad.functional.resample import upsample
 from zsad.methods.box_filter import BoxCandidates, filter_boxes

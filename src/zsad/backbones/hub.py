@@ -77,6 +77,27 @@ def random_model(make: Callable[[], nn.Module]) -> Any:
         return make().requires_grad_(False).eval()
 
 
+def build_random(auto_class: Any, architecture: dict[str, Any] | None, *, key: str) -> Any:
+    """Build a model of ``transformers`` from its configuration, with random weights.
+
+    Args:
+        auto_class: A class with ``from_config``.
+        architecture: Fields of the configuration, with its ``model_type``.
+        key: Configuration key of the network, for the message.
+
+    Raises:
+        ValueError: If there is no architecture.
+    """
+    from transformers import AutoConfig
+
+    if architecture is None:
+        raise ValueError(
+            f"neither {key}.pretrained nor {key}.architecture is given: nothing says what to build"
+        )
+    config = AutoConfig.for_model(**architecture)
+    return random_model(lambda: auto_class.from_config(config))
+
+
 def as_dtype(name: str | torch.dtype) -> torch.dtype:
     """Return the precision that a name stands for.
 

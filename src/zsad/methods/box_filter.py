@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.functional import regions
 
 _SPECIAL = ("[CLS]", "[SEP]", "[PAD]")

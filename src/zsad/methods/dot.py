@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zsad.backbones.grounded.grounding_dino import Grounding, normalize_caption
+from zsad.backbones.grounded.grounding import Grounding
+from zsad.backbones.grounded.grounding_dino import normalize_caption
 from zsad.functional import regions, rle
 from zsad.functional.resample import min_max
 from zsad.methods.box_filter import (

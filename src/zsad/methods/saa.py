@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zsad.backbones.grounded.grounded_sam import GroundedImage, GroundedSAM
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.functional import rle, saliency
 from zsad.functional.regions import MaskFusion, means_inside
 from zsad.functional.resample import upsample

@@ -20,12 +20,9 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import to_pil
-from zsad.backbones.grounded.grounding_dino import (
-    Grounding,
-    GroundingDINO,
-    normalize_caption,
-    spelling_vocabulary,
-)
+from zsad.backbones.grounded.grounding import Grounding
+from zsad.backbones.grounded.grounding_dino import GroundingDINO, normalize_caption
+from zsad.backbones.grounded.spelling_vocabulary import spelling_vocabulary
 from zsad.config import compose
 from zsad.functional.regions import to_corners
 

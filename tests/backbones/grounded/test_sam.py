@@ -30,6 +30,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import to_pil
 from zsad.backbones.grounded import sam
+from zsad.backbones.grounded.box_segmenter import BoxSegmenter, letterbox, scale_boxes
+from zsad.backbones.grounded.meta_sam import MetaSAM
 
 SIZE = (60, 90)
 _DECODER = {
@@ -147,7 +149,7 @@ def boxes() -> torch.Tensor:
     )  # detectors reach beyond the image
 
 
-def segmenters() -> list[sam.BoxSegmenter]:
+def segmenters() -> list[BoxSegmenter]:
     return [
         sam.SAM(None, architecture=SAM1),
         sam.SAM(None, architecture=HQ),
@@ -155,9 +157,7 @@ def segmenters() -> list[sam.BoxSegmenter]:
     ]
 
 
-def all_masks(
-    segmenter: sam.BoxSegmenter, image: torch.Tensor, boxes: torch.Tensor
-) -> torch.Tensor:
+def all_masks(segmenter: BoxSegmenter, image: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(segmenter.masks(segmenter.encode_image(image), boxes)))
 
 
@@ -226,7 +226,7 @@ def test_masks_of_metas_files_are_those_of_metas_predictor(
     predictor.set_image(np.asarray(to_pil(image)))
     scaled = predictor.transform.apply_boxes_torch(boxes.clone(), SIZE)
     expected, _, _ = predictor.predict_torch(None, None, boxes=scaled, multimask_output=False)
-    found = all_masks(sam.MetaSAM(str(tmp_path / "sam.pth")), image, boxes)
+    found = all_masks(MetaSAM(str(tmp_path / "sam.pth")), image, boxes)
     assert 0.05 < found.float().mean() < 0.95
     assert (found != expected[:, 0]).float().mean() < 1e-3
 
@@ -331,22 +331,22 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_a_dangerous_a_wrong_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(ValueError, match=r"cut.pth was refused: it is damaged"):
-        sam.MetaSAM(str(tmp_path / "cut.pth"))
+        MetaSAM(str(tmp_path / "cut.pth"))
     torch.save({"anything": Image.new("L", (1, 1))}, tmp_path / "code.pth")
     with pytest.raises(ValueError, match=r"code.pth was refused"):
-        sam.MetaSAM(str(tmp_path / "code.pth"))
+        MetaSAM(str(tmp_path / "code.pth"))
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other.pth does not hold the weights of a SAM vit_h"):
-        sam.MetaSAM(str(tmp_path / "other.pth"))
+        MetaSAM(str(tmp_path / "other.pth"))
     with pytest.raises(FileNotFoundError, match=r"no file .*absent.pth.*segment-anything"):
-        sam.MetaSAM(str(tmp_path / "absent.pth"))
+        MetaSAM(str(tmp_path / "absent.pth"))
     with pytest.raises(ValueError, match="'vit_x': expected one of"):
-        sam.MetaSAM(None, "vit_x")
+        MetaSAM(None, "vit_x")
 
 
 def test_the_frame_of_boxes_has_the_published_rounding() -> None:
-    assert sam.letterbox((70, 96), 1024) == (747, 1024)
-    moved = sam.to_frame(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (70, 96), (747, 1024))
+    assert letterbox((70, 96), 1024) == (747, 1024)
+    moved = scale_boxes(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), (70, 96), (747, 1024))
     torch.testing.assert_close(
         moved, torch.tensor([[10 * 1024 / 96, 20 * 747 / 70, 30 * 1024 / 96, 40 * 747 / 70]])
     )

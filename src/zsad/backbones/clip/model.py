@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from zsad.backbones.clip import build, weights
 from zsad.backbones.clip.positions import resize_positions
 from zsad.backbones.clip.text_tower import encode_embedded_text
 from zsad.backbones.clip.value_attention import dual_block
 from zsad.backbones.clip.window_tokens import class_tokens_of_windows
+from zsad.backbones.frozen import FrozenNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ImageFeatures:
     grid: tuple[int, int]
 
 
-class CLIP(nn.Module):
+class CLIP(FrozenNetwork):
     """A frozen CLIP: maps images and sentences to vectors of one space.
 
     Args:
@@ -96,12 +97,7 @@ class CLIP(nn.Module):
             channels = torch.tensor(training[name]).view(3, 1, 1)
             self.register_buffer(name, channels, persistent=False)
         self.input_size = input_size or self.native_size
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "CLIP":  # noqa: ARG002 (the signature is torch's)
-        """Stay in eval mode, whatever the trainer asks for: this network is frozen."""
-        return super().train(False)
+        self.freeze()
 
     @property
     def depth(self) -> int:

@@ -1,6 +1,7 @@
-"""What detectors and segmenters said of images, kept on disk: other thresholds then cost seconds, not another pass.
+"""Disk cache of small tensors: answers of detectors and segmenters, for later runs.
 
-One file of tensors for each key, written whole. A file that is cut short or altered is as good as none.
+With it, other thresholds cost seconds instead of another pass. One file of tensors for each key,
+written whole. A file that is cut short or altered is as good as none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor
 from zsad.atomic_write import write_whole
 
 _CHECKSUM = "checksum"
-_KEPT_SHARE = 0.9  # so much is left when the oldest go, so that not every further file makes room for itself alone
+# Share that is left when the oldest go, so that not every further file makes room for itself alone.
+_KEPT_SHARE = 0.9
 
 
 class DetectionCache:
@@ -26,7 +28,7 @@ class DetectionCache:
 
     Args:
         folder: Made where it is missing.
-        max_gb: When the files take more than so many gigabytes, the oldest are deleted.
+        max_gb: When the files take more gigabytes, the oldest are deleted.
     """
 
     def __init__(self, folder: Path, max_gb: float) -> None:
@@ -35,18 +37,18 @@ class DetectionCache:
         self._bytes: int | None = None
 
     def get(self, *key: str) -> dict[str, Tensor] | None:
-        """Return the tensors under a key, or ``None`` where there are none that can be trusted."""
+        """Return the tensors under a key, or ``None`` where there are no intact ones."""
         try:
             tensors = load(self._path(key).read_bytes())
         except (FileNotFoundError, SafetensorError):
             return None
         checksum = tensors.pop(_CHECKSUM, None)
-        return (
-            tensors if checksum is not None and torch.equal(checksum, _checksum(tensors)) else None
-        )
+        if checksum is None or not torch.equal(checksum, _checksum(tensors)):
+            return None
+        return tensors
 
     def put(self, *key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a key, in place of what was there."""
+        """Store tensors under a key, in place of earlier ones."""
         own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         path = self._path(key)
         content = save({**own, _CHECKSUM: _checksum(own)})
@@ -57,15 +59,15 @@ class DetectionCache:
         name = hashlib.blake2b("\0".join(key).encode(), digest_size=20).hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.safetensors"
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room(self, needed: int) -> None:
         if self._bytes is None:
             self._bytes = sum(size for _, size, _ in self._files())
-        self._bytes += wanted
+        self._bytes += needed
         if self._bytes <= self.max_bytes:
             return
-        # Other processes write and delete here, too: look anew.
+        # Other processes write and delete here, too: count anew.
         files = sorted(self._files())
-        self._bytes = sum(size for _, size, _ in files) + max(wanted, 0)
+        self._bytes = sum(size for _, size, _ in files) + max(needed, 0)
         for _, size, path in files:
             if self._bytes <= _KEPT_SHARE * self.max_bytes:
                 return
@@ -73,6 +75,7 @@ class DetectionCache:
             self._bytes -= size
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield time, bytes and path of each file."""
         for path in self.folder.glob("??/*"):
             with contextlib.suppress(FileNotFoundError):  # another process made room just now
                 state = path.stat()
@@ -83,7 +86,8 @@ def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+        content = tensor.reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().tobytes())
     return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
 
 

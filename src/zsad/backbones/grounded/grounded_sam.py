@@ -1,6 +1,6 @@
-"""A detector, a segmenter and a saliency network as one backbone, which looks at one image at a time.
+"""A detector, a segmenter and a saliency network as one backbone for one image at a time.
 
-Legend: H × W pixels, n boxes, m of them at once, k rows of a grounding, l tokens of a caption.
+Legend: H × W pixels, n boxes, m of them at once.
 
 Source: Grounded-SAM; the networks together as SAA+ (arXiv 2305.10724) uses them.
 """
@@ -9,40 +9,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zsad.backbones.eight_bit_images import to_uint8
+from zsad.backbones.grounded import cache_entries
 from zsad.backbones.grounded.detection_cache import DetectionCache
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.grounded.grounding import Grounding
 from zsad.backbones.weight_files import fingerprint
-from zsad.functional import rle
-from zsad.types import RunLengths
-
-_DETECTIONS = (
-    "detections 2"  # form of a stored grounding, part of its key: version 0.1 stored another
-)
 
 
 class GroundedSAM(nn.Module):
-    """Frozen networks that find what captions say, outline it, and tell what is unlike the rest.
+    """Frozen networks that find the things of captions, outline them, and tell salient places.
 
     Args:
         detector: Finds captions: ``GroundingDINO``, ``OWLv2``.
         segmenter: Turns boxes into masks: ``SAM``, ``SAM2``, ``MetaSAM``.
         saliency: Gives the features of saliency maps; ``None`` for methods that need none.
-        cache: Folder where what the networks said is kept, for this run and later ones; ``None`` keeps nothing.
-        cache_floor: Boxes whose best score is not above it are not kept; methods cannot ask for lower thresholds.
+        cache: Folder of the networks' answers, for this run and later ones; ``None`` stores
+            nothing.
+        cache_floor: Boxes whose best score is not above it are not stored; methods cannot ask for
+            lower thresholds.
         cache_max_gb: When the files take more, the oldest are deleted.
-        input_size: Side in pixels that images are resized to before they come here; ``None``, as methods expect, for
-            none: each network resizes for itself.
+        input_size: Side in pixels that images are resized to before they come here; ``None``, as
+            methods expect, for none: each network resizes for itself.
     """
 
     def __init__(
@@ -61,26 +56,27 @@ class GroundedSAM(nn.Module):
         self.detector: Any = detector
         self.segmenter: Any = segmenter
         self.saliency: Any = saliency
-        self.cache = (
-            None if cache is None else DetectionCache(Path(cache).expanduser(), cache_max_gb)
-        )
-        self.min_score = 0.0 if cache is None else cache_floor
+        self.cache: DetectionCache | None = None
+        self.min_score = 0.0
+        if cache is not None:
+            self.cache = DetectionCache(Path(cache).expanduser(), cache_max_gb)
+            self.min_score = cache_floor
 
-    def prepare_image(self, image: Float[Tensor, "3 h w"]) -> "GroundedImage":
-        """Return what there is to know of an image: RGB in [0, 1], at its own size."""
+    def prepare_image(self, image: Float[Tensor, "3 h w"]) -> GroundedImage:
+        """Return an image, RGB in [0, 1] at its own size, ready for questions to the networks."""
         return GroundedImage(self, image)
 
     @cached_property
     def identities(self) -> dict[str, str]:
-        """For each network what its answers depend on: its weights, its precision, its preprocessing."""
-        return {
-            name: f"{fingerprint(network)} {network.settings}"
-            for name, network in self.named_children()
-        }
+        """Identity of each network's answers: its weights, its precision, its preprocessing."""
+        identities = {}
+        for name, network in self.named_children():
+            identities[name] = f"{fingerprint(network)} {network.settings}"
+        return identities
 
 
 class GroundedImage:
-    """One image: every network sees it at most once, and only when it is asked for.
+    """One image: every network reads it at most once, and only when its answer is needed.
 
     Attributes:
         size: Height and width of the image.
@@ -91,163 +87,138 @@ class GroundedImage:
         self._backbone = backbone
         self._cache = backbone.cache
         self._image = image
-        self._said: dict[str, Grounding] = {}
+        self._groundings: dict[str, Grounding] = {}
 
     def detect(self, captions: Sequence[str]) -> list[Grounding]:
-        """Return what the detector says of each caption.
+        """Return the detector's answer to each caption.
 
         Raises:
             ValueError: If a caption is too long for the detector; nothing has run then.
         """
         detector = self._backbone.detector
         detector.check_captions(captions)
-        self._said |= self._recalled([caption for caption in captions if caption not in self._said])
-        missing = [caption for caption in dict.fromkeys(captions) if caption not in self._said]
+        self._recall(captions)
+        missing = self._missing(captions)
         if missing:
-            for caption, grounding in zip(
-                missing, detector.detect_from_features(self._seen, missing), strict=True
-            ):
-                self._said[caption] = self._kept(caption, grounding)
-        return [self._said[caption] for caption in captions]
+            answers = detector.detect_from_features(self._detector_features, missing)
+            for caption, grounding in zip(missing, answers, strict=True):
+                self._groundings[caption] = self._store(caption, grounding)
+        return [self._groundings[caption] for caption in captions]
 
     def masks(self, boxes: Float[Tensor, "n 4"]) -> Iterator[Bool[Tensor, "m h w"]]:
-        """Outline what is in each box, some boxes at a time, in their order.
+        """Outline the thing in each box, some boxes at a time, in their order.
 
         Args:
             boxes: x0, y0, x1, y1 in pixels of the image; they may reach beyond it.
         """
         if not len(boxes):
             return
+        segmenter = self._backbone.segmenter
         if self._cache is None:
-            yield from self._backbone.segmenter.masks(self._encoded, boxes)
+            yield from segmenter.masks(self._segmenter_features, boxes)
             return
         known = len(self._outlines)
         try:
-            for part in boxes.float().split(self._backbone.segmenter.chunk):
-                yield self._outlined(part)
-        finally:  # also where a method has seen enough masks
+            for part in boxes.float().split(segmenter.chunk):
+                yield self._cached_masks(part)
+        finally:  # also where a method stops before the last masks
             if len(self._outlines) > known:
-                self._cache.put(*self._key("segmenter"), tensors=_pack(self._outlines))
+                entry = cache_entries.pack_outlines(self._outlines)
+                self._cache.put(*self._key("segmenter"), tensors=entry)
 
     def stages(self, size_px: int) -> list[Tensor]:
-        """Return the saliency network's features (c, h, w) at strides 4, 8 and 16, of the image as a square.
+        """Return the saliency network's features of the image as a square.
+
+        They are (c, h, w) each, at strides 4, 8 and 16.
 
         Raises:
             ValueError: If the backbone has no saliency network.
         """
         if self._backbone.saliency is None:
             raise ValueError(
-                "this backbone has no saliency network: expected one in backbone.saliency (grounded_sam)"
+                "this backbone has no saliency network: expected one in backbone.saliency "
+                "(grounded_sam)"
             )
         return self._backbone.saliency.stages(self._image, size_px)
 
-    def cached_result(self, what: str, make: Callable[[], Tensor]) -> Tensor:
-        """Return a small result that hangs on the image and the networks, made once where there is a cache.
+    def cached_result(self, description: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Return a small result of the image and the networks, from the cache if there is one.
 
         Args:
-            what: Everything else that it hangs on, as text.
-            make: Makes it.
+            description: Everything else that the result depends on, as text.
+            compute: Computes the result.
         """
         if self._cache is None:
-            return make()
-        key = (*self._key(*self._backbone.identities), what)
-        if (known := self._cache.get(*key)) is not None:
+            return compute()
+        key = (*self._key(*self._backbone.identities), description)
+        known = self._cache.get(*key)
+        if known is not None:
             return known["result"].to(self._image.device)
-        result = make()
+        result = compute()
         self._cache.put(*key, tensors={"result": result})
         return result
 
     @cached_property
-    def _seen(self) -> Any:
+    def _detector_features(self) -> Any:
         return self._backbone.detector.encode_image(self._image)
 
     @cached_property
-    def _encoded(self) -> Any:
+    def _segmenter_features(self) -> Any:
         return self._backbone.segmenter.encode_image(self._image)
 
     @cached_property
     def _image_hash(self) -> str:
         digest = hashlib.blake2b(repr(self.size).encode(), digest_size=20)
-        digest.update(to_uint8(self._image).cpu().numpy().tobytes())
+        levels = to_uint8(self._image).cpu()
+        digest.update(levels.numpy().tobytes())
         return digest.hexdigest()
 
     def _key(self, *networks: str) -> tuple[str, ...]:
-        return *(self._backbone.identities[network] for network in networks), self._image_hash
+        identities = [self._backbone.identities[network] for network in networks]
+        return *identities, self._image_hash
 
     def _caption_key(self, caption: str) -> tuple[str, ...]:
-        return *self._key("detector"), _DETECTIONS, caption
+        return *self._key("detector"), cache_entries.DETECTIONS, caption
 
-    def _recalled(self, captions: list[str]) -> dict[str, Grounding]:
+    def _missing(self, captions: Sequence[str]) -> list[str]:
+        """Return the captions without an answer, each once."""
+        return [caption for caption in dict.fromkeys(captions) if caption not in self._groundings]
+
+    def _recall(self, captions: Sequence[str]) -> None:
+        """Take answers from the cache that were stored down to this backbone's lowest score."""
         if self._cache is None:
-            return {}
-        found = {caption: self._cache.get(*self._caption_key(caption)) for caption in captions}
-        return {
-            caption: self._grounding(kept)
-            for caption, kept in found.items()
-            if kept and self._reaches(kept)
-        }
+            return
+        for caption in self._missing(captions):
+            entry = self._cache.get(*self._caption_key(caption))
+            if entry and float(entry["min_score"]) <= self._backbone.min_score:
+                self._groundings[caption] = self._unpack(entry)
 
-    def _reaches(self, kept: dict[str, Tensor]) -> bool:
-        return float(kept["min_score"]) <= self._backbone.min_score
-
-    def _kept(self, caption: str, grounding: Grounding) -> Grounding:
+    def _store(self, caption: str, grounding: Grounding) -> Grounding:
+        """Store an answer in the cache, if there is one, and return it as the cache would."""
         if self._cache is None:
             return grounding
-        rows = grounding.token_scores.amax(dim=1) > self._backbone.min_score
-        length = len(grounding.token_ids)
-        kept = {
-            "boxes": grounding.boxes[rows],
-            "scores": grounding.token_scores[rows, :length],  # further columns are padding
-            "columns": torch.tensor(grounding.token_scores.shape[1]),
-            "token_ids": grounding.token_ids,
-            "min_score": torch.tensor(self._backbone.min_score, dtype=torch.float64),
-        }
-        self._cache.put(*self._caption_key(caption), tensors=kept)
-        return self._grounding(kept)
+        entry = cache_entries.pack_grounding(grounding, self._backbone.min_score)
+        self._cache.put(*self._caption_key(caption), tensors=entry)
+        return self._unpack(entry)
 
-    def _grounding(self, kept: dict[str, Tensor]) -> Grounding:
-        device, scores = self._image.device, kept["scores"]
-        scores = F.pad(scores, (0, int(kept["columns"]) - scores.shape[1])).to(device)
-        grounding = Grounding(
-            kept["boxes"].to(device),
-            scores,
-            kept["token_ids"].to(device),
-            self._backbone.detector.decode,
-        )
-        return replace(grounding, min_score=float(kept["min_score"]))
+    def _unpack(self, entry: dict[str, Tensor]) -> Grounding:
+        decode = self._backbone.detector.decode
+        return cache_entries.unpack_grounding(entry, self._image.device, decode)
 
     @cached_property
-    def _outlines(self) -> dict[bytes, RunLengths]:
-        """Runs of each known box's mask, row by row: as one long column, which takes a tenth of the time."""
-        kept = self._cache.get(*self._key("segmenter")) if self._cache else None
-        return {} if kept is None else _unpack(kept)
+    def _outlines(self) -> cache_entries.Outlines:
+        """Outlines of the masks that are known."""
+        entry = self._cache.get(*self._key("segmenter")) if self._cache else None
+        return {} if entry is None else cache_entries.unpack_outlines(entry)
 
-    def _outlined(self, boxes: Float[Tensor, "m 4"]) -> Bool[Tensor, "m h w"]:
-        keys = [box.numpy().tobytes() for box in boxes.cpu()]
+    def _cached_masks(self, boxes: Float[Tensor, "m 4"]) -> Bool[Tensor, "m h w"]:
+        keys = cache_entries.box_keys(boxes)
         unknown = [row for row, key in enumerate(keys) if key not in self._outlines]
-        for masks in (
-            self._backbone.segmenter.masks(self._encoded, boxes[unknown]) if unknown else ()
-        ):
-            for row, mask in zip(unknown, masks, strict=True):  # all of a chunk are decoded at once
-                self._outlines[keys[row]] = rle.encode(mask.reshape(-1, 1))
-        masks = [rle.decode(self._outlines[key]) for key in keys]
-        return torch.stack(masks).view(-1, *self.size).to(self._image.device)
-
-
-def _pack(outlines: dict[bytes, RunLengths]) -> dict[str, Tensor]:
-    counts = [runs.counts.int() for runs in outlines.values()]
-    boxes = torch.frombuffer(bytearray(b"".join(outlines)), dtype=torch.float32).view(-1, 4)
-    return {
-        "boxes": boxes,
-        "runs": torch.tensor([len(part) for part in counts]),
-        "counts": torch.cat(counts),
-    }
-
-
-def _unpack(kept: dict[str, Tensor]) -> dict[bytes, RunLengths]:
-    parts = kept["counts"].long().split(kept["runs"].tolist())
-    boxes = [box.numpy().tobytes() for box in kept["boxes"]]
-    return {
-        box: RunLengths((int(counts.sum()), 1), counts)
-        for box, counts in zip(boxes, parts, strict=True)
-    }
+        if unknown:
+            rows = iter(unknown)
+            for masks in self._backbone.segmenter.masks(self._segmenter_features, boxes[unknown]):
+                for mask in masks:
+                    key = keys[next(rows)]
+                    self._outlines[key] = cache_entries.encode_outline(mask)
+        masks = [cache_entries.decode_outline(self._outlines[key], self.size) for key in keys]
+        return torch.stack(masks).to(self._image.device)

@@ -1,8 +1,9 @@
-"""OWLv2, a detector that compares boxes with sentences one by one; frozen.
+"""OWLv2: a frozen detector that compares boxes with sentences, each with each.
 
 Legend: q boxes, p phrases of a caption, l tokens of all of them, E joint width.
 
-Source: Scaling Open-Vocabulary Object Detection (NeurIPS 2023); weights and code as ``transformers`` has them.
+Source: Scaling Open-Vocabulary Object Detection (NeurIPS 2023); weights and code as
+``transformers`` has them.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import to_pil
-from zsad.backbones.grounded.grounding_dino import Grounding
+from zsad.backbones.frozen import FrozenNetwork, compute_in
+from zsad.backbones.grounded.grounding import Grounding
 
 _WHAT = "the detector"
 
 
 @dataclass(frozen=True, slots=True)
 class OWLFeatures:
-    """What the image tower saw of one image.
+    """Features of an image from the image tower.
 
     Attributes:
         tokens: (1, q, V) one for each box.
@@ -36,11 +39,11 @@ class OWLFeatures:
     boxes: Tensor
 
 
-class OWLv2(nn.Module):
+class OWLv2(FrozenNetwork):
     """A frozen detector that scores each of its boxes against each phrase of a caption.
 
-    Phrases end at full stops and commas. A phrase's score is that of all its tokens, so that the phrase of a box is
-    made of whole phrases.
+    Phrases end at full stops and commas. A phrase's score is that of all its tokens, so that the
+    phrase of a box is made of whole phrases.
 
     Args:
         pretrained: Hub id or folder, or ``None`` for random weights.
@@ -62,25 +65,20 @@ class OWLv2(nn.Module):
         dtype: str = "float32",
     ) -> None:
         super().__init__()
-        self.model = _pretrained(pretrained) if pretrained else _random(architecture)
-        self.encode, self.decode = _tokenizer(pretrained)
-        self.processor = _processor(pretrained, self.model.config.vision_config.image_size)
+        self.model = _load_pretrained(pretrained) if pretrained else _build_random(architecture)
+        self.encode, self.decode = _load_tokenizer(pretrained)
+        self.processor = _load_processor(pretrained, self.model.config.vision_config.image_size)
         self.dtype = hub.as_dtype(dtype)
         self._known: dict[tuple[str, torch.device], Tensor] = {}
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "OWLv2":  # noqa: ARG002 (the signature is torch's)
-        """Stay in eval mode, whatever the trainer asks for: this network is frozen."""
-        return super().train(False)
+        self.freeze()
 
     @property
     def settings(self) -> str:
-        """All that decides the answers besides the weights, as text."""
+        """Settings that decide the answers besides the weights, as text."""
         return f"{type(self).__name__} {self.processor.to_json_string()} {self.dtype}"
 
     def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
-        """Say of each caption where in the image it is. As ``GroundingDINO.detect``."""
+        """Detect the phrases of each caption in an image. As ``GroundingDINO.detect``."""
         self.check_captions(captions)
         return self.detect_from_features(self.encode_image(image), captions)
 
@@ -88,76 +86,80 @@ class OWLv2(nn.Module):
         """Refuse phrases that are too long, before anything runs.
 
         Raises:
-            ValueError: As said.
+            ValueError: If a phrase has more tokens than the text tower takes.
         """
         limit = self.model.config.text_config.max_position_embeddings
-        for phrase in (phrase for caption in captions for phrase in split_phrases(caption)):
-            if (length := len(self.encode(phrase)) + 2) > limit:
-                raise ValueError(
-                    f"a phrase has {length} tokens, and the detector takes at most {limit}: shorten it, or split it "
-                    f"with full stops. It is {phrase[:80]!r}"
-                )
+        for caption in captions:
+            for phrase in split_phrases(caption):
+                length = len(self.encode(phrase)) + 2  # start and end
+                if length > limit:
+                    raise ValueError(
+                        f"a phrase has {length} tokens, and the detector takes at most {limit}: "
+                        f"shorten it, or split it with full stops. It is {phrase[:80]!r}"
+                    )
 
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "3 h w"]) -> OWLFeatures:
         """Run the image tower and place its boxes, which know nothing of captions."""
-        pixels = self.processor(images=to_pil(image), return_tensors="pt")["pixel_values"].to(
-            image.device
-        )
-        with self._precision(image.device):
+        inputs = self.processor(images=to_pil(image), return_tensors="pt")
+        pixels = inputs["pixel_values"].to(image.device)
+        with compute_in(self.dtype, image.device):
             tokens, _ = self.model.image_embedder(pixels.float())
             flat = tokens.flatten(1, 2)  # (1, rows, columns, V) -> (1, q, V)
             boxes = self.model.box_predictor(flat, tokens)[0].float()
-        # The network saw the image in the upper left of a square.
+        # The image filled the upper left of a square.
         height, width = image.shape[1:]
-        relative = max(height, width) / torch.tensor(
-            [width, height, width, height], device=boxes.device
-        )
-        return OWLFeatures(flat, boxes * relative)
+        sides = torch.tensor([width, height, width, height], device=boxes.device)
+        return OWLFeatures(flat, boxes * (max(height, width) / sides))
 
     @torch.no_grad()
-    def detect_from_features(self, seen: OWLFeatures, captions: Sequence[str]) -> list[Grounding]:
-        """Say of each caption where it is in an image that the tower has seen."""
+    def detect_from_features(
+        self, features: OWLFeatures, captions: Sequence[str]
+    ) -> list[Grounding]:
+        """Detect the phrases of each caption in an encoded image."""
         self.check_captions(captions)
-        return [self._ask(seen, split_phrases(caption)) for caption in captions]
+        return [self._detect(features, split_phrases(caption)) for caption in captions]
 
-    def _ask(self, seen: OWLFeatures, phrases: list[str]) -> Grounding:
-        device = seen.tokens.device
-        with self._precision(device):
-            texts = torch.stack([self._text(phrase, device) for phrase in phrases])
-            logits, _ = self.model.class_predictor(seen.tokens, texts[None])
+    def _detect(self, features: OWLFeatures, phrases: list[str]) -> Grounding:
+        device = features.tokens.device
+        with compute_in(self.dtype, device):
+            texts = torch.stack([self._encode_phrase(phrase, device) for phrase in phrases])
+            logits, _ = self.model.class_predictor(features.tokens, texts[None])
         scores = logits[0].float().sigmoid()  # (q, p)
-        tokens = [self.encode(phrase) for phrase in phrases]
-        repeats = torch.tensor([len(ids) for ids in tokens], device=device)
-        ids = torch.tensor([token for phrase in tokens for token in phrase], device=device)
-        return Grounding(seen.boxes, scores.repeat_interleave(repeats, dim=1), ids, self.decode)
+        ids: list[int] = []
+        lengths = []
+        for phrase in phrases:
+            tokens = self.encode(phrase)
+            ids.extend(tokens)
+            lengths.append(len(tokens))
+        repeats = torch.tensor(lengths, device=device)
+        token_scores = scores.repeat_interleave(repeats, dim=1)  # (q, p) -> (q, l)
+        token_ids = torch.tensor(ids, device=device)
+        return Grounding(features.boxes, token_scores, token_ids, self.decode)
 
-    def _text(self, phrase: str, device: torch.device) -> Float[Tensor, " e"]:
+    def _encode_phrase(self, phrase: str, device: torch.device) -> Float[Tensor, " e"]:
         if (phrase, device) not in self._known:
             config = self.model.config.text_config
             ids = [config.bos_token_id, *self.encode(phrase), config.eos_token_id]
             tokens = torch.tensor([ids], device=device)
             pooled = self.model.owlv2.text_model(input_ids=tokens).pooler_output
-            self._known[phrase, device] = nn.functional.normalize(
-                self.model.owlv2.text_projection(pooled)[0], dim=0
-            )
+            projected = self.model.owlv2.text_projection(pooled)[0]
+            self._known[phrase, device] = F.normalize(projected, dim=0)
         return self._known[phrase, device]
-
-    def _precision(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
 
 def split_phrases(caption: str) -> list[str]:
-    """Return what a caption asks for, one phrase for each thing.
+    """Return the phrases of a caption, one for each thing.
 
     >>> split_phrases("Black hole. crack,")
     ['black hole', 'crack']
     """
-    phrases = [phrase.strip() for phrase in re.split(r"[.,]", caption.lower())]
-    return [phrase for phrase in phrases if phrase] or [caption.lower().strip()]
+    caption = caption.lower()
+    phrases = [phrase.strip() for phrase in re.split(r"[.,]", caption)]
+    return [phrase for phrase in phrases if phrase] or [caption.strip()]
 
 
-def _pretrained(name: str) -> Any:
+def _load_pretrained(name: str) -> Any:
     from transformers import AutoModelForZeroShotObjectDetection
 
     model = hub.load_pretrained(AutoModelForZeroShotObjectDetection, name, what=_WHAT)
@@ -168,18 +170,15 @@ def _pretrained(name: str) -> Any:
     return model
 
 
-def _random(architecture: dict[str, Any] | None) -> Any:
-    from transformers import AutoConfig, AutoModelForZeroShotObjectDetection
+def _build_random(architecture: dict[str, Any] | None) -> Any:
+    from transformers import AutoModelForZeroShotObjectDetection
 
-    if architecture is None:
-        raise ValueError(
-            "neither detector.pretrained nor detector.architecture is given: nothing says what to build"
-        )
-    config = AutoConfig.for_model("owlv2", **architecture)
-    return hub.random_model(lambda: AutoModelForZeroShotObjectDetection.from_config(config))
+    if architecture is not None:
+        architecture = {"model_type": "owlv2", **architecture}
+    return hub.build_random(AutoModelForZeroShotObjectDetection, architecture, key="detector")
 
 
-def _tokenizer(pretrained: str | None) -> tuple[Any, Any]:
+def _load_tokenizer(pretrained: str | None) -> tuple[Any, Any]:
     """Return the functions from text to token ids, without the special ones, and back."""
     if pretrained is None:
         from open_clip.tokenizer import SimpleTokenizer
@@ -192,7 +191,7 @@ def _tokenizer(pretrained: str | None) -> tuple[Any, Any]:
     return lambda text: known(text, add_special_tokens=False)["input_ids"], known.decode
 
 
-def _processor(pretrained: str | None, side: int) -> Any:
+def _load_processor(pretrained: str | None, side: int) -> Any:
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
     if pretrained is None:

@@ -1,4 +1,4 @@
-"""The CNN whose features tell what in an image is unlike the rest of it.
+"""CNN whose features tell salient places of an image from the rest.
 
 Source: SAA+ (arXiv 2305.10724): the first three stages of a Wide ResNet-50-2.
 """
@@ -16,19 +16,21 @@ from torch import Tensor, nn
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import normalize, to_uint8
+from zsad.backbones.frozen import FrozenNetwork, compute_in
 from zsad.backbones.weight_files import load_tensors
 
 _WHAT = "the saliency network"
 STAGES = (1, 2, 3)  # strides 4, 8, 16
 
 
-class SaliencyNetwork(nn.Module):
+class SaliencyNetwork(FrozenNetwork):
     """A frozen ResNet of ``timm``, cut after its third stage.
 
     Args:
-        model_name: Of ``timm``, with the tag of its weights: the bare name has meant others in other versions.
-        pretrained: ``True`` for the weights of the tag, a local file of them (``.safetensors``, ``.pth``), or
-            ``False`` for random ones.
+        model_name: Name in ``timm``, with the tag of its weights: the bare name has meant others in
+            other versions.
+        pretrained: ``True`` for the weights of the tag, a local file of them (``.safetensors``,
+            ``.pth``), or ``False`` for random ones.
         architecture: More arguments of the network, for small random ones.
         dtype: Precision of the network; features come out in float32.
 
@@ -47,18 +49,15 @@ class SaliencyNetwork(nn.Module):
         dtype: str = "float32",
     ) -> None:
         super().__init__()
-        self.model = _network(model_name, pretrained, dict(architecture or {}))
+        self.model = _build(model_name, architecture or {})
+        if pretrained is not False:
+            _load_weights(self.model, _weight_file(model_name, pretrained))
         self.dtype = hub.as_dtype(dtype)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> "SaliencyNetwork":  # noqa: ARG002 (the signature is torch's)
-        """Stay in eval mode, whatever the trainer asks for: this network is frozen."""
-        return super().train(False)
+        self.freeze()
 
     @property
     def settings(self) -> str:
-        """All that decides the features besides the weights, as text."""
+        """Settings that decide the features besides the weights, as text."""
         return f"{type(self).__name__} {STAGES} {self.dtype}"
 
     @torch.no_grad()
@@ -70,18 +69,17 @@ class SaliencyNetwork(nn.Module):
             size_px: Side of the square that the image is resized to.
         """
         square = saliency_input(image, size_px)[None]
-        with torch.autocast(
-            square.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
-        ):
+        with compute_in(self.dtype, square.device):
             return [stage[0].float() for stage in self.model(square)]
 
 
 def saliency_input(
     image: Float[Tensor, "3 h w"], size_px: int
 ) -> Float[Tensor, "3 size_px size_px"]:
-    """Resize an image to a square and normalise it: linear between the four nearest pixels, to whole grey levels.
+    """Resize an image to a square and normalise it.
 
-    As OpenCV resizes 8-bit images: a smaller image skips pixels instead of averaging them.
+    As OpenCV resizes 8-bit images: linear between the four nearest pixels, to whole grey levels; a
+    smaller image skips pixels instead of averaging them.
     """
     levels = F.interpolate(
         to_uint8(image)[None].float(), (size_px, size_px), mode="bilinear", align_corners=False
@@ -89,17 +87,11 @@ def saliency_input(
     return normalize(levels[0].round() / 255)
 
 
-def _network(model_name: str, pretrained: bool | str, architecture: dict[str, Any]) -> Any:
+def _build(model_name: str, architecture: dict[str, Any]) -> Any:
     import timm
 
     options = {"features_only": True, "out_indices": STAGES, **architecture}
-    network = hub.random_model(lambda: timm.create_model(model_name, pretrained=False, **options))
-    if pretrained is not False:
-        path = _weight_file(model_name, pretrained)
-        _load(
-            network, load_file(path) if path.suffix == ".safetensors" else load_tensors(path), path
-        )
-    return network
+    return hub.random_model(lambda: timm.create_model(model_name, pretrained=False, **options))
 
 
 def _weight_file(model_name: str, pretrained: bool | str) -> Path:
@@ -108,19 +100,20 @@ def _weight_file(model_name: str, pretrained: bool | str) -> Path:
     path = Path(str(pretrained)).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"{_WHAT}: no weight file {path}. Fetch it: hf download timm/{model_name} model.safetensors "
-            "--local-dir FOLDER"
+            f"{_WHAT}: no weight file {path}. Fetch it: "
+            f"hf download timm/{model_name} model.safetensors --local-dir FOLDER"
         )
     return path
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    own = network.state_dict()  # the fourth stage and the classifier are left out
-    if lacking := [
-        name
-        for name, tensor in own.items()
-        if name not in state or state[name].shape != tensor.shape
-    ]:
+def _load_weights(network: nn.Module, path: Path) -> None:
+    state = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
+    own = network.state_dict()  # without the fourth stage and the classifier
+    lacking = []
+    for name, tensor in own.items():
+        if name not in state or state[name].shape != tensor.shape:
+            lacking.append(name)
+    if lacking:
         raise ValueError(
             f"{path} does not hold the weights of this network: it lacks {lacking[:3]}"
         )

@@ -70,7 +70,7 @@ class Concepts:
 
 
 class SAM3Head(nn.Module):
-    """What runs for every image and prompt: 25 of SAM 3's 840 million parameters.
+    """The parts of SAM 3 that run for every image and prompt: 25 of 840 million parameters.
 
     Args:
         model: transformers' ``Sam3Model``, whose parts it takes. The encoder of box prompts is left behind.
