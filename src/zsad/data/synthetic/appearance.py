@@ -6,7 +6,7 @@ import colorsys
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
+from numpy.random import Generator
 
 from zsad.data.synthetic.canvas import Rgb
 
@@ -51,7 +51,7 @@ class Appearance:
     grain: float = 0.012
 
 
-def vary_slightly(appearance: Appearance, rng: np.random.Generator) -> Appearance:
+def vary_slightly(appearance: Appearance, rng: Generator) -> Appearance:
     """Return the next part on an inspection line: nearly the same pose, light and colour."""
     near = rng.normal
     turn = rng.uniform(-math.pi, math.pi) if appearance.free_turn else near(0, 0.035)
@@ -71,7 +71,7 @@ def vary_slightly(appearance: Appearance, rng: np.random.Generator) -> Appearanc
     )
 
 
-def vary_freely(appearance: Appearance, rng: np.random.Generator) -> Appearance:
+def vary_freely(appearance: Appearance, rng: Generator) -> Appearance:
     """Return an appearance of any colour, light, size and turn."""
     free = rng.uniform
     keeps_colours = rng.random() < 0.5
@@ -98,14 +98,14 @@ def vary_freely(appearance: Appearance, rng: np.random.Generator) -> Appearance:
     )
 
 
-def _any_colour(rng: np.random.Generator) -> Rgb:
+def _any_colour(rng: Generator) -> Rgb:
     hue = rng.random()
     saturation = rng.random() ** 1.5
     value = rng.uniform(0.15, 0.95)
     return colorsys.hsv_to_rgb(hue, saturation, value)
 
 
-def _jittered(rgb: Rgb, rng: np.random.Generator) -> Rgb:
+def _jittered(rgb: Rgb, rng: Generator) -> Rgb:
     hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
     value = min(0.97, max(0.08, value * math.exp(rng.normal(0, 0.2))))
     hue = (hue + rng.normal(0, 0.03)) % 1

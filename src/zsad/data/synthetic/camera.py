@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from zsad.data.synthetic.appearance import Appearance
@@ -20,13 +21,13 @@ class Camera:
     A clean and a damaged version that pass through a camera differ only in the damaged part.
     """
 
-    def __init__(self, appearance: Appearance, size: int, rng: np.random.Generator):
+    def __init__(self, appearance: Appearance, size: int, rng: Generator):
         x, y = grid(size)
         along, across = rotate_axes(x, y, appearance.light_angle)
         corner = along * along + across * across
         falloff = 1 + appearance.light_falloff * along - appearance.vignette * 2 * corner
         self.light = appearance.gain * falloff
-        self.noise = (appearance.grain * _WHITE) * pixel_noise(rng, size, 0.4)
+        self.noise = (appearance.grain * _WHITE) * pixel_noise(rng, size, sigma_px=0.4)
         self.blur_px = blur_px(appearance, size)
         self.saturation = appearance.saturation
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
+from numpy.random import Generator
 
 from zsad.data.synthetic.appearance import Appearance
 from zsad.data.synthetic.scene import Scene
 
-Painter = Callable[[int, Appearance, np.random.Generator], Scene]
+Painter = Callable[[int, Appearance, Generator], Scene]
 
 SURFACE_DEFECTS = "scratch, stain, hole, fibre, contamination, colour_spot"
 

@@ -6,6 +6,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from zsad.data.synthetic import wild
 from zsad.data.synthetic.appearance import vary_freely
@@ -38,7 +39,7 @@ TEXTURES = (
 _PAINTED_PX = 256  # painting a texture costs more than all the rest
 
 
-def pasted_patch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def pasted_patch(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Paste a piece of the same image, turned, resized and lit otherwise, in a wrong place.
 
     Source: Li et al., CutPaste, CVPR 2021: rectangles of 2-15 % of the image and thin, turned ones
@@ -58,7 +59,7 @@ def pasted_patch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage
     return painted(scene, piece + np.float32(light), change)
 
 
-def foreign_texture(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def foreign_texture(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Blend another material into the image, in ragged islands.
 
     Source: Zavrtanik et al., DRAEM, ICCV 2021: thresholded noise as mask, a texture of any other
@@ -66,14 +67,16 @@ def foreign_texture(scene: Scene, grade: Grade, rng: np.random.Generator) -> Dam
     """
     size = len(scene.part)
     radius = 0.10 * grade.extent * rng.uniform(0.7, 1.6)
-    distance = blob(size, random_point(scene, rng), radius, rng, 0.3, rng.uniform(1, 1.8))
-    ragged = 0.45 * np.clip(noise(rng, size, rng.uniform(8, 30), 3), -1.5, 1.5)
+    distance = blob(
+        size, random_point(scene, rng), radius, rng, roughness=0.3, elongation=rng.uniform(1, 1.8)
+    )
+    ragged = 0.45 * np.clip(noise(rng, size, cells=rng.uniform(8, 30), octaves=3), -1.5, 1.5)
     change = smoothstep(distance + ragged, 1.1, 0.9) * scene.part
     opacity = np.float32(min(1.0, grade.contrast * rng.uniform(1.5, 3)))
     return blend(scene.image, _material(size, rng), change * opacity), change
 
 
-def _seen_from_elsewhere(image: ImageArray, rng: np.random.Generator) -> ImageArray:
+def _seen_from_elsewhere(image: ImageArray, rng: Generator) -> ImageArray:
     """Return the image shifted, turned, mirrored, enlarged or reduced."""
     size = image.shape[1]
     angle = rng.uniform(-math.pi, math.pi)
@@ -99,7 +102,7 @@ def _seen_from_elsewhere(image: ImageArray, rng: np.random.Generator) -> ImageAr
     return np.stack(channels)
 
 
-def _material(size: int, rng: np.random.Generator) -> ImageArray:
+def _material(size: int, rng: Generator) -> ImageArray:
     """Return a generated texture, (3, H, W), of any colour and scale."""
     name = str(rng.choice(TEXTURES))
     category = wild.CATEGORIES[name]

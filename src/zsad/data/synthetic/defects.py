@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
 
 from zsad.data.synthetic import surface_defects
 from zsad.data.synthetic.canvas import blend, colour, grid, smoothstep
@@ -26,14 +27,16 @@ from zsad.data.synthetic.marks import (
 )
 from zsad.data.synthetic.scene import Scene, compose, shifted
 
-Defect = Callable[[Scene, Grade, np.random.Generator], Damage]
+Defect = Callable[[Scene, Grade, Generator], Damage]
 
 
-def missing_part(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def missing_part(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Break a piece off the edge: the backdrop shows."""
     size = len(scene.part)
     radius = (0.05 + 0.09 * grade.contrast) * grade.extent
-    distance = blob(size, random_outline_point(scene, rng), radius, rng, 0.2, 1.2)
+    distance = blob(
+        size, random_outline_point(scene, rng), radius, rng, roughness=0.2, elongation=1.2
+    )
     bite = smoothstep(distance, 1.06, 0.94)
     rest = scene.part * (1 - bite)
     image = compose(scene.background, scene.body, rest, scene.appearance)
@@ -41,7 +44,7 @@ def missing_part(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage
     return painted(scene, image, change)
 
 
-def bent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def bent(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Push a part out of shape near its edge."""
     size = len(scene.part)
     cx, cy = random_outline_point(scene, rng)
@@ -65,7 +68,7 @@ def bent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return painted(scene, image, change)
 
 
-def misprint(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def misprint(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Shift, double or leave out print in an area."""
     size = len(scene.part)
     ink = scene.ink
@@ -74,7 +77,7 @@ def misprint(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     rows, columns = np.nonzero(ink * scene.part > 0.5 * ink.max())
     index = rng.integers(len(rows))
     centre = (float(columns[index]), float(rows[index]))
-    distance = blob(size, centre, 0.13 * grade.extent, rng, 0.2, 1.5)
+    distance = blob(size, centre, 0.13 * grade.extent, rng, roughness=0.2, elongation=1.5)
     area = smoothstep(distance, 1.05, 0.95)
     angle = rng.uniform(0, 2 * math.pi)
     reach = size * (0.02 + 0.04 * grade.contrast)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 from zsad.data.images import SynthesisedImage
@@ -101,7 +102,7 @@ class DrawnDefects:
         self.kinds = list(KINDS if kinds is None else kinds)
         self.view_px = _VIEW_PX if view_px is None else view_px
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> SynthesisedImage | None:
+    def __call__(self, image: Image.Image, rng: Generator) -> SynthesisedImage | None:
         """Return the damaged photograph, or ``None`` where chance, or a photograph on which nothing shows, says so.
 
         Args:
@@ -121,7 +122,7 @@ class DrawnDefects:
                 return drawn
         return None
 
-    def _damaged(self, scene: Scene, rng: np.random.Generator) -> _Damaged:
+    def _damaged(self, scene: Scene, rng: Generator) -> _Damaged:
         kind = self.kinds[rng.integers(len(self.kinds))]
         grade = Grade(_between(self.contrast, rng), _between(self.extent, rng))
         picture, change = KINDS[kind](scene, grade, rng)
@@ -131,18 +132,18 @@ class DrawnDefects:
         return _Damaged(kind, added.astype(np.float32), change.astype(np.float32))
 
 
-def _between(limits: Sequence[Number], rng: np.random.Generator) -> float:
+def _between(limits: Sequence[Number], rng: Generator) -> float:
     return math.exp(rng.uniform(math.log(limits[0]), math.log(limits[1])))
 
 
-def _window(image: Image.Image, rng: np.random.Generator) -> Box:
+def _window(image: Image.Image, rng: Generator) -> Box:
     """Return a square, half of the shorter side or more, anywhere."""
     side = max(1, round(min(image.size) * _between((0.5, 1), rng)))
     left, top = (int(rng.integers(length - side + 1)) for length in image.size)
     return Box(top, left, side, side)
 
 
-def _scene(image: Image.Image, window: Box, rng: np.random.Generator) -> Scene:
+def _scene(image: Image.Image, window: Box, rng: Generator) -> Scene:
     """Return a window as a surface to draw on; where the photograph is transparent, nothing can be drawn."""
     size = min(max(window.height, _SMALLEST_CANVAS_PX), CANVAS_PX)
     corners = (window.left, window.top, window.left + window.width, window.top + window.height)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from zsad.data.synthetic.canvas import (
@@ -45,7 +46,7 @@ class Grade:
 GRADES = {"easy": Grade(0.46, 1.3), "medium": Grade(0.31, 1.0), "hard": Grade(0.20, 0.75)}
 
 
-def random_point(scene: Scene, rng: np.random.Generator) -> Point:
+def random_point(scene: Scene, rng: Generator) -> Point:
     """Return a point on the part, x and y in pixels, away from the image's border."""
     size = len(scene.part)
     if scene.background is None:
@@ -55,7 +56,7 @@ def random_point(scene: Scene, rng: np.random.Generator) -> Point:
     return _pick_point(blurred > 0.9, stride, rng)
 
 
-def random_outline_point(scene: Scene, rng: np.random.Generator) -> Point:
+def random_outline_point(scene: Scene, rng: Generator) -> Point:
     """Return a point on the part's outline, or anywhere on a texture."""
     if scene.background is None:
         return random_point(scene, rng)
@@ -65,7 +66,7 @@ def random_outline_point(scene: Scene, rng: np.random.Generator) -> Point:
     return _pick_point((blurred > 0.3) & (blurred < 0.7), stride, rng)
 
 
-def _pick_point(allowed: NDArray[np.bool_], stride: int, rng: np.random.Generator) -> Point:
+def _pick_point(allowed: NDArray[np.bool_], stride: int, rng: Generator) -> Point:
     """Return an allowed point of a plane that was thinned by ``stride``; else the middle."""
     rows, columns = np.nonzero(allowed)
     if len(rows) == 0:
@@ -84,12 +85,7 @@ def axes_around(size: int, centre: Point, angle: Number) -> tuple[Plane, Plane]:
 
 
 def blob(
-    size: int,
-    centre: Point,
-    radius: Number,
-    rng: np.random.Generator,
-    roughness: Number,
-    elongation: Number,
+    size: int, centre: Point, radius: Number, rng: Generator, roughness: Number, elongation: Number
 ) -> Plane:
     """Return the distance from the middle of an irregular patch, 1 on its outline.
 
@@ -105,17 +101,17 @@ def blob(
     along, across = axes_around(size, centre, angle)
     stretch = math.sqrt(elongation)
     distance = cv2.magnitude(along * (1 / (radius * stretch)), across * (stretch / radius))
-    lumps = np.clip(noise(rng, size, 0.9 / radius, 2), -1.5, 1.5)
+    lumps = np.clip(noise(rng, size, cells=0.9 / radius, octaves=2), -1.5, 1.5)
     return distance + roughness * lumps * np.clip(distance, 0, 1)
 
 
-def random_sign(rng: np.random.Generator) -> int:
+def random_sign(rng: Generator) -> int:
     """Return 1 or -1."""
     return 1 if rng.random() < 0.5 else -1
 
 
 def random_walk(
-    rng: np.random.Generator, start: Point, heading: Number, length: Number, steps: int
+    rng: Generator, start: Point, heading: Number, length: Number, steps: int
 ) -> NDArray[np.float64]:
     """Return (steps, 2) points of a jagged walk that keeps its direction roughly."""
     jags = rng.normal(0, 0.55, steps)

@@ -7,13 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from zsad.data.synthetic.canvas import Number, Plane, gaussian_blur, rotate_image
 
 
 def noise(
-    rng: np.random.Generator,
+    rng: Generator,
     size: int,
     cells: Number,
     octaves: int = 1,
@@ -48,7 +49,7 @@ def _lumps(count: Number, side: int) -> int:
     return min(max(2, round(count)), side)
 
 
-def pixel_noise(rng: np.random.Generator, size: int, sigma_px: Number = 0) -> Plane:
+def pixel_noise(rng: Generator, size: int, sigma_px: Number = 0) -> Plane:
     """Return zero-mean noise of unit deviation, nearly independent from pixel to pixel.
 
     Args:
@@ -61,7 +62,7 @@ def pixel_noise(rng: np.random.Generator, size: int, sigma_px: Number = 0) -> Pl
 
 
 def voronoi_cells(
-    rng: np.random.Generator, size: int, across: Number, jitter: Number = 0.9
+    rng: Generator, size: int, across: Number, jitter: Number = 0.9
 ) -> tuple[NDArray[Any], Plane]:
     """Return a Voronoi tiling.
 
@@ -94,20 +95,20 @@ def voronoi_cells(
     return numbers[window, window], distance[window, window]
 
 
-def _cell_seeds(rng: np.random.Generator, count: int, jitter: Number) -> NDArray[np.float64]:
+def _cell_seeds(rng: Generator, count: int, jitter: Number) -> NDArray[np.float64]:
     """Return (count, count, 2) points, x and y in units of a cell's width."""
     line = np.arange(count)
     middles = np.stack(np.meshgrid(line, line), -1) + 0.5
     return middles + jitter * (rng.random(middles.shape) - 0.5)
 
 
-def random_per_cell(rng: np.random.Generator, numbers: NDArray[Any]) -> Plane:
+def random_per_cell(rng: Generator, numbers: NDArray[Any]) -> Plane:
     """Return a random value in [0, 1] per cell of a Voronoi tiling."""
     count = int(numbers.max()) + 1
     return rng.random(count, dtype=np.float32)[numbers]
 
 
-def random_per_tile(rng: np.random.Generator, rows: Plane, columns: Plane, period: int) -> Plane:
+def random_per_tile(rng: Generator, rows: Plane, columns: Plane, period: int) -> Plane:
     """Return a random value in [0, 1] per tile of a grid, which repeats after ``period`` tiles.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from zsad.data.synthetic.appearance import Appearance
 from zsad.data.synthetic.canvas import (
@@ -73,7 +74,7 @@ def object_scene(
     appearance: Appearance,
     surface: ImageArray,
     distance: Plane,
-    rng: np.random.Generator,
+    rng: Generator,
     ink: Plane | None = None,
     ink_colour: Rgb = _INK,
 ) -> Scene:
@@ -102,9 +103,9 @@ def object_scene(
     )
 
 
-def _backdrop(appearance: Appearance, size: int, rng: np.random.Generator) -> ImageArray:
-    flecks = 0.03 * appearance.contrast * noise(rng, size, 24, 3)
-    clouds = 0.02 * noise(rng, size, 3)
+def _backdrop(appearance: Appearance, size: int, rng: Generator) -> ImageArray:
+    flecks = 0.03 * appearance.contrast * noise(rng, size, cells=24, octaves=3)
+    clouds = 0.02 * noise(rng, size, cells=3)
     return colour(appearance.background) * (1 + flecks + clouds)
 
 

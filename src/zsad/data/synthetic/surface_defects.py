@@ -6,6 +6,7 @@ import colorsys
 import math
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from zsad.data.synthetic.canvas import (
@@ -42,7 +43,7 @@ Line = NDArray[np.float64]
 _FIBRE_STEPS = 32
 
 
-def scratch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def scratch(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add fine, slightly bent lines, bright on a dark surface and dark on a bright one."""
     size = len(scene.part)
     centre = random_point(scene, rng)
@@ -55,9 +56,7 @@ def scratch(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return painted(scene, paint, change)
 
 
-def _bent_line(
-    size: int, centre: Point, angle: float, grade: Grade, rng: np.random.Generator
-) -> Line:
+def _bent_line(size: int, centre: Point, angle: float, grade: Grade, rng: Generator) -> Line:
     """Return the points of a line near a point and a direction."""
     reach = grade.extent * size * rng.uniform(0.07, 0.16)
     turn = angle + rng.normal(0, 0.15)
@@ -71,7 +70,7 @@ def _bent_line(
     return np.stack([x, y], 1)
 
 
-def crack(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def crack(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a jagged dark line with side branches."""
     size = len(scene.part)
     centre = random_point(scene, rng)
@@ -92,11 +91,13 @@ def crack(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return painted(scene, paint, change)
 
 
-def hole(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def hole(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a pit or blowhole: dark, with a lit rim."""
     size = len(scene.part)
     radius = 0.045 * grade.extent * rng.uniform(0.7, 1.3)
-    distance = blob(size, random_point(scene, rng), radius, rng, 0.25, rng.uniform(1, 1.6))
+    distance = blob(
+        size, random_point(scene, rng), radius, rng, roughness=0.25, elongation=rng.uniform(1, 1.6)
+    )
     change = smoothstep(distance, 1.1, 0.9) * scene.part
     height = smoothstep(distance, 1.1, 0.4) * (0.6 * radius)
     rim = -shading(height, scene.appearance)
@@ -104,11 +105,13 @@ def hole(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return painted(scene, dark + grade.contrast * 0.5 * rim, change)
 
 
-def stain(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def stain(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a dried liquid: the surface shows through, darker towards the edge."""
     size = len(scene.part)
     radius = 0.095 * grade.extent * rng.uniform(0.7, 1.3)
-    distance = blob(size, random_point(scene, rng), radius, rng, 0.35, rng.uniform(1, 1.7))
+    distance = blob(
+        size, random_point(scene, rng), radius, rng, roughness=0.35, elongation=rng.uniform(1, 1.7)
+    )
     change = smoothstep(distance, 1.1, 0.85) * scene.part
     tint = _bright_colour(rng.uniform(0.03, 0.14), rng.uniform(0, 0.5)) - 1
     direction = visible_sign(scene, change, -1)
@@ -118,16 +121,16 @@ def stain(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return scene.image + shift * (change * ring), change
 
 
-def colour_spot(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def colour_spot(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a splash of paint or ink of a foreign colour."""
     size = len(scene.part)
     cx, cy = random_point(scene, rng)
     radius = 0.055 * grade.extent * rng.uniform(0.7, 1.3)
     spread = 1.6 * radius * size
-    distance = blob(size, (cx, cy), radius, rng, 0.3, 1.2)
+    distance = blob(size, (cx, cy), radius, rng, roughness=0.3, elongation=1.2)
     for _ in range(rng.integers(0, 4)):
         near = (cx + rng.normal(0, spread), cy + rng.normal(0, spread))
-        drop = blob(size, near, radius * rng.uniform(0.2, 0.45), rng, 0.2, 1.1)
+        drop = blob(size, near, radius * rng.uniform(0.2, 0.45), rng, roughness=0.2, elongation=1.1)
         distance = np.minimum(distance, drop)
     change = smoothstep(distance, 1.08, 0.92) * scene.part
     local = mean_colour(scene, change)
@@ -137,7 +140,7 @@ def colour_spot(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return scene.image + (shift + shift_of_grey) * change, change
 
 
-def _other_hue(local: ImageArray, rng: np.random.Generator) -> ImageArray:
+def _other_hue(local: ImageArray, rng: Generator) -> ImageArray:
     """Return a saturated colour, (3, 1, 1), a quarter turn of hue or more from a given one."""
     hue, _, _ = colorsys.rgb_to_hsv(*local.ravel().tolist())
     hue = hue + rng.uniform(0.25, 0.75)
@@ -145,11 +148,13 @@ def _other_hue(local: ImageArray, rng: np.random.Generator) -> ImageArray:
     return colour(colorsys.hsv_to_rgb(hue % 1, 0.9, value))
 
 
-def dent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def dent(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a pressed spot with a bright and a dark flank."""
     size = len(scene.part)
     radius = 0.085 * grade.extent * rng.uniform(0.8, 1.3)
-    distance = blob(size, random_point(scene, rng), radius, rng, 0.12, rng.uniform(1, 1.5))
+    distance = blob(
+        size, random_point(scene, rng), radius, rng, roughness=0.12, elongation=rng.uniform(1, 1.5)
+    )
     change = smoothstep(distance, 1.05, 0.8) * scene.part
     bowl = np.clip(1 - distance * distance, 0, 1) ** 2
     slope = relief(bowl * radius, scene.appearance.light_angle)
@@ -160,7 +165,7 @@ def dent(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return scene.image + light * change * reflectance, change
 
 
-def fibre(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def fibre(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a hair or thread that lies on the surface."""
     size = len(scene.part)
     centre = random_point(scene, rng)
@@ -173,7 +178,7 @@ def fibre(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
     return painted(scene, paint * (1 + 0.5 * grade.contrast * tint), change)
 
 
-def _curled_path(rng: np.random.Generator) -> Line:
+def _curled_path(rng: Generator) -> Line:
     """Return the points of a curled line in steps of length 1."""
     curl = rng.normal(0, 5)
     t = np.linspace(-0.5, 0.5, _FIBRE_STEPS)
@@ -182,7 +187,7 @@ def _curled_path(rng: np.random.Generator) -> Line:
     return np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1), 0)
 
 
-def contamination(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def contamination(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a sprinkle of chips and dust."""
     size = len(scene.part)
     centre = random_point(scene, rng)
@@ -199,13 +204,15 @@ def contamination(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damag
     return painted(scene, paint, change)
 
 
-def worn(scene: Scene, grade: Grade, rng: np.random.Generator) -> Damage:
+def worn(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """Add a rubbed patch: the surface's own pattern is gone and fine streaks are left."""
     size = len(scene.part)
     angle = rng.uniform(0.1, math.pi)
     radius = 0.10 * grade.extent * rng.uniform(0.8, 1.2)
-    distance = blob(size, random_point(scene, rng), radius, rng, 0.3, rng.uniform(1, 1.6))
-    streaks = noise(rng, size, 70, 1, 10, angle)
+    distance = blob(
+        size, random_point(scene, rng), radius, rng, roughness=0.3, elongation=rng.uniform(1, 1.6)
+    )
+    streaks = noise(rng, size, cells=70, octaves=1, stretch=10, angle=angle)
     change = smoothstep(distance + 0.08 * streaks, 1.1, 0.8) * scene.part
     flat = np.stack([gaussian_blur(channel, 0.03 * size) for channel in scene.body])
     rubbed = blend(scene.body, flat, min(1.0, 2 * grade.contrast))

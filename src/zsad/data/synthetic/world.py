@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from zsad.data.synthetic import auxiliary, target, wild
@@ -75,7 +76,7 @@ def random_stream(seed: int, *keys: str | int) -> np.random.Generator:
 
 def render(
     category: str,
-    rng: np.random.Generator,
+    rng: Generator,
     size: int,
     defect: str | None = None,
     grade: str | Grade = "medium",
@@ -100,7 +101,7 @@ def render(
 
 def render_pair(
     category: str,
-    rng: np.random.Generator,
+    rng: Generator,
     size: int,
     defect: str,
     grade: str | Grade = "medium",
@@ -130,7 +131,7 @@ def wild_pair(seed: int, index: int, size: int) -> WildSample:
 
 def _exposed(
     category: str,
-    rng: np.random.Generator,
+    rng: Generator,
     size: int,
     defect: str,
     grade: Grade,
@@ -141,9 +142,7 @@ def _exposed(
     return damaged and ImagePair(camera(scene.image), camera(damaged[0]), damaged[1])
 
 
-def _staged(
-    name: str, rng: np.random.Generator, size: int
-) -> tuple[Scene, Camera, np.random.Generator]:
+def _staged(name: str, rng: Generator, size: int) -> tuple[Scene, Camera, np.random.Generator]:
     """Return the scene, its camera, and the stream for a defect, each from a stream of its own."""
     category = find_category(name)
     look_rng, scene_rng, camera_rng, damage_rng = (
@@ -180,7 +179,7 @@ def _checked(name: str, defect: str, grade: str | Grade) -> Grade:
 
 
 def _damaged(
-    scene: Scene, defect: str, grade: Grade, rng: np.random.Generator, max_area: float | None
+    scene: Scene, defect: str, grade: Grade, rng: Generator, max_area: float | None
 ) -> tuple[ImageArray, Mask] | None:
     """Return the damaged scene and its mask, or ``None`` if no try hit the part visibly and within the limits."""
     least = 5 if max_area is not None else max(5, round(0.0004 * scene.part.size))
