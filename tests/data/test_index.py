@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from zsad.data.index import PathChecker, read_index, read_unlabelled
+from zsad.data.index import read_index, read_unlabelled
+from zsad.data.path_check import PathChecker
 
 
 def test_samples_come_in_file_order_with_paths_below_the_root(tmp_path, save, save_mask, index_of):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsad.data.images import ImageDataset
-from zsad.data.module import JsonDataModule, evenly_spaced
+from zsad.data.module import JsonDataModule
 from zsad.data.prepare.write_index import prepare
+from zsad.data.sampling import evenly_spaced
 from zsad.data.synthetic.into_photos import DrawnDefects
 from zsad.types import Sample
 

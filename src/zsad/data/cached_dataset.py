@@ -1,4 +1,4 @@
-"""Images that need not be decoded, because what a method saw of them is known."""
+"""A dataset over a feature cache: images with cached features are not decoded."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from torch.utils.data import Dataset
 from zsad.data.images import ImageDataset, collate
 from zsad.types import Batch, CachedFeatures, Sample
 
-Lookup = Callable[
-    [str], Batch | None
-]  # by its key: a batch of one without pixels, or None where it is unknown
+# Key of an image → a batch of one without pixels, or None if the image is not cached.
+Lookup = Callable[[str], Batch | None]
 _ZSAD_VERSION = version("zsad")
 _DIGEST_BYTES = 16
 
 
 class CachedDataset(Dataset[Batch]):
-    """A dataset that asks first whether an image is known, and opens no file of those that are.
+    """A dataset that opens no file of an image in the cache.
 
     Args:
         dataset: The images.
-        lookup: Gives what is known of an image by its key: features, mask and label. Called in loader processes.
+        lookup: Returns features, mask and label of a cached image by its key. Called in loader
+            processes.
 
     Raises:
-        ValueError: If images change at random and no number of views is given: none would be met twice.
+        ValueError: If images change at random and ``views`` is not set: no image would come twice.
     """
 
     def __init__(self, dataset: ImageDataset, lookup: Lookup) -> None:
         if _is_random(dataset) and dataset.views is None:
             raise ValueError(
-                "feature_cache keeps what was seen of images that come again, but augmentation shows others in every "
-                "epoch: give every image a number of versions that are taken in turn, such as dataset.views=4; or "
-                "learn with augmentation=none, or with feature_cache=none"
+                "feature_cache needs images that come again, but augmentation shows others in "
+                "every epoch: give every image a number of versions that are taken in turn, such "
+                "as dataset.views=4; or train with augmentation=none, or with feature_cache=none"
             )
         self.dataset = dataset
         self._lookup = lookup
-        self._files: dict[int, list[str]] = {}  # of each process, so that no file is read twice
+        self._digests: dict[int, list[str]] = {}  # in each process, so that no file is read twice
 
     @property
     def epoch(self) -> Tensor:
-        """The epoch, as the images know it."""
+        """The epoch, shared with the images."""
         return self.dataset.epoch
 
     def __len__(self) -> int:
@@ -57,65 +57,78 @@ class CachedDataset(Dataset[Batch]):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Batch:
-        """Return image ``index`` as a batch of one: its pixels, or what is known of it."""
-        key, sample = self.key(index), self.dataset.samples[index]
-        known = self._lookup(key)
-        if known is None:
-            return replace(
-                self.dataset[index], cached=CachedFeatures((key,), torch.tensor([False]), {})
-            )
-        return replace(known, category=(sample.category,), path=(str(sample.image_path),))
+        """Return image ``index`` as a batch of one: its pixels, or its cached features."""
+        key = self.key(index)
+        batch = self._lookup(key)
+        if batch is None:
+            cached = CachedFeatures((key,), torch.tensor([False]), {})
+            return replace(self.dataset[index], cached=cached)
+        sample = self.dataset.samples[index]
+        return replace(batch, category=(sample.category,), path=(str(sample.image_path),))
 
     def key(self, index: int) -> str:
-        """Return what tells the pixels, mask and label of an image in this epoch from all others'.
+        """Return the key of the pixels, mask and label of an image in this epoch.
 
-        A hash of its files, of how they are read, and of the chance that changes them.
+        It is a hash of the image's files, of how they are read, and of the random changes.
         """
-        dataset, sample = self.dataset, self.dataset.samples[index]
+        dataset = self.dataset
+        sample = dataset.samples[index]
         facts = [
             (_ZSAD_VERSION, PIL.__version__),
             (dataset.image_size, dataset.decode_px, dataset.mask_threshold),
             (sample.is_anomalous, sample.defect),
-            self._content(index, sample),
+            self._content_digests(index, sample),
         ]
         if _is_random(dataset):
-            facts.append((_described(dataset.augmentation), _described(dataset.synthetic_defects)))
+            augmentation = _describe_settings(dataset.augmentation)
+            facts.append((augmentation, _describe_settings(dataset.synthetic_defects)))
             facts.append((dataset.seed, dataset.view, index))
         return blake2b(json.dumps(facts).encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
-    def _content(self, index: int, sample: Sample) -> list[str]:
-        if index not in self._files:
-            masks = (sample.mask_path, *sample.more_masks) if sample.is_anomalous else ()
-            self._files[index] = [
-                _digest(path) for path in (sample.image_path, *masks) if path is not None
-            ]
-        return self._files[index]
+    def _content_digests(self, index: int, sample: Sample) -> list[str]:
+        if index not in self._digests:
+            paths = [sample.image_path]
+            if sample.is_anomalous and sample.mask_path is not None:
+                paths.append(sample.mask_path)
+            if sample.is_anomalous:
+                paths += sample.more_masks
+            self._digests[index] = [_digest(path) for path in paths]
+        return self._digests[index]
 
 
 def collate_cached(items: Iterable[Batch]) -> Batch:
-    """Join batches of which some are known: pixels of the others, features of these, everything else of all."""
-    items = list(items)
-    all_seen = [item.cached for item in items if item.cached is not None]
-    features = [seen.features for seen in all_seen if seen.features]
-    joined = {
-        name: torch.cat([one[name] for one in features])
-        for name in (features[0] if features else ())
-    }
-    keys = tuple(key for seen in all_seen for key in seen.keys)
-    return replace(
-        collate(items),
-        cached=CachedFeatures(keys, torch.cat([seen.known for seen in all_seen]), joined),
-    )
+    """Join batches, cached or not: pixels of images that are not cached, features of the others."""
+    batches = list(items)
+    keys: list[str] = []
+    known: list[Tensor] = []
+    features: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        if batch.cached is None:
+            continue
+        keys += batch.cached.keys
+        known.append(batch.cached.known)
+        for name, tensor in batch.cached.features.items():
+            features.setdefault(name, []).append(tensor)
+    joined = {name: torch.cat(tensors) for name, tensors in features.items()}
+    return replace(collate(batches), cached=CachedFeatures(tuple(keys), torch.cat(known), joined))
 
 
 def _is_random(dataset: ImageDataset) -> bool:
     return dataset.augmentation is not None or dataset.synthetic_defects is not None
 
 
-def _described(changes: Any) -> str:
-    """Return the settings of what changes images; of an albumentations.Compose, which hides them, its own words."""
-    words = changes.to_dict() if hasattr(changes, "to_dict") else getattr(changes, "__dict__", None)
-    return f"{type(changes).__name__}: {changes if words is None else json.dumps(words, sort_keys=True, default=str)}"
+def _describe_settings(changes: Any) -> str:
+    """Return the settings of an object that changes images, as text.
+
+    An ``albumentations.Compose`` hides its attributes and describes itself with ``to_dict``.
+    """
+    name = type(changes).__name__
+    settings = getattr(changes, "__dict__", None)
+    if hasattr(changes, "to_dict"):
+        settings = changes.to_dict()
+    if settings is None:
+        return f"{name}: {changes}"
+    return f"{name}: {json.dumps(settings, sort_keys=True, default=str)}"
 
 
 def _digest(path: Path) -> str:

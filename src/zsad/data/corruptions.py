@@ -1,7 +1,8 @@
-"""What happens to images on a shop floor, in five degrees: blur, noise, JPEG, light, rotation, scale.
+"""Corruptions of test images in five severities: blur, noise, JPEG, light, rotation, scale.
 
-Each function makes one change of a given strength; the numbers are in ``conf/robustness``. Strengths hold at the size
-of the network's input, so that photographs of 1 and of 20 megapixels suffer alike.
+Each function returns one change of a given strength; the numbers are in ``conf/robustness``.
+Strengths hold at the size of the network's input, so that photographs of 1 and of 20 megapixels
+suffer alike.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Change = A.BasicTransform | A.BaseCompose
 
 
 class Corruption:
-    """One kind of change, from weak to strong.
+    """A kind of change, from weak to strong.
 
     Args:
         make: Makes the change of a given strength.
@@ -48,10 +49,12 @@ class Corruption:
 
 
 class CorruptionTransform:
-    """A change of image and mask together, at the size of the network's input; the same for the same random seed.
+    """A change of image and mask together, at the size of the network's input.
+
+    It is the same for the same random seed.
 
     Args:
-        change: What is done.
+        change: The change.
         image_size: Both sides of the network's input; ``None``: images keep their size.
     """
 
@@ -66,27 +69,31 @@ class CorruptionTransform:
     def __call__(
         self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None
     ) -> dict[str, Any]:
-        """Change an image (h, w, 3); a mask (h, w) of 0 and 255 follows where things move."""
+        """Change an image (h, w, 3); a mask (h, w) of 0 and 255 follows where pixels move."""
         if self.image_size is not None:
-            # As a network would see them unchanged; resizing what has that size already does nothing.
+            # As a network would see them unchanged; the dataset's own resizing then does nothing.
             size = (self.image_size, self.image_size)
             image = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-            mask = None if mask is None else _mask_of_size(mask, self.image_size)
-        return self._compose(image=image) if mask is None else self._compose(image=image, mask=mask)
+            mask = None if mask is None else _resize_mask(mask, self.image_size)
+        if mask is None:
+            return self._compose(image=image)
+        return self._compose(image=image, mask=mask)
 
 
 class CorruptedDataModule(LightningDataModule):
-    """The test images of a dataset, changed; references stay as they are.
+    """The test images of a dataset, corrupted; references stay as they are.
 
     Args:
         clean: The dataset, set up.
-        corrupt: What is done to its test images; ``None`` for nothing.
+        corrupt: Changes its test images; ``None`` for no change.
     """
 
     def __init__(self, clean: JsonDataModule, corrupt: CorruptionTransform | None) -> None:
         super().__init__()
-        self.clean, self.corrupt = clean, corrupt
-        self.name, self.references = clean.name, clean.references
+        self.clean = clean
+        self.corrupt = corrupt
+        self.name = clean.name
+        self.references = clean.references
         self.reference_images = clean.reference_images
 
     @property
@@ -100,12 +107,13 @@ class CorruptedDataModule(LightningDataModule):
         return self.clean.test_samples
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return every test image exactly once, changed."""
-        self.clean.trainer = self.trainer  # which knows the processes that share the images
+        """Return every test image exactly once, corrupted."""
+        self.clean.trainer = self.trainer  # it knows the processes that share the images
         loader = self.clean.test_dataloader()
-        loader.dataset.augmentation = self.corrupt  # type: ignore[attr-defined]
+        dataset: Any = loader.dataset
+        dataset.augmentation = self.corrupt
         if self.corrupt is not None:
-            loader.dataset.decode_px = None  # type: ignore[attr-defined]  # all pixels, or the mask would not fit
+            dataset.decode_px = None  # all pixels, or the mask would not fit
         return loader
 
 
@@ -121,42 +129,42 @@ def noise(deviation: float) -> A.BasicTransform:
 
 def jpeg(quality: float) -> A.BasicTransform:
     """Store as JPEG."""
-    return A.ImageCompression(
-        compression_type="jpeg", quality_range=(round(quality), round(quality)), p=1
-    )
+    quality_range = (round(quality), round(quality))
+    return A.ImageCompression(compression_type="jpeg", quality_range=quality_range, p=1)
 
 
 def brightness(shift: float) -> A.BaseCompose:
     """Make some images brighter and the others darker by a share of the white level."""
-    return A.OneOf([_light(shift, 0.0), _light(-shift, 0.0)], p=1)
+    return A.OneOf([_change_light(shift, 0.0), _change_light(-shift, 0.0)], p=1)
 
 
 def contrast(loss: float) -> A.BasicTransform:
     """Take away a share of the contrast."""
-    return _light(0.0, -loss)
+    return _change_light(0.0, -loss)
 
 
 def rotation(degrees: float) -> A.BaseCompose:
-    """Rotate some images to the left and the others to the right; what is missing at the rim is mirrored."""
-    return A.OneOf([_moved(rotate=degrees), _moved(rotate=-degrees)], p=1)
+    """Rotate some images to the left, the others to the right; the missing rim is mirrored."""
+    return A.OneOf([_move(rotate=degrees), _move(rotate=-degrees)], p=1)
 
 
 def scale(change: float) -> A.BaseCompose:
-    """Enlarge some images by a share and shrink the others by it; what is missing at the rim is mirrored."""
-    return A.OneOf([_moved(scale=1 + change), _moved(scale=1 / (1 + change))], p=1)
+    """Enlarge some images by a share, shrink the others by it; the missing rim is mirrored."""
+    return A.OneOf([_move(scale=1 + change), _move(scale=1 / (1 + change))], p=1)
 
 
-def _light(shift: float, gain: float) -> A.BasicTransform:
+def _change_light(shift: float, gain: float) -> A.BasicTransform:
     return A.RandomBrightnessContrast(
         brightness_limit=(shift, shift), contrast_limit=(gain, gain), p=1
     )
 
 
-def _moved(rotate: float = 0.0, scale: float = 1.0) -> A.BasicTransform:
+def _move(rotate: float = 0.0, scale: float = 1.0) -> A.BasicTransform:
     return A.Affine(
         rotate=(rotate, rotate), scale=(scale, scale), border_mode=cv2.BORDER_REFLECT_101, p=1
     )
 
 
-def _mask_of_size(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    return np.where(resize_mask(Image.fromarray(mask), size).numpy(), 255, 0).astype(np.uint8)
+def _resize_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    is_defective = resize_mask(Image.fromarray(mask), size).numpy()
+    return np.where(is_defective, 255, 0).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedIOBase
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def open_image(path: Path, file: BufferedIOBase | None = None) -> Iterator[Image.Image]:
+def open_image(path: Path, file: BytesIO | None = None) -> Iterator[Image.Image]:
     """Open an image; errors of Pillow about the header or the pixels name the file.
 
     Args:

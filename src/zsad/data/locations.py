@@ -1,4 +1,4 @@
-"""Which datasets are known, where their indexes lie, and where their images lie on this machine."""
+"""Locations of indexes and of the images of datasets on this machine."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("vsia", ["mvtec", "visa"])
     ' Did you mean visa?'
     """
-    near = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {matches[0]}?" if matches else ""
 
 
 def dataset_names(data_json: Path) -> list[str]:
-    """Return the datasets that have an index."""
+    """Return the names of the datasets with an index."""
     return sorted(path.stem for path in data_json.glob("*.json") if path.name != ROOTS_FILE)
 
 
@@ -36,10 +36,11 @@ def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Pa
     Args:
         name: Dataset name, the stem of its index file.
         data_json: Folder of the indexes.
-        preparable: Names that ``zsad prepare`` knows without an index; they help the error to say what is meant.
+        preparable: Names that ``zsad prepare`` knows without an index, for a better message.
 
     Raises:
-        FileNotFoundError: No such index. The message names the known ones, the nearest name and the command.
+        FileNotFoundError: No such index. The message names the known ones, the nearest name and
+            the command.
     """
     path = data_json / f"{name}.json"
     if path.is_file() and path.name != ROOTS_FILE:
@@ -56,45 +57,53 @@ def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Pa
 
 
 def saved_roots(data_json: Path) -> dict[str, str]:
-    """Return the roots that ``zsad prepare`` wrote down on this machine."""
+    """Return the roots that ``zsad prepare`` saved on this machine, by dataset."""
     path = data_json / ROOTS_FILE
     return read_json(path) if path.is_file() else {}
 
 
 def save_root(name: str, root: Path, data_json: Path) -> None:
-    """Write down where a dataset lies."""
-    write_json(data_json / ROOTS_FILE, {**saved_roots(data_json), name: str(root.resolve())})
+    """Save the root of a dataset for later runs on this machine."""
+    roots = saved_roots(data_json)
+    roots[name] = str(root.resolve())
+    write_json(data_json / ROOTS_FILE, roots)
 
 
 def find_root(name: str, root: str | Path | None, data_json: Path) -> Path:
     """Return the folder that the paths of an index are relative to.
 
-    ``root`` wins where it is given; then what ``zsad prepare`` wrote down, ``$ZSAD_DATASETS/NAME``, ``datasets/NAME``.
+    ``root`` wins if given; then the root that ``zsad prepare`` saved, ``$ZSAD_DATASETS/NAME``,
+    ``datasets/NAME``.
 
     Raises:
-        FileNotFoundError: None of them is a folder. The message lists where it looked, and both fixes.
+        FileNotFoundError: None of them is a folder. The message lists them, and both fixes.
     """
-    places = [Path(root).expanduser()] if root is not None else _usual_places(name, data_json)
-    for place in places:
-        if place.is_dir():
-            return place.absolute()
+    candidates = _candidate_roots(name, root, data_json)
+    for candidate in candidates:
+        if candidate.is_dir():
+            return candidate.absolute()
     raise FileNotFoundError(
-        f"no images of {name}: looked in {', '.join(str(place) for place in places)}. "
+        f"no images of {name}: looked in {', '.join(map(str, candidates))}. "
         f"Either zsad prepare {name} /path/to/{name}, or pass dataset.root=/path/to/{name}"
     )
 
 
-def _usual_places(name: str, data_json: Path) -> list[Path]:
-    remembered = saved_roots(data_json).get(name)
+def _candidate_roots(name: str, root: str | Path | None, data_json: Path) -> list[Path]:
+    if root is not None:
+        return [Path(root).expanduser()]
+    roots: list[Path] = []
+    saved = saved_roots(data_json).get(name)
+    if saved:
+        roots.append(Path(saved))
     shared = os.environ.get("ZSAD_DATASETS")
-    places = [Path(remembered)] if remembered else []
     if shared:
-        places.append(Path(shared).expanduser() / name)
-    return [*places, Path("datasets") / name]
+        roots.append(Path(shared).expanduser() / name)
+    roots.append(Path("datasets") / name)
+    return roots
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; the error says where it breaks."""
+    """Read a JSON file; the error gives the line that breaks it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -1,18 +1,17 @@
-"""The data of a run: one dataset's index, its training and its test loader."""
+"""The data module of a run: the index of a dataset, its training and its test loader."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from zsad.data.cached_dataset import CachedDataset, Lookup, collate_cached
 from zsad.data.few_shot import References, draw_references, normal_samples
@@ -20,60 +19,45 @@ from zsad.data.images import Augmentation, ImageDataset, SynthesiseDefect, colla
 from zsad.data.index import read_index
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
+from zsad.data.sampling import EpochSampler, evenly_spaced
 from zsad.types import Batch, Sample
 
-
-class EpochSampler(DistributedSampler[Batch]):
-    """A shuffle that depends on seed and epoch alone, and tells the dataset which epoch it is.
-
-    A run that resumes at epoch e therefore sees the same batches, augmented in the same way, as one that never stopped.
-    In the middle of an epoch it goes on with the first image that this process has not seen.
-    """
-
-    # An epoch, and how many of its images this process has seen.
-    resume_position: tuple[int, int] = (0, 0)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the numbers of the images, without those seen before."""
-        epoch, seen = self.resume_position
-        return islice(super().__iter__(), seen if self.epoch == epoch else 0, None)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the epoch from the trainer."""
-        super().set_epoch(epoch)
-        cast(ImageDataset, self.dataset).epoch.fill_(epoch)
+_MAX_WORKERS = 8
 
 
 class JsonDataModule(LightningDataModule):
     """A dataset with an index in the field's format.
 
     Args:
-        name: Dataset name; its index is ``data_json/NAME.json`` unless ``index`` says otherwise.
+        name: Dataset name; its index is ``data_json/NAME.json`` unless ``index`` is given.
         data_json: Folder of the indexes.
         index: Another index file, for example a ``meta.json`` of a published code.
-        root: Folder of the images. ``None``: where ``zsad prepare`` found it, else ``$ZSAD_DATASETS/NAME``, else
-            ``datasets/NAME``.
-        image_size: Both sides of the network input in pixels; ``None`` keeps native sizes (then batches of one).
-        batch_size: Images a training step and process.
-        test_batch_size: Images a test step; changes speed and memory, not results.
-        num_workers: Loader processes; ``None`` for one a CPU, at most 8, and none on a single CPU.
+        root: Folder of the images. ``None``: the root that ``zsad prepare`` saved, else
+            ``$ZSAD_DATASETS/NAME``, else ``datasets/NAME``.
+        image_size: Both sides of the network input in pixels; ``None`` keeps native sizes (then
+            batches of one).
+        batch_size: Images of a training step and process.
+        test_batch_size: Images of a test step; changes speed and memory, not results.
+        num_workers: Loader processes; ``None`` for one per CPU, at most 8, and none on a single
+            CPU.
         mask_threshold: A mask pixel is defective above this value (0-255).
         categories: Only these; all where ``None``.
-        train_phase: Phase to learn from. The field learns on the labelled *test* split of an auxiliary dataset; a
-            phase of normal images alone needs ``synthetic_defects``.
+        train_phase: Phase to train on. The field trains on the labelled *test* split of an
+            auxiliary dataset; a phase of normal images alone needs ``synthetic_defects``.
         test_phase: Phase to test on.
         augmentation: An ``albumentations.Compose`` for training; published methods use none.
-        seed: Of the shuffle, of the augmentation and of the drawn defects.
+        seed: Of the shuffle, of the augmentation and of the synthetic defects.
         max_images: Only so many, evenly spaced over the index, both labels kept; for quick trials.
-        shots: So many normal reference images of each category for few-shot methods, drawn with ``seed``. They are
-            not tested.
-        reference_phase: Phase whose normal images serve as references. Where a category has none there, normal images
-            of the test serve.
-        synthetic_defects: Damages normal images in training, as
-            ``zsad.data.synthetic.into_photos.DrawnDefects`` does; never in a test.
-        fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the published pixels.
-        views: So many augmented versions of each training image, taken in turn epoch by epoch; ``None`` for others in
-            every epoch.
+        shots: Number of normal reference images of each category for few-shot methods, drawn with
+            ``seed``. They are not tested.
+        reference_phase: Phase whose normal images serve as references. Where a category has none
+            there, normal images of the test serve.
+        synthetic_defects: Damages normal images in training,
+            ``zsad.data.synthetic.into_photos.DrawnDefects``; never in a test.
+        fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the
+            published pixels.
+        views: Number of augmented versions of each training image, taken in turn epoch by epoch;
+            ``None`` for new ones in every epoch.
 
     Raises:
         ValueError: If ``shots`` is negative.
@@ -107,7 +91,8 @@ class JsonDataModule(LightningDataModule):
         super().__init__()
         if not isinstance(shots, int) or shots < 0:
             raise ValueError(
-                f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a category"
+                f"k_shot={shots}: expected 0 (zero-shot) or the number of reference images of a "
+                "category"
             )
         self.name = name
         self.data_json = Path(data_json)
@@ -129,19 +114,20 @@ class JsonDataModule(LightningDataModule):
         self.synthetic_defects = synthetic_defects
         self.fast_jpeg = fast_jpeg
         self.views = views
-        self.cache_lookup: Lookup | None = (
-            None  # a task with a feature cache puts here what tells the images it knows
-        )
+        # Set by a task with a feature cache.
+        self.cache_lookup: Lookup | None = None
         self.references = References()
         self.train_samples: list[Sample] = []
         self.test_samples: list[Sample] = []
 
     @property
     def categories(self) -> list[str]:
-        """The categories of the test samples (of the training samples before a test is set up), in index order."""
-        return list(
-            dict.fromkeys(sample.category for sample in self.test_samples or self.train_samples)
-        )
+        """The categories of the test samples, in index order.
+
+        Before a test is set up, those of the training samples.
+        """
+        samples = self.test_samples or self.train_samples
+        return list(dict.fromkeys(sample.category for sample in samples))
 
     def setup(self, stage: str | None = None) -> None:
         """Read and check the index; cheap, so that a mistake shows before a model is built.
@@ -150,38 +136,43 @@ class JsonDataModule(LightningDataModule):
             stage: ``fit`` reads the training samples, ``None`` both, any other the test samples.
 
         Raises:
-            ValueError: Nothing to learn what a defect is from: normal images alone, and none to be drawn.
+            ValueError: Training samples without defects, and no synthetic ones.
         """
         if stage in ("fit", None) and not self.train_samples:
-            self.train_samples = self._limited(self._read(self.train_phase))
+            self.train_samples = self._limit(self._read_samples(self.train_phase))
             self._require_defects()
         if stage != "fit" and not self.test_samples:
-            samples = self._read(self.test_phase)
+            samples = self._read_samples(self.test_phase)
             if self.shots:
                 self.references = self._draw_references(samples)
-            self.test_samples = self._limited(self.references.exclude_from(samples))
+            self.test_samples = self._limit(self.references.exclude_from(samples))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches; across processes every image once an epoch, but for padding to equal length."""
+        """Return shuffled batches.
+
+        Across processes every image comes once an epoch, but for padding to equal length.
+        """
         images = ImageDataset(
             self.train_samples,
             self.image_size,
             self.mask_threshold,
             self.augmentation,
             seed=self.seed,
-            synthetic_defects=self.synthetic_defects,
             fast_jpeg=self.fast_jpeg,
+            synthetic_defects=self.synthetic_defects,
             views=self.views,
         )
-        dataset = images if self.cache_lookup is None else CachedDataset(images, self.cache_lookup)
-        world, rank = self._processes()
-        # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an epoch later.
+        dataset: ImageDataset | CachedDataset = images
+        if self.cache_lookup is not None:
+            dataset = CachedDataset(images, self.cache_lookup)
+        world_size, rank = self._processes()
+        # The sampler adds the epoch to its seed: spread out, so that seed 2 is not seed 1 an
+        # epoch later.
         seed = int(np.random.SeedSequence(self.seed).generate_state(1)[0])
-        sampler = EpochSampler(dataset, world, rank, shuffle=True, seed=seed, drop_last=False)
+        sampler = EpochSampler(dataset, world_size, rank, shuffle=True, seed=seed, drop_last=False)
         sampler.resume_position = self._find_resume_position()
-        sampler.set_epoch(
-            sampler.resume_position[0]
-        )  # the trainer does it again, when workers have drawn their first batches
+        # The trainer does it again, but by then workers have drawn their first batches.
+        sampler.set_epoch(sampler.resume_position[0])
         return DataLoader(
             dataset,
             self.batch_size,
@@ -193,15 +184,16 @@ class JsonDataModule(LightningDataModule):
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return every image exactly once, in index order; without the padding that would count some images twice."""
-        dataset = ImageDataset(
-            self.test_samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg
-        )
-        world, rank = self._processes()
+        """Return every image exactly once, in index order.
+
+        There is no padding to equal length, which would count some images twice.
+        """
+        dataset = self._test_images(self.test_samples)
+        world_size, rank = self._processes()
         return DataLoader(
             dataset,
-            batch_size=self.test_batch_size,  # by name: Lightning makes the loader anew for predictions
-            sampler=range(rank, len(dataset), world),
+            batch_size=self.test_batch_size,  # by name: Lightning makes the loader anew to predict
+            sampler=range(rank, len(dataset), world_size),
             num_workers=self.num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
@@ -212,78 +204,65 @@ class JsonDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def reference_images(self) -> Iterator[tuple[str, list[Tensor]]]:
-        """Yield each category and its references (3, H, W), made in the same way as the images of the test."""
+        """Yield each category and its references (3, H, W), preprocessed as the test images."""
         for category, samples in self.references.samples.items():
-            dataset = ImageDataset(
-                samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg
-            )
+            dataset = self._test_images(samples)
             yield category, [dataset[i].image[0] for i in range(len(dataset))]
 
+    def _test_images(self, samples: Sequence[Sample]) -> ImageDataset:
+        return ImageDataset(samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)
+
     def _require_defects(self) -> None:
-        if self.synthetic_defects is None and not any(
-            sample.is_anomalous for sample in self.train_samples
-        ):
+        if self.synthetic_defects is not None:
+            return
+        if not any(sample.is_anomalous for sample in self.train_samples):
             raise ValueError(
-                f"phase {self.train_phase!r} of {self.name} holds normal images alone, which do not tell what a defect "
-                "is: have some drawn with augmentation=synthetic_defects, or learn from the labelled test split with "
-                "dataset.train_phase=test"
+                f"phase {self.train_phase!r} of {self.name} holds normal images alone, which do "
+                "not tell what a defect is: have some drawn with augmentation=synthetic_defects, "
+                "or learn from the labelled test split with dataset.train_phase=test"
             )
 
-    def _read(self, phase: str) -> list[Sample]:
-        return read_index(*self._places(), phase, self.only_categories)
+    def _read_samples(self, phase: str) -> list[Sample]:
+        index, root = self._index_and_root()
+        return read_index(index, root, phase, self.only_categories)
 
     def _draw_references(self, tested: Sequence[Sample]) -> References:
+        index, root = self._index_and_root()
         categories = dict.fromkeys(sample.category for sample in tested)
-        kept = normal_samples(*self._places(), self.reference_phase, categories)
-        return draw_references(tested, kept, self.shots, self.seed)
+        reserved = normal_samples(index, root, self.reference_phase, categories)
+        return draw_references(tested, reserved, self.shots, self.seed)
 
-    def _places(self) -> tuple[Path, Path]:
+    def _index_and_root(self) -> tuple[Path, Path]:
         """Return the index, and the folder that its paths are relative to."""
         index = self.index or find_index(self.name, self.data_json, LAYOUTS)
         return index, find_root(self.name, self.root, self.data_json)
 
-    def _limited(self, samples: list[Sample]) -> list[Sample]:
-        return samples if self.max_images is None else evenly_spaced(samples, self.max_images)
+    def _limit(self, samples: list[Sample]) -> list[Sample]:
+        if self.max_images is None:
+            return samples
+        return evenly_spaced(samples, self.max_images)
 
     def _find_resume_position(self) -> tuple[int, int]:
-        """Return where a training goes on: the epoch, and how many of its images this process has seen."""
+        """Return where training resumes: the epoch, and its images that this process has seen."""
         if self.trainer is None:
             return 0, 0
         loop: Any = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current.processed
         batches = loop.epoch_loop.batch_progress
-        seen = 0 if batches.is_last_batch else batches.current.processed
-        return loop.epoch_progress.current.processed, seen * self.batch_size
+        if batches.is_last_batch:
+            return epoch, 0
+        return epoch, batches.current.processed * self.batch_size
 
     def _processes(self) -> tuple[int, int]:
-        return (
-            (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        )
-
-
-def evenly_spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Return ``count`` samples spread over the list, labels in proportion, at least one of each label there is."""
-    if count < 1:
-        raise ValueError(f"max_images is {count}, expected 1 or more")
-    if count >= len(samples):
-        return list(samples)
-    by_label = [
-        [i for i, sample in enumerate(samples) if sample.is_anomalous is label]
-        for label in (False, True)
-    ]
-    normal, anomalous = by_label
-    share = round(count * len(anomalous) / len(samples))
-    lowest = min(1, len(anomalous))
-    highest = count - min(1, len(normal)) if count > 1 else count
-    share = min(max(share, lowest), highest)
-    chosen = _spread(normal, count - share) + _spread(anomalous, share)
-    return [samples[i] for i in sorted(chosen)]
-
-
-def _spread(items: list[int], count: int) -> list[int]:
-    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+        """Return the number of processes, and the rank of this one."""
+        if self.trainer is None:
+            return 1, 0
+        return self.trainer.world_size, self.trainer.global_rank
 
 
 def _default_workers() -> int:
-    # The CPUs this process may use, which on shared machines are fewer than the machine has.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if cpus == 1 else min(cpus, 8)
+    # On shared machines a process may use fewer CPUs than the machine has.
+    cpus = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    return 0 if cpus == 1 else min(cpus, _MAX_WORKERS)

@@ -1,4 +1,4 @@
-"""What lies below the root of a dataset, each folder listed once, and no way out of it."""
+"""Check that paths of an index exist below the root of a dataset and do not lead out of it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ _MAX_DEPTH = 32  # folders below the root that are listed one from the other
 
 @dataclass
 class _Folder:
-    """One folder below the root: its normalised name, where it lies, its entries, or why it cannot be used."""
+    """A listed folder below the root.
+
+    Attributes:
+        name: Normalised, relative to the root.
+        path: Its absolute path.
+        files: Name → problem of the file, empty for none.
+        folders: Name → whether it is a link, or has a name that cannot be used.
+        problem: Reason why the folder cannot be used, empty for none.
+    """
 
     name: str
     path: Path
-    files: dict[str, str] = field(
-        default_factory=dict
-    )  # name → what is wrong with it, "" for nothing
-    folders: dict[str, bool] = field(default_factory=dict)  # name → whether it is a link, or worse
+    files: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, bool] = field(default_factory=dict)
     problem: str = ""
     prefix: str = field(init=False)  # of the names of its files
 
@@ -30,7 +36,7 @@ class _Folder:
 
 
 class PathChecker:
-    """What lies below a root. Each folder is listed once, so that 150,000 paths are checked in a second.
+    """Checks paths below a root. Each folder is listed once: 150,000 paths take a second.
 
     A path may leave the root neither by its words (``..``, absolute) nor through a link.
     """
@@ -45,32 +51,23 @@ class PathChecker:
         self._folders: dict[str, _Folder] = {}
 
     def check(self, path: str) -> tuple[str, str]:
-        """Return (path relative to the root, what is wrong with it or "")."""
+        """Return (path relative to the root, problem or "")."""
         relative, _, problem = self.resolve(path)
         return relative, problem
 
     def resolve(self, path: str) -> tuple[str, Path, str]:
-        """Return (path relative to the root, where the file lies, what is wrong with it or "")."""
-        folder, _, name = path.rpartition("/")
-        listed = self._folders.get(folder) if folder else None
-        problem = None if listed is None else listed.files.get(name)
-        if listed is None or problem is None:
-            return self._resolve_with_care(path, folder, name)
-        # Joining to the folder's path is far cheaper than parsing the whole.
-        return listed.prefix + name, listed.path / name, problem
-
-    def _resolve_with_care(self, path: str, folder: str, name: str) -> tuple[str, Path, str]:
-        if not _can_name_a_file(path):
-            return path, Path(self.root), self.NO_NAME
-        if name in ("", ".", "..") or (folder == "" and path.startswith("/")):
-            return path, Path(self.root), self.MISSING
-        listed = self._folder(folder)
-        if listed.problem:
-            return path, listed.path, listed.problem
-        return f"{listed.prefix}{name}", listed.path / name, listed.files.get(name, self.MISSING)
+        """Return (path relative to the root, absolute path, problem or "")."""
+        folder_name, _, name = path.rpartition("/")
+        folder = self._folders.get(folder_name) if folder_name else None
+        if folder is not None:
+            problem = folder.files.get(name)
+            if problem is not None:
+                # Joining to the folder's path is far cheaper than parsing the whole.
+                return folder.prefix + name, folder.path / name, problem
+        return self._resolve_with_care(path, folder_name, name)
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether a path names a folder: some published files write so where there is no mask."""
+        """Tell whether a path names a folder: some published files do so instead of a mask."""
         folder, _, name = path.rstrip("/").rpartition("/")
         return name in ("", ".") or name in self._folder(folder).folders
 
@@ -78,17 +75,27 @@ class PathChecker:
         """Return the names of the files in a folder."""
         return sorted(self._folder(folder).files)
 
+    def _resolve_with_care(self, path: str, folder_name: str, name: str) -> tuple[str, Path, str]:
+        if not _can_name_a_file(path):
+            return path, Path(self.root), self.NO_NAME
+        if name in ("", ".", "..") or (folder_name == "" and path.startswith("/")):
+            return path, Path(self.root), self.MISSING
+        folder = self._folder(folder_name)
+        if folder.problem:
+            return path, folder.path, folder.problem
+        problem = folder.files.get(name, self.MISSING)
+        return folder.prefix + name, folder.path / name, problem
+
     def _folder(self, folder: str) -> _Folder:
+        """Return a folder, listed when it is first asked for."""
         if folder not in self._folders:
-            parent, _, name = folder.rpartition("/")
-            above = self._folders.get(parent) if parent else None
-            if (
-                above is not None and above.folders.get(name) is False
-            ):  # known to be there, and no link
-                listed = self._list(f"{above.prefix}{name}", above.path / name)
+            parent_name, _, name = folder.rpartition("/")
+            parent = self._folders.get(parent_name) if parent_name else None
+            # Known to exist, and to be no link.
+            if parent is not None and parent.folders.get(name) is False:
+                self._folders[folder] = self._list(parent.prefix + name, parent.path / name)
             else:
-                listed = self._list_with_care(folder)
-            self._folders[folder] = listed
+                self._folders[folder] = self._list_with_care(folder)
         return self._folders[folder]
 
     def _list_with_care(self, folder: str) -> _Folder:
@@ -97,11 +104,9 @@ class PathChecker:
         relative = self._relative(folder)
         if relative is None or not self._stays_inside(relative):
             return _Folder(folder, Path(folder), problem=self.OUTSIDE)
-        return (
-            self._list(relative, self._joined(relative))
-            if relative == folder
-            else self._folder(relative)
-        )
+        if relative != folder:
+            return self._folder(relative)
+        return self._list(relative, self._joined(relative))
 
     def _list(self, relative: str, path: Path) -> _Folder:
         files: dict[str, str] = {}
@@ -123,16 +128,15 @@ class PathChecker:
         return _Folder(relative, path, files, folders)
 
     def _joined(self, relative: str) -> Path:
-        """Return the path of a folder; joining to its listed parent's is far cheaper than parsing it whole."""
-        parent, _, name = relative.rpartition("/")
-        return (
-            self._folders[parent].path / name
-            if parent in self._folders
-            else Path(self.root, relative)
-        )
+        """Return the path of a folder; joining to its listed parent's is cheaper than parsing."""
+        parent_name, _, name = relative.rpartition("/")
+        parent = self._folders.get(parent_name)
+        if parent is None:
+            return Path(self.root, relative)
+        return parent.path / name
 
     def _stays_inside(self, relative: str) -> bool:
-        """Tell whether a folder lies below the root; only below links does it look at the whole way there."""
+        """Tell whether a folder lies below the root; the real path is looked up for links only."""
         parent, _, name = relative.rpartition("/")
         if not relative or relative.count("/") > _MAX_DEPTH:
             return self._is_inside(f"{self.root}/{relative}")
@@ -149,17 +153,20 @@ class PathChecker:
         return "" if entry.is_file() else self.MISSING
 
     def _relative(self, folder: str) -> str | None:
-        """Return a folder relative to the root by its words alone, or ``None`` if it leaves the root."""
+        """Return a folder relative to the root by its words alone, ``None`` if it leaves it."""
         if folder.startswith("/"):
-            whole = posixpath.normpath("/" + folder.lstrip("/")) + "/"
-            for root in (self.root, self._real_root):
-                if whole.startswith(root + "/"):
-                    return whole[len(root) + 1 : -1]
-            return None
+            return self._below_root(folder)
         relative = posixpath.normpath(folder) if folder else ""
         if relative == ".." or relative.startswith("../"):
             return None
         return "" if relative == "." else relative
+
+    def _below_root(self, folder: str) -> str | None:
+        absolute = posixpath.normpath("/" + folder.lstrip("/")) + "/"
+        for root in (self.root, self._real_root):
+            if absolute.startswith(root + "/"):
+                return absolute[len(root) + 1 : -1]
+        return None
 
     def _is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
@@ -167,7 +174,7 @@ class PathChecker:
 
 
 def _can_name_a_file(path: str) -> bool:
-    """Tell whether a path can go to the operating system, and to an index in UTF-8."""
+    """Tell whether the operating system and an index in UTF-8 accept a path."""
     if path.isascii():
         return "\0" not in path
     try:

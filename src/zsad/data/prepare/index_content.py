@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from zsad.data.index import Entries
+from zsad.data.index_entries import Entries
 from zsad.data.sources import Record
 
 Counts = tuple[str, str, int, int, int]

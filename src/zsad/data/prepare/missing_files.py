@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from zsad.data.index import Problem
+from zsad.data.index_entries import Problem
 from zsad.data.layouts import Layout
 from zsad.data.sources import Folders, Record, Tree, split_suffix
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zsad.atomic_write import write_whole
-from zsad.data.index import SHOWN_PROBLEMS, Problem
+from zsad.data.index_entries import SHOWN_PROBLEMS, Problem
 
 PROBLEMS = "problems"
 SKIPPED = "skipped"

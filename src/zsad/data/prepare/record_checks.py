@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zsad.data.decoding import UnreadableImageError
-from zsad.data.index import Problem
+from zsad.data.index_entries import Problem
 from zsad.data.masks import mask_values, size_difference
 from zsad.data.path_check import PathChecker
 from zsad.data.prepare.image_headers import read_image_size

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from zsad.data.decoding import UnreadableImageError, load_image
-from zsad.data.index import Problem, check_entries, index_phases, referenced_files
+from zsad.data.index import index_phases
+from zsad.data.index_entries import Problem, check_entries, referenced_files
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
 from zsad.data.masks import load_mask, mask_values, size_difference

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zsad.data.index import Problem
+from zsad.data.index_entries import Problem
 from zsad.data.layouts import Layout
 from zsad.data.locations import ROOTS_FILE, save_root, write_json
 from zsad.data.prepare.columns import align_columns
