@@ -20,7 +20,6 @@ from zsad.reports.text_tables import Bold, TextTable
 
 # Better when lower: metrics whose name, after image_ or pixel_, begins so.
 _ERROR_RATES = ("fpr",)
-_HEADING = ("run", "method", "learned from", "input px")
 
 
 def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTable]:
@@ -41,34 +40,38 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTabl
         raise ValueError(
             f"expected two runs or more to compare, got {len(folders)}: zsad compare RUN RUN …"
         )
-    groups = _group_by_images(read_finished_runs(folders))
-    datasets = Counter(_dataset(group) for group in groups)
+    tests = read_finished_runs(folders)
+    groups = _group_by_images(tests)
+    datasets = Counter(map(_dataset, groups))
     tables = []
     for group in groups:
-        tables.append(_mean_table(group, has_sibling=datasets[_dataset(group)] > 1))
-    for group in groups:
-        if by_category and len(_means(group)) > 1:
+        has_sibling = datasets[_dataset(group)] > 1
+        tables.append(_mean_table(group, has_sibling))
+    if by_category:
+        for group in groups:
             tables += _category_tables(group)
     return tables
 
 
 def screen_tables(tables: Sequence[CellTable]) -> Iterator[Table]:
     """Lay out the tables for ``rich.print``."""
-    for table in tables:
-        yield text_tables.screen_table(_text_table(table), wrap=True)
+    for table in map(_text_table, tables):
+        yield text_tables.screen_table(table, wrap=True)
 
 
 def markdown(tables: Sequence[CellTable]) -> str:
     """Write the tables as Markdown."""
-    pages = [text_tables.markdown_page(_text_table(table), level=2) for table in tables]
-    return "\n".join([f"# {COMPARISON_TITLE}", "", *pages])
+    pages = [f"# {COMPARISON_TITLE}\n"]
+    for table in map(_text_table, tables):
+        pages.append(text_tables.markdown_page(table, level=2))
+    return "\n".join(pages)
 
 
 def latex(tables: Sequence[CellTable]) -> str:
     """Write the tables as LaTeX, in the manner of the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
-    for table in tables:
-        lines += text_tables.latex_lines(_text_table(table))
+    for table in map(_text_table, tables):
+        lines += text_tables.latex_lines(table)
     return "\n".join(lines)
 
 
@@ -102,36 +105,44 @@ def _group_by_images(tests: Sequence[pandas.DataFrame]) -> list[pandas.DataFrame
     """Join the tables of tests on the same images, in the order of the runs."""
     groups: dict[tuple[str, frozenset], list[pandas.DataFrame]] = {}
     for test in tests:
-        images = frozenset(_categories(test)[["category", *COUNTS]].itertuples(index=False))
-        groups.setdefault((_dataset(test), images), []).append(test)
-    return [pandas.concat(group) for group in groups.values()]
+        categories = test.loc[test["category"] != MEAN]
+        counts = categories[["category", *COUNTS]]
+        images = frozenset(counts.itertuples(index=False))
+        group = groups.setdefault((_dataset(test), images), [])
+        group.append(test)
+    return list(map(pandas.concat, groups.values()))
 
 
 def _mean_table(group: pandas.DataFrame, has_sibling: bool) -> CellTable:
     """Compare the means of runs: a row for each run, a column for each metric."""
     means = _means(group)
-    metrics = metrics_of(group)
-    columns = [_number_cells(means[metric].tolist(), metric) for metric in metrics]
-    rows = []
+    words = means[["run", "method", "trained_on", "image_size"]].replace("", "nothing")
+    columns = [list(map(Cell, words[name])) for name in words.columns]
+    heading = ["run", "method", "learned from", "input px"]
+    for metric in metrics_of(group):
+        heading.append(metric_label(metric))
+        columns.append(_number_cells(means[metric].tolist(), metric))
     notes = []
-    for place, run in enumerate(means.to_dict("records")):
-        words = (run["run"], run["method"], run["trained_on"] or "nothing", run["image_size"])
-        rows.append((*map(Cell, words), *(column[place] for column in columns)))
-        notes += [f"{run['run']}: {note}" for note in run["notes"]]
+    for run, run_notes in zip(means["run"], means["notes"], strict=True):
+        notes += [f"{run}: {note}" for note in run_notes]
     if has_sibling:
         notes.append(f"Not the same images as in another table of {_dataset(group)}.")
-    heading = (*_HEADING, *map(metric_label, metrics))
-    return CellTable(_title(group), heading, tuple(rows), tuple(notes))
+    rows = zip(*columns, strict=True)
+    return CellTable(_title(group), tuple(heading), tuple(rows), tuple(notes))
 
 
 def _category_tables(group: pandas.DataFrame) -> Iterator[CellTable]:
-    """Compare the categories: a table for each metric, with a column for each run."""
-    heading = ("category", *_means(group)["run"])
+    """Compare the categories of two runs or more: a table for each metric, a column for each run."""
+    runs = _means(group)["run"]
+    if len(runs) < 2:
+        return
     for metric in metrics_of(group):
+        title = f"{_title(group)}: {metric_label(metric)}"
         rows = []
         for category, values in group.groupby("category", sort=False)[metric]:
-            rows.append((Cell(str(category)), *_number_cells(values.tolist(), metric)))
-        yield CellTable(f"{_title(group)}: {metric_label(metric)}", heading, tuple(rows))
+            numbers = _number_cells(values.tolist(), metric)
+            rows.append((Cell(str(category)), *numbers))
+        yield CellTable(title, ("category", *runs), tuple(rows))
 
 
 def _number_cells(values: Sequence[float], metric: str) -> list[Cell]:
@@ -141,18 +152,18 @@ def _number_cells(values: Sequence[float], metric: str) -> list[Cell]:
     """
     defined = [value for value in values if not math.isnan(value)]
     if len(defined) < 2:
-        return [number_cell(value) for value in values]
-    is_error = metric.partition("_")[2].startswith(_ERROR_RATES)
-    best = min(defined) if is_error else max(defined)
-    return [number_cell(value, is_best=f"{value:.1f}" == f"{best:.1f}") for value in values]
+        return list(map(number_cell, values))
+    _, _, name = metric.partition("_")
+    best = min(defined) if name.startswith(_ERROR_RATES) else max(defined)
+    cells = []
+    for value in values:
+        is_best = f"{value:.1f}" == f"{best:.1f}"
+        cells.append(number_cell(value, is_best=is_best))
+    return cells
 
 
 def _means(tests: pandas.DataFrame) -> pandas.DataFrame:
     return tests.loc[tests["category"] == MEAN]
-
-
-def _categories(tests: pandas.DataFrame) -> pandas.DataFrame:
-    return tests.loc[tests["category"] != MEAN]
 
 
 def _dataset(tests: pandas.DataFrame) -> str:
@@ -160,18 +171,22 @@ def _dataset(tests: pandas.DataFrame) -> str:
 
 
 def _title(group: pandas.DataFrame) -> str:
-    count = len(set(group["category"]) - {MEAN})
+    count = len(group["category"].unique()) - 1  # without the mean
     categories = "category" if count == 1 else "categories"
-    normal, defective = _means(group)[COUNTS].iloc[0]
+    normal, defective = _means(group)[COUNTS].to_numpy()[0]
     images = f"{normal:,} good, {defective:,} defective"
     return f"{_dataset(group)}: {images}, {count} {categories}"
 
 
 def _text_table(table: CellTable) -> TextTable:
-    text_columns = sum(cell.value is None for cell in table.rows[0])
+    words = [cell for cell in table.rows[0] if cell.value is None]
     rows = []
     for cells in table.rows:
         rows.append([Bold(cell.text) if cell.is_best else cell.text for cell in cells])
     return TextTable(
-        table.heading, rows, text_columns=text_columns, title=table.title, notes=table.notes
+        heading=table.heading,
+        rows=rows,
+        text_columns=len(words),
+        title=table.title,
+        notes=table.notes,
     )

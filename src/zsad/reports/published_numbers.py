@@ -189,10 +189,9 @@ def csv_table(rows: Sequence[Comparison]) -> str:
 
 def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tuple[Path, Path]:
     """Write ``published.csv`` and ``published.md`` and return their paths."""
-    return (
-        write_whole(folder / "published.csv", csv_table(rows)),
-        write_whole(folder / "published.md", markdown_table(rows, title)),
-    )
+    table = write_whole(folder / "published.csv", csv_table(rows))
+    page = write_whole(folder / "published.md", markdown_table(rows, title))
+    return table, page
 
 
 def _published_number(row: dict[str, Any]) -> PublishedNumber:

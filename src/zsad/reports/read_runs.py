@@ -56,8 +56,8 @@ def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
     names = [folder.resolve().name for folder in folders]
     tables: list[pandas.DataFrame] = []
     for folder, name in zip(folders, names, strict=True):
-        run = name if names.count(name) == 1 else str(folder)
-        tables += _read_tests(folder, run)
+        is_unique = names.count(name) == 1
+        tables += _read_tests(folder, name if is_unique else str(folder))
     return tables
 
 
@@ -70,22 +70,27 @@ def _read_tests(folder: Path, run: str) -> Iterator[pandas.DataFrame]:
             if dataset != MEAN:
                 yield from _read_tests(folder / dataset, run)
         return
-    card = json.loads(_existing(folder / "run_card.json").read_text(encoding="utf-8"))
-    table = table.loc[rows].drop(columns=_REMARKS).reset_index(names=_CATEGORY)
-    for place, (name, fact) in enumerate(_facts(card, run).items()):
-        table.insert(place, name, fact)
-    table[_NOTES] = [tuple(card["notes"]) if row == MEAN else () for row in rows]
+    file = _existing(folder / "run_card.json")
+    card = json.loads(file.read_text(encoding="utf-8"))
+    table = table.loc[rows].drop(columns=_REMARKS)
+    table = table.reset_index(names=_CATEGORY)
+    facts = _facts(card, run)
+    for place, name in enumerate(FACTS):
+        table.insert(place, name, facts[name])
+    notes = tuple(card["notes"])
+    table[_NOTES] = [notes if row == MEAN else () for row in rows]
     yield table
 
 
 def _facts(card: Mapping[str, Any], run: str) -> dict[str, str]:
     config = card["config"]
+    method = config["model"]["method"]["_target_"]
     trained_on = card["trained_on"] or ""
     if isinstance(trained_on, Mapping):
         trained_on = trained_on.get("dataset", "")
     return {
         "run": run,
-        "method": config["model"]["method"]["_target_"].rpartition(".")[2],
+        "method": method.split(".")[-1],
         "trained_on": str(trained_on),
         "image_size": str(config["image_size"]),
         "dataset": config["dataset"]["name"],

@@ -35,17 +35,22 @@ class Rows:
 
     def means(self, results: Results) -> dict[str, Results]:
         """Return the results below each mean: of each group, if there are several; last of all."""
-        groups = sorted({self.groups.get(row, "") for row in results.values})
+        names = {self.groups.get(row, "") for row in results.values}
         means: dict[str, Results] = {}
-        for group in groups:
-            if group and len(groups) > 1:
-                means[f"{MEAN} of {group}"] = _only_group(results, self, group)
+        if len(names) > 1:
+            for name in sorted(names - {""}):
+                means[f"{MEAN} of {name}"] = _only_group(results, self, name)
         means[MEAN] = results
         return means
 
     def sorted(self, results: Results) -> list[str]:
         """Sort rows by group, and as people do: ``pcb2`` before ``pcb10``."""
-        return sorted(results.values, key=lambda row: (self.groups.get(row, ""), _natural(row)))
+
+        def position(row: str) -> tuple[str, list[tuple[int, str]]]:
+            group = self.groups.get(row, "")
+            return group, _natural(row)
+
+        return sorted(results.values, key=position)
 
 
 CATEGORIES = Rows()
@@ -53,11 +58,12 @@ CATEGORIES = Rows()
 
 def join_datasets(tested: Mapping[str, Results]) -> Results:
     """Return a table with a row for each dataset: the mean of its categories."""
-    return Results(
-        values={name: results.mean for name, results in tested.items()},
-        reasons={name: _undefined_metrics(results) for name, results in tested.items()},
-        images={name: _totals(results) for name, results in tested.items()},
-    )
+    joined = Results({}, {}, {})
+    for name, results in tested.items():
+        joined.values[name] = results.mean
+        joined.reasons[name] = _undefined_metrics(results)
+        joined.images[name] = _totals(results)
+    return joined
 
 
 def metric_label(metric: str) -> str:
@@ -67,7 +73,8 @@ def metric_label(metric: str) -> str:
     'pixel AUPRO 200'
     """
     kind, _, name = metric.partition("_")
-    return f"{kind} {name.replace('_', ' ').upper()}"
+    words = name.replace("_", " ")
+    return f"{kind} {words.upper()}"
 
 
 def screen_table(
@@ -89,27 +96,29 @@ def csv_table(results: Results, notes: Sequence[str] = (), rows: Rows = CATEGORI
 
     The remark of a category gives the reasons of its undefined metrics; that of the mean, the notes.
     """
-    lines: list[list[object]] = []
+    metrics = results.metrics
+    lines = []
     for row in rows.sorted(results):
-        values = [_exact_percent(results.values[row][name]) for name in results.metrics]
-        reasons = [f"{name}: {reason}" for name, reason in results.reasons[row].items()]
-        lines.append([row, *results.images[row], *values, "; ".join(reasons)])
+        line = [row, *results.images[row]]
+        line += _exact_percents(results.values[row], metrics)
+        reasons = results.reasons[row].items()
+        line.append("; ".join(f"{name}: {reason}" for name, reason in reasons))
+        lines.append(line)
     for name, group in rows.means(results).items():
-        values = [_exact_percent(value) for value in group.mean.values()]
-        remark = "; ".join(notes) if name == MEAN else ""
-        lines.append([name, *_totals(group), *values, remark])
-    heading = [rows.heading, "normal", "defective", *results.metrics, "remarks"]
+        line = [name, *_totals(group)]
+        line += _exact_percents(group.mean, metrics)
+        line.append("; ".join(notes) if name == MEAN else "")
+        lines.append(line)
+    heading = [rows.heading, "normal", "defective", *metrics, "remarks"]
     return text_tables.csv_text(heading, lines)
 
 
 def intervals_table(results: Results) -> str:
     """Write the confidence intervals as CSV, in percent with four decimals; the means last."""
-    intervals = {row: results.intervals.get(row, {}) for row in CATEGORIES.sorted(results)}
-    intervals[MEAN] = results.mean_intervals
     lines = []
-    for row, metrics in intervals.items():
-        for metric, (low, high) in metrics.items():
-            lines.append((row, metric, _exact_percent(low), _exact_percent(high)))
+    for row in CATEGORIES.sorted(results):
+        lines += _interval_lines(row, results.intervals.get(row, {}))
+    lines += _interval_lines(MEAN, results.mean_intervals)
     return text_tables.csv_text(["category", "metric", "low", "high"], lines)
 
 
@@ -122,65 +131,79 @@ def write_tables(
     """
     if results.mean_intervals:
         write_whole(folder / "intervals.csv", intervals_table(results))
-    return (
-        write_whole(folder / "results.csv", csv_table(results, notes, rows)),
-        write_whole(folder / "results.md", markdown_table(results, title, notes, rows)),
-    )
+    table = csv_table(results, notes, rows)
+    page = markdown_table(results, title, notes, rows)
+    return (write_whole(folder / "results.csv", table), write_whole(folder / "results.md", page))
 
 
 def _text_table(results: Results, title: str, notes: Sequence[str], rows: Rows) -> TextTable:
-    reasons = _different_reasons(results, rows)
+    footnotes = _Footnotes()
     body = []
     for row in rows.sorted(results):
         cells = [row, *map(str, results.images[row])]
+        reasons = results.reasons[row]
         for metric in results.metrics:
-            reason = results.reasons[row].get(metric)
-            mark = "" if reason is None else footnote_mark(reasons.index(reason) + 1)
+            mark = footnotes.mark(reasons.get(metric))
             cells.append(_percent(results.values[row][metric], mark))
         body.append(cells)
     means = []
     for name, group in rows.means(results).items():
-        counts = map(str, _totals(group))
-        means.append([name, *counts, *map(_percent, group.mean.values())])
-    return TextTable(
-        title=title,
-        heading=[rows.heading, "good", "bad", *map(metric_label, results.metrics)],
-        rows=body,
-        means=means,
-        notes=[*_footnotes(results, reasons, rows), *notes],
-    )
-
-
-def _footnotes(results: Results, reasons: Sequence[str], rows: Rows) -> list[str]:
-    lines = [f"{footnote_mark(i)} {reason}" for i, reason in enumerate(reasons, start=1)]
-    if reasons:
-        lines.append(f"The mean of a metric leaves out each {rows.heading} where it is n/a.")
+        cells = [name, *map(str, _totals(group))]
+        cells += map(_percent, group.mean.values())
+        means.append(cells)
+    below = footnotes.lines()
+    if below:
+        below.append(f"The mean of a metric leaves out each {rows.heading} where it is n/a.")
     if results.mean_intervals:
-        ranges = []
-        for name, (low, high) in results.mean_intervals.items():
-            ranges.append(f"{metric_label(name)} {100 * low:.1f}–{100 * high:.1f}")
-        lines.append(f"95 % intervals of the means, by resampling the images: {', '.join(ranges)}.")
+        below.append(_intervals_note(results))
+    labels = map(metric_label, results.metrics)
+    heading = [rows.heading, "good", "bad", *labels]
+    return TextTable(heading, body, means, title=title, notes=[*below, *notes])
+
+
+class _Footnotes:
+    """The different reasons of undefined metrics, in the order of the table."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    def mark(self, reason: str | None) -> str:
+        """Return the mark of a reason; none without a reason."""
+        if reason is None:
+            return ""
+        if reason not in self._reasons:
+            self._reasons.append(reason)
+        return footnote_mark(self._reasons.index(reason) + 1)
+
+    def lines(self) -> list[str]:
+        """Return each reason behind its mark."""
+        return [f"{self.mark(reason)} {reason}" for reason in self._reasons]
+
+
+def _intervals_note(results: Results) -> str:
+    ranges = []
+    for name, (low, high) in results.mean_intervals.items():
+        interval = f"{100 * low:.1f}–{100 * high:.1f}"
+        ranges.append(f"{metric_label(name)} {interval}")
+    return f"95 % intervals of the means, by resampling the images: {', '.join(ranges)}."
+
+
+def _interval_lines(row: str, intervals: Mapping[str, tuple[float, float]]) -> list[list[str]]:
+    lines = []
+    for metric, interval in intervals.items():
+        ends = map(_exact_percent, interval)
+        lines.append([row, metric, *ends])
     return lines
 
 
-def _different_reasons(results: Results, rows: Rows) -> list[str]:
-    """Return each reason once, in the order of the table."""
-    reasons: list[str] = []
-    for row in rows.sorted(results):
-        for metric in results.metrics:
-            reason = results.reasons[row].get(metric)
-            if reason is not None and reason not in reasons:
-                reasons.append(reason)
-    return reasons
-
-
 def _only_group(results: Results, rows: Rows, group: str) -> Results:
-    names = [name for name in results.values if rows.groups.get(name, "") == group]
-    return Results(
-        values={name: results.values[name] for name in names},
-        reasons={name: results.reasons[name] for name in names},
-        images={name: results.images[name] for name in names},
-    )
+    part = Results({}, {}, {})
+    for name in results.values:
+        if rows.groups.get(name, "") == group:
+            part.values[name] = results.values[name]
+            part.reasons[name] = results.reasons[name]
+            part.images[name] = results.images[name]
+    return part
 
 
 def _undefined_metrics(results: Results) -> dict[str, str]:
@@ -203,10 +226,18 @@ def _exact_percent(value: float) -> str:
     return format_number(100 * value, ".4f", undefined="")
 
 
+def _exact_percents(values: Mapping[str, float], metrics: Sequence[str]) -> list[str]:
+    return [_exact_percent(values[metric]) for metric in metrics]
+
+
 def _totals(results: Results) -> tuple[int, int]:
     """Return the numbers of normal and of defective images."""
-    counts = results.images.values()
-    return sum(normal for normal, _ in counts), sum(defective for _, defective in counts)
+    normal = 0
+    defective = 0
+    for counts in results.images.values():
+        normal += counts[0]
+        defective += counts[1]
+    return normal, defective
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -216,6 +247,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     [(10, 'pcb'), (-1, '')]
     """
     pieces = []
-    for text, number in re.findall(r"([^0-9]*)([0-9]*)", name.lower()):
-        pieces.append((int(number) if number else -1, text))
+    for text, digits in re.findall(r"([^0-9]*)([0-9]*)", name.lower()):
+        number = int(digits) if digits else -1
+        pieces.append((number, text))
     return pieces

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from zsad.atomic_write import write_whole
 from zsad.reports.results_table import metric_label
 from zsad.reports.run_page import RobustnessTable
 from zsad.reports.text_tables import Bold, TextTable, csv_text, format_number, markdown_lines
+
+Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Trial:
 
     change: str
     level: int | str
-    values: Mapping[str, float]
+    values: Values
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,35 @@ class Trials:
         reworded: The trials with other words; empty for a method without words.
     """
 
-    clean: Mapping[str, float]
+    clean: Values
     corrupted: Sequence[Trial]
     reworded: Sequence[Trial]
 
-    def drop(self, values: Mapping[str, float]) -> dict[str, float]:
+    def drop(self, values: Values) -> dict[str, float]:
         """Return the loss of each metric in percentage points; negative for a gain."""
-        return {name: 100 * (clean - values[name]) for name, clean in self.clean.items()}
+        drops = {}
+        for name, clean in self.clean.items():
+            drops[name] = 100 * (clean - values[name])
+        return drops
 
     def mean_drops(self) -> dict[str, dict[str, float]]:
         """Return for each corruption the drop of each metric, mean over the severities."""
-        drops: dict[str, list[dict[str, float]]] = {}
+        severities: dict[str, list[Values]] = {}
         for trial in self.corrupted:
-            drops.setdefault(trial.change, []).append(self.drop(trial.values))
+            drops = severities.setdefault(trial.change, [])
+            drops.append(self.drop(trial.values))
         means: dict[str, dict[str, float]] = {}
-        for change, severities in drops.items():
-            means[change] = {
-                name: statistics.fmean(drop[name] for drop in severities) for name in self.clean
-            }
+        for change, drops in severities.items():
+            means[change] = {}
+            for name in self.clean:
+                means[change][name] = statistics.fmean(drop[name] for drop in drops)
         return means
 
     def spread(self) -> dict[str, dict[str, float]]:
         """Return lowest, mean, highest value and deviation of each metric over the wordings."""
         if not self.reworded:
             return {}
-        measures: dict[str, Callable[[Sequence[float]], float]] = {
+        measures = {
             "lowest": min,
             "mean": statistics.fmean,
             "highest": max,
@@ -80,62 +86,75 @@ class Trials:
 
 def write_robustness(trials: Trials, folder: Path, title: str) -> tuple[Path, Path]:
     """Write ``robustness.csv`` and ``robustness.md`` and return their paths."""
-    return (
-        write_whole(folder / "robustness.csv", csv_table(trials)),
-        write_whole(folder / "robustness.md", markdown(trials, title)),
-    )
+    table = write_whole(folder / "robustness.csv", csv_table(trials))
+    page = write_whole(folder / "robustness.md", markdown(trials, title))
+    return table, page
 
 
 def csv_table(trials: Trials) -> str:
     """Write a line per trial: values in percent with four decimals, then drops in points."""
     rows = []
-    for trial in (Trial("clean", 0, trials.clean), *trials.corrupted, *trials.reworded):
-        numbers = [100 * value for value in trial.values.values()]
-        numbers += trials.drop(trial.values).values()
-        cells = [format_number(number, ".4f", undefined="") for number in numbers]
-        rows.append([trial.change, trial.level, *cells])
-    drops = [f"{name}_drop" for name in trials.clean]
-    return csv_text(["change", "level", *trials.clean, *drops], rows)
+    clean = Trial("clean", 0, trials.clean)
+    for trial in (clean, *trials.corrupted, *trials.reworded):
+        row = [trial.change, trial.level]
+        for value in trial.values.values():
+            row.append(_exact(100 * value))
+        row += map(_exact, trials.drop(trial.values).values())
+        rows.append(row)
+    heading = ["change", "level", *trials.clean]
+    heading += [f"{name}_drop" for name in trials.clean]
+    return csv_text(heading, rows)
 
 
 def markdown(trials: Trials, title: str) -> str:
     """Write the drops as Markdown: per corruption, per severity, and the spread over wordings."""
-    metrics = [metric_label(name) for name in trials.clean]
-    clean = TextTable(["", *metrics], [["clean, in percent", *_percents(trials.clean)]])
-    lines = [f"# {title}", "", *_lines(clean)]
+    parts = [f"# {title}", ""]
+    parts += _lines(trials, [""], [["clean, in percent", *_percents(trials.clean)]])
     if trials.corrupted:
-        lines += ["## Drop in points, mean over severities", ""]
-        lines += _lines(TextTable(["corruption", *metrics], _mean_rows(trials)))
-        lines += ["## Drop in points at each severity", ""]
-        lines += _lines(TextTable(["corruption", "severity", *metrics], _severity_rows(trials)))
+        parts += ["## Drop in points, mean over severities", ""]
+        parts += _lines(trials, ["corruption"], _mean_rows(trials))
+        parts += ["## Drop in points at each severity", ""]
+        parts += _lines(trials, ["corruption", "severity"], _severity_rows(trials))
     if trials.reworded:
-        lines += ["## Other words, in percent", ""]
-        lines += _lines(TextTable(["state", "words", *metrics], _wording_rows(trials)))
-    return "\n".join(lines)
+        parts += ["## Other words, in percent", ""]
+        parts += _lines(trials, ["state", "words"], _wording_rows(trials))
+    return "\n".join(parts)
 
 
 def page_table(trials: Trials) -> RobustnessTable:
     """Return the table of the report: the drop at each severity and with each wording."""
     rows = []
     for trial in (*trials.corrupted, *trials.reworded):
-        rows.append([trial.change, trial.level, *trials.drop(trial.values).values()])
-    labels = [metric_label(name) for name in trials.clean]
-    clean = [
-        f"{label} {percent}" for label, percent in zip(labels, _percents(trials.clean), strict=True)
-    ]
-    heading = ["change", "severity or words", *(f"{label} lost" for label in labels)]
+        drops = trials.drop(trial.values)
+        rows.append([trial.change, trial.level, *drops.values()])
+    heading = ["change", "severity or words"]
+    clean = []
+    for name, value in trials.clean.items():
+        label = metric_label(name)
+        heading.append(f"{label} lost")
+        clean.append(f"{label} {_percent(value)}")
     remark = f"Percentage points that are lost; without any change: {', '.join(clean)}."
     return RobustnessTable(heading, rows, remark)
 
 
+def _lines(trials: Trials, names: list[str], rows: list[list[str]]) -> list[str]:
+    """Return a table in Markdown; its columns are some names and all metrics."""
+    metrics = map(metric_label, trials.clean)
+    table = TextTable([*names, *metrics], rows)
+    return [*markdown_lines(table), ""]
+
+
 def _mean_rows(trials: Trials) -> list[list[str]]:
-    return [[change, *_points(drop.values())] for change, drop in trials.mean_drops().items()]
+    rows = []
+    for change, drops in trials.mean_drops().items():
+        rows.append([change, *_points(drops)])
+    return rows
 
 
 def _severity_rows(trials: Trials) -> list[list[str]]:
     rows = []
     for trial in trials.corrupted:
-        drops = trials.drop(trial.values).values()
+        drops = trials.drop(trial.values)
         rows.append([trial.change, str(trial.level), *_points(drops)])
     return rows
 
@@ -149,17 +168,21 @@ def _wording_rows(trials: Trials) -> list[list[str]]:
     return rows
 
 
-def _lines(table: TextTable) -> list[str]:
-    return [*markdown_lines(table), ""]
-
-
 def _deviation(values: Sequence[float]) -> float:
     return float(np.std(values))  # NaN if a value is NaN; the standard library would raise
 
 
-def _percents(values: Mapping[str, float]) -> list[str]:
-    return [format_number(100 * value, ".1f") for value in values.values()]
+def _exact(number: float) -> str:
+    return format_number(number, ".4f", undefined="")
 
 
-def _points(drops: Iterable[float]) -> list[str]:
-    return [format_number(drop, "+.1f") for drop in drops]
+def _percent(value: float) -> str:
+    return format_number(100 * value, ".1f")
+
+
+def _percents(values: Values) -> list[str]:
+    return list(map(_percent, values.values()))
+
+
+def _points(drops: Values) -> list[str]:
+    return [format_number(drop, "+.1f") for drop in drops.values()]

@@ -76,10 +76,9 @@ def run_card(
 def write_run_card(card: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     """Write ``run_card.json`` and the shorter ``run_card.md`` and return their paths."""
     text = json.dumps(card, indent=2, default=str, ensure_ascii=False)
-    return (
-        write_whole(folder / "run_card.json", text + "\n"),
-        write_whole(folder / "run_card.md", _markdown(card)),
-    )
+    file = write_whole(folder / "run_card.json", text + "\n")
+    page = write_whole(folder / "run_card.md", _markdown(card))
+    return file, page
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -119,9 +118,11 @@ def device_name(device: torch.device) -> str:
 def _peak_memory_mib(device: torch.device) -> dict[str, float]:
     """Return the peak memory of this process so far."""
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)}
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    peak = {"process": round(usage.ru_maxrss / unit, 1)}
     if device.type == "cuda":
-        peak["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+        allocated = torch.cuda.max_memory_allocated(device)
+        peak["gpu"] = round(allocated / 2**20, 1)
     return peak
 
 
@@ -145,7 +146,9 @@ def _hide(value: Any, key: str = "") -> Any:
         return {str(inner): _hide(item, str(inner)) for inner, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_hide(item) for item in value]
-    return _USER_IN_URL.sub(_HIDDEN, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _USER_IN_URL.sub(_HIDDEN, value)
+    return value
 
 
 def _without_secrets(arguments: Sequence[str]) -> str:
@@ -162,15 +165,20 @@ def _without_secrets(arguments: Sequence[str]) -> str:
 
 def _markdown(card: Mapping[str, Any]) -> str:
     """Write the card as a short page, without the configuration and the smaller packages."""
-    names = [f"{name} {value or 'random'}" for name, value in card["weights"].items()]
-    peaks = [f"{value:.0f} MiB ({kind})" for kind, value in card["peak_memory_mib"].items()]
-    torch_version = card["packages"].get("torch")
-    own_version = card["packages"].get(_PACKAGE)
+    weights = []
+    for name, value in card["weights"].items():
+        weights.append(f"{name} {value or 'random'}")
+    peaks = []
+    for kind, mib in card["peak_memory_mib"].items():
+        peaks.append(f"{mib:.0f} MiB ({kind})")
+    packages = card["packages"]
+    torch_version = packages.get("torch")
+    own_version = packages.get(_PACKAGE)
     rows = {
         "command": f"`{card['command']}`",
         "commit": _commit(card["git"]),
         "seed": str(card["seed"]),
-        "weights": ", ".join(names),
+        "weights": ", ".join(weights),
         "trained on": str(card["trained_on"] or "nothing"),
         "device": (
             f"{card['device']}, precision {card['precision']}, {card['world_size']} process(es)"
@@ -187,7 +195,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
 def _commit(git: Mapping[str, Any] | None) -> str:
     if git is None:
         return "not a clone"
-    return f"{git['commit']} with local changes" if git["dirty"] else git["commit"]
+    changes = " with local changes" if git["dirty"] else ""
+    return f"{git['commit']}{changes}"
 
 
 def _speed(timing: Mapping[str, int | float] | None) -> str:

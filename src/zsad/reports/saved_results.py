@@ -1,4 +1,4 @@
-"""The results of a finished test in full precision, for a test on several datasets that is started again."""
+"""Results of a finished test in full precision, to resume a test on several datasets."""
 
 from __future__ import annotations
 
@@ -17,18 +17,17 @@ FILE = "results.json"
 def save_results(
     folder: Path, results: Results, notes: Sequence[str], decisions: Mapping[str, Any]
 ) -> Path:
-    """Write ``results.json``; last of all files of a test, so that where it is all others are, too.
+    """Write ``results.json``, the last file of a test: if it exists, all others do.
 
     Args:
         folder: Of the test.
-        results: What was measured.
-        notes: What a reader has to know.
-        decisions: What decides about the results.
+        results: The results.
+        notes: Warnings for readers of the results.
+        decisions: The settings that decide about the results.
     """
     content = {"results": asdict(results), "notes": list(notes), "decisions": dict(decisions)}
-    return write_whole(
-        folder / FILE, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n"
-    )
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    return write_whole(folder / FILE, text + "\n")
 
 
 def load_results(
@@ -36,27 +35,31 @@ def load_results(
     decisions: Mapping[str, Any],
     rename: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
 ) -> tuple[Results, list[str]] | None:
-    """Return results and notes, if there are any and the same decided about them, to the last bit as they were.
+    """Return results and notes, equal to the last bit.
+
+    Returns ``None`` where there are none, or other settings decided about them.
 
     Args:
         folder: Of the test.
-        decisions: What decides about its results now.
-        rename: Gives decisions that an earlier version stored the present names.
+        decisions: The settings that decide about the results now.
+        rename: Gives the settings of an earlier version their present names.
     """
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        text = (folder / FILE).read_text(encoding="utf-8")
+        content = json.loads(text)
     except (OSError, ValueError):
         return None
-    if rename(content.get("decisions") or {}) != json.loads(
-        json.dumps(dict(decisions), default=str)
-    ):
+    as_stored = json.loads(json.dumps(dict(decisions), default=str))
+    if rename(content.get("decisions") or {}) != as_stored:
         return None
-    kept = content["results"]
-    pairs = {name: (good, bad) for name, (good, bad) in kept.pop("images").items()}
-    ends = {name: _pairs(row) for name, row in kept.pop("intervals").items()}
-    means = _pairs(kept.pop("mean_intervals"))
-    return Results(**kept, images=pairs, intervals=ends, mean_intervals=means), content["notes"]
+    fields = content["results"]
+    for name in ("images", "mean_intervals"):
+        fields[name] = _with_tuples(fields[name])
+    for category, intervals in fields["intervals"].items():
+        fields["intervals"][category] = _with_tuples(intervals)
+    return Results(**fields), content["notes"]
 
 
-def _pairs(row: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
-    return {name: (low, high) for name, (low, high) in row.items()}
+def _with_tuples(lists: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """Return the tuples that JSON has stored as lists."""
+    return {name: tuple(values) for name, values in lists.items()}

@@ -58,24 +58,31 @@ def average(runs: Sequence[Path]) -> Average:
     rows = pandas.concat(tables).groupby(level=0, sort=False)
     averages = tables[0].loc[:, COUNTS].copy()
     for metric in metrics:
-        averages[f"{metric}_mean"] = rows[metric].agg(_mean)
-        averages[f"{metric}_deviation"] = rows[metric].agg(_deviation)
-        averages[f"{metric}_runs"] = rows[metric].count()
-    notes = [table["remarks"].iloc[-1] for table in tables]
-    remarks = dict.fromkeys(note for note in notes if note)
+        values = rows[metric]
+        averages[f"{metric}_mean"] = values.agg(_mean)
+        averages[f"{metric}_deviation"] = values.agg(_deviation)
+        averages[f"{metric}_runs"] = values.count()
+    remarks = []
+    for table in tables:
+        remark = table["remarks"].iloc[-1]
+        if remark and remark not in remarks:
+            remarks.append(remark)
     return Average(tuple(runs), tuple(metrics), averages, tuple(remarks))
 
 
 def screen_table(result: Average, title: str) -> Table:
     """Lay the averages out for ``rich.print``."""
-    return text_tables.screen_table(_text_table(result, title, result.remarks))
+    table = _text_table(result, title, result.remarks)
+    return text_tables.screen_table(table)
 
 
 def markdown_table(result: Average, title: str) -> str:
     """Write the averages as Markdown."""
     runs = ", ".join(map(str, result.runs))
-    origin = f"Mean ± sample deviation of {len(result.runs)} runs: {runs}."
-    return text_tables.markdown_page(_text_table(result, title, [origin, *result.remarks]))
+    count = len(result.runs)
+    origin = f"Mean ± sample deviation of {count} runs: {runs}."
+    table = _text_table(result, title, [origin, *result.remarks])
+    return text_tables.markdown_page(table)
 
 
 def csv_table(result: Average) -> str:
@@ -85,10 +92,9 @@ def csv_table(result: Average) -> str:
 
 def write_average(result: Average, folder: Path, title: str) -> tuple[Path, Path]:
     """Write ``average.csv`` and ``average.md`` and return their paths."""
-    return (
-        write_whole(folder / "average.csv", csv_table(result)),
-        write_whole(folder / "average.md", markdown_table(result, title)),
-    )
+    table = write_whole(folder / "average.csv", csv_table(result))
+    page = write_whole(folder / "average.md", markdown_table(result, title))
+    return table, page
 
 
 def _require_repetitions(runs: Sequence[Path], tables: Sequence[pandas.DataFrame]) -> None:
@@ -96,51 +102,61 @@ def _require_repetitions(runs: Sequence[Path], tables: Sequence[pandas.DataFrame
     first_facts = _facts(runs[0])
     for run, table in zip(runs[1:], tables[1:], strict=True):
         facts = _facts(run)
-        common = first_facts.keys() & facts.keys()
-        differing = [name for name in common if first_facts[name] != facts[name]]
+        differing = []
+        for name in facts:
+            if name in first_facts and facts[name] != first_facts[name]:
+                differing.append(name)
         if not _has_same_rows(table, tables[0]):
             differing.append("rows")
         if differing:
             raise ValueError(
                 f"{run} does not repeat {runs[0]}: they differ in {', '.join(sorted(differing))}. "
-                "To set different runs side by side, name each of them in a table of its own"
+                "To set different runs side by side: zsad compare RUN RUN …"
             )
 
 
 def _has_same_rows(table: pandas.DataFrame, first: pandas.DataFrame) -> bool:
-    has_same_columns = list(table.columns) == list(first.columns)
-    has_same_heading = table.index.name == first.index.name
-    return has_same_columns and has_same_heading and table[COUNTS].equals(first[COUNTS])
+    if table.index.name != first.index.name:
+        return False
+    if not table.columns.equals(first.columns):
+        return False
+    return table[COUNTS].equals(first[COUNTS])
 
 
 def _facts(run: Path) -> dict[str, Any]:
     """Return model and data of a run card; of the first dataset where several were tested."""
-    cards = [run / "run_card.json", *sorted(run.glob("*/run_card.json"))]
-    cards = [card for card in cards if card.is_file()]
-    if not cards:
-        return {}
-    card = json.loads(cards[0].read_text(encoding="utf-8"))
-    facts = {name: card["config"][name] for name in _SAME_SETTINGS if name in card["config"]}
+    file = run / "run_card.json"
+    if not file.is_file():
+        of_datasets = sorted(run.glob("*/run_card.json"))
+        if not of_datasets:
+            return {}
+        file = of_datasets[0]
+    card = json.loads(file.read_text(encoding="utf-8"))
+    config = card["config"]
+    facts = {name: config[name] for name in _SAME_SETTINGS if name in config}
     facts["trained_on"] = card.get("trained_on")
     return facts
 
 
 def _text_table(result: Average, title: str, notes: Sequence[str]) -> TextTable:
-    names = [metric.replace("_", " ") for metric in result.metrics]
-    rows = []
-    for row in result.table.reset_index().to_dict("records"):
-        counts = [str(row[count]) for count in COUNTS]
-        numbers = [_number(row, metric) for metric in result.metrics]
-        rows.append([row[result.table.index.name], *counts, *numbers])
-    heading = [str(result.table.index.name), "good", "bad", *names]
-    return TextTable(heading, rows, title=title, notes=notes)
+    averages = result.table
+    table = averages[COUNTS].astype(str)
+    table.columns = ["good", "bad"]
+    for metric in result.metrics:
+        names = [f"{metric}_mean", f"{metric}_deviation", f"{metric}_runs"]
+        numbers = averages[names].itertuples(index=False)
+        table[metric.replace("_", " ")] = [_number(*row) for row in numbers]
+    rows = table.itertuples(name=None)
+    heading = [str(averages.index.name), *table.columns]
+    return TextTable(heading, list(rows), title=title, notes=notes)
 
 
-def _number(row: dict[Any, Any], metric: str) -> str:
-    if row[f"{metric}_runs"] == 0:
+def _number(mean: float, deviation: float, runs: int) -> str:
+    if runs == 0:
         return "n/a"
-    mean = f"{row[f'{metric}_mean']:.1f}"
-    return mean if row[f"{metric}_runs"] == 1 else f"{mean} ± {row[f'{metric}_deviation']:.1f}"
+    if runs == 1:
+        return f"{mean:.1f}"
+    return f"{mean:.1f} ± {deviation:.1f}"
 
 
 def _mean(values: pandas.Series) -> float:
