@@ -1,4 +1,4 @@
-"""What a run knows, for the tables and for the page that shows it."""
+"""Content of a report page: everything that a test knows about its run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from zsad.reports.published_numbers import Comparison
 from zsad.reports.results_table import CATEGORIES, Rows
 from zsad.types import Results
 
+REPORT_FILE = "report.html"
+
 Interval = tuple[float, float]
 Intervals = Mapping[str, Interval]
 
 
-REPORT_FILE = "report.html"
-
-
 @dataclass(frozen=True)
 class RobustnessTable:
-    """How results change with the images.
+    """Results on corrupted images or with other prompts.
 
     Attributes:
         heading: Names of the columns.
-        rows: Words, whole numbers such as a severity, and as floats numbers in percent; NaN where undefined.
-        remark: What the numbers are.
+        rows: Words, whole numbers such as a severity, and as floats numbers in percent; NaN where
+            undefined.
+        remark: Explanation of the numbers.
     """
 
     heading: Sequence[str]
@@ -37,25 +37,25 @@ class RobustnessTable:
 
 @dataclass(frozen=True)
 class RunPage:
-    """What a run knows, as far as it does; the page leaves out what is not there.
+    """Content of a report page; the page leaves out everything that is empty.
 
     Attributes:
-        title: What was tested on what.
+        title: Method and dataset of the test.
         results: The metrics per category.
-        rows: What the rows of the results are.
-        notes: What a reader has to know, such as that a test is not zero-shot.
+        rows: Kind of the rows of the results: categories, or datasets with their groups.
+        notes: Warnings to the reader, such as that a test is not zero-shot.
         intervals: Category → metric → 95 % confidence interval, in [0, 1].
         mean_intervals: The same of the means.
         curves: The curves of each category.
         scores: The scores of single images.
-        heatmaps: Path of an image → the heat map that was written of it.
+        heatmaps: Path of an image → its heat map.
         sheets: Category → its contact sheet.
-        restored: Path of an image → the picture of its restoration to normal.
-        threshold: Score from which on an image is called defective.
-        robustness: How results change with the images.
+        restored: Path of an image → the figure of its restoration to normal.
+        threshold: An image with this score or more is called defective.
+        robustness: Results on corrupted images or with other prompts.
         published: Published numbers beside measured ones.
         card: The run card.
-        links: Row → the page that tells more about it, relative to this one.
+        links: Row → its own page, relative to this page.
     """
 
     title: str

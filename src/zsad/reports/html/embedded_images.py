@@ -52,15 +52,17 @@ def select_extremes(
     scores: Sequence[ImageScore], length: int
 ) -> list[tuple[str, list[ImageScore]]]:
     """Select the worst and the best images, with a heading for each kind; no image twice."""
-    ranked = sorted(scores, key=lambda one: (one.score, one.path))
-    good = [one for one in reversed(ranked) if not one.is_anomalous]
-    defective = [one for one in ranked if one.is_anomalous]
+    good: list[ImageScore] = []
+    defective: list[ImageScore] = []
+    for one in sorted(scores, key=_score_and_path):
+        images = defective if one.is_anomalous else good
+        images.append(one)
     lowest = defective[:length]
     others = defective[len(lowest) :]
     rows = (
-        ("Good, highest scores first", good[:length]),
+        ("Good, highest scores first", _last(good, length)),
         ("Defective, lowest scores first", lowest),
-        ("Defective, highest scores first", others[::-1][:length]),
+        ("Defective, highest scores first", _last(others, length)),
     )
     return [(heading, row) for heading, row in rows if row]
 
@@ -72,17 +74,21 @@ def extreme_cards(
     drawn = [one for one in scores if one.path in heatmaps]
     rows = []
     for heading, row in select_extremes(drawn, length):
-        cards = [_heatmap_card(one, heatmaps[one.path]) for one in row]
+        cards = []
+        for one in row:
+            card = _heatmap_card(one, heatmaps[one.path])
+            cards.append(card)
         rows.append(CardRow(heading, cards))
     return rows
 
 
 def selection_remark(scores: Sequence[ImageScore], heatmaps: Mapping[str, Path]) -> str:
     """Return a remark if some images have no heat map."""
+    total = len(scores)
     drawn = sum(one.path in heatmaps for one in scores)
-    if drawn == len(scores):
+    if drawn == total:
         return ""
-    return f"Chosen among the {drawn:,} of {len(scores):,} images whose heat map was written."
+    return f"Chosen among the {drawn:,} of {total:,} images whose heat map was written."
 
 
 def embed_contact_sheet(category: str, file: Path, sheets: int) -> EmbeddedImage:
@@ -102,9 +108,21 @@ def restoration_cards(files: Mapping[str, Path]) -> list[Card]:
     return cards
 
 
+def _score_and_path(score: ImageScore) -> tuple[float, str]:
+    return score.score, score.path
+
+
+def _last(scores: Sequence[ImageScore], length: int) -> list[ImageScore]:
+    """Return the last scores, beginning with the very last."""
+    return list(reversed(scores))[:length]
+
+
 def _heatmap_card(score: ImageScore, file: Path) -> Card:
-    label = "defective" if score.is_anomalous else "good"
-    name = f"{score.category} · {score.defect or label} · {Path(score.path).name}"
+    kind = score.defect
+    if not kind:
+        kind = "defective" if score.is_anomalous else "good"
+    file_name = Path(score.path).name
+    name = f"{score.category} · {kind} · {file_name}"
     detail = f"score {score.score:+.2f}, p = {score.probability:.3f}"
     image = _embed(file, _HEATMAP_PX, f"heat map of {name}", _HEATMAP_QUALITY)
     return Card(image, name, detail)

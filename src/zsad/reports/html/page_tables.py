@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zsad.reports.html.rendering import percent_range
-from zsad.reports.published_numbers import Comparison
+from zsad.reports.published_numbers import Comparison, PublishedNumber
 from zsad.reports.results_table import Rows, metric_label
 from zsad.reports.run_page import Intervals, RobustnessTable, RunPage
 from zsad.reports.table_cells import Cell, number_cell
@@ -55,9 +55,12 @@ def results_table(run: RunPage) -> PageTable:
     results = run.results
     body = []
     for row in run.rows.sorted(results):
-        metrics = _metric_cells(results, row, run.intervals.get(row, {}))
-        counts = [_plain_cell(count) for count in results.images[row]]
-        body.append([Cell(row, link=run.links.get(row, "")), *counts, *metrics])
+        link = run.links.get(row, "")
+        intervals = run.intervals.get(row, {})
+        cells = [Cell(row, link=link)]
+        cells += _count_cells(results.images[row])
+        cells += _metric_cells(results, row, intervals)
+        body.append(cells)
     foot = []
     for name, group in run.rows.means(results).items():
         intervals = run.mean_intervals if group is results else {}
@@ -71,17 +74,17 @@ def robustness_table(table: RobustnessTable) -> PageTable:
     """Return words, whole numbers such as a severity, and numbers in percent as cells."""
     body = []
     for row in table.rows:
-        cells = []
-        for value in row:
-            cell = number_cell(value) if isinstance(value, float) else _plain_cell(value)
-            cells.append(cell)
+        cells = [_plain_cell(value) for value in row]
         body.append(cells)
     return PageTable("Robustness", table.heading, body)
 
 
 def published_table(rows: Sequence[Comparison]) -> PageTable:
     """Return published numbers beside measured ones; numbers without a counterpart are left out."""
-    body = [_published_row(row) for row in rows if row.published is not None]
+    body = []
+    for row in rows:
+        if row.published is not None:
+            body.append(_published_row(row, row.published))
     return PageTable("Published numbers", _PUBLISHED_HEADING, body)
 
 
@@ -97,8 +100,11 @@ def undefined_reasons(results: Results, rows: Rows) -> dict[str, list[str]]:
 
 def count_images(results: Results) -> tuple[int, int]:
     """Return the numbers of normal and of anomalous images."""
-    normal = sum(counts[0] for counts in results.images.values())
-    anomalous = sum(counts[1] for counts in results.images.values())
+    normal = 0
+    anomalous = 0
+    for counts in results.images.values():
+        normal += counts[0]
+        anomalous += counts[1]
     return normal, anomalous
 
 
@@ -109,27 +115,31 @@ def _metric_cells(results: Results, row: str, intervals: Intervals) -> list[Cell
     for metric in results.metrics:
         note = percent_range(intervals.get(metric))
         hint = reasons.get(metric, "")
-        cells.append(number_cell(100 * values[metric], note=note, hint=hint))
+        cell = number_cell(100 * values[metric], note=note, hint=hint)
+        cells.append(cell)
     return cells
 
 
 def _mean_row(name: str, group: Results, intervals: Intervals) -> Row:
     cells = [Cell(name)]
-    for count in count_images(group):
-        cells.append(_plain_cell(count))
+    cells += _count_cells(count_images(group))
     for metric, value in group.mean.items():
         note = percent_range(intervals.get(metric))
         cells.append(number_cell(100 * value, note=note))
     return cells
 
 
-def _published_row(row: Comparison) -> Row:
-    published = row.published
-    assert published is not None
+def _count_cells(counts: tuple[int, int]) -> list[Cell]:
+    return [_plain_cell(count) for count in counts]
+
+
+def _published_row(row: Comparison, published: PublishedNumber) -> Row:
     remark = row.remark
     if row.mismatches:
         remark = f"not comparable: {remark}"
-    difference = "n/a" if math.isnan(row.difference) else f"{row.difference:+.1f}"
+    difference = "n/a"
+    if not math.isnan(row.difference):
+        difference = f"{row.difference:+.1f}"
     return [
         Cell(row.dataset),
         Cell(row.category),
@@ -142,7 +152,9 @@ def _published_row(row: Comparison) -> Row:
     ]
 
 
-def _plain_cell(value: str | int) -> Cell:
+def _plain_cell(value: str | int | float) -> Cell:
     if isinstance(value, str):
         return Cell(value)
+    if isinstance(value, float):
+        return number_cell(value)
     return Cell(f"{value:,}", value)

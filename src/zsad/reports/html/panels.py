@@ -61,7 +61,8 @@ def build_panels(run: RunPage) -> list[Panel]:
     for category in categories:
         sheet = None
         if category in sheets:
-            sheet = embed_contact_sheet(category, sheets[category], len(sheets))
+            file = sheets[category]
+            sheet = embed_contact_sheet(category, file, len(sheets))
         category_curves = curves.get(category, Curves())
         panels.append(_category_panel(run, category, category_curves, heatmaps, sheet))
     return [panel for panel in panels if not panel.is_empty]
@@ -102,16 +103,18 @@ def _charts(curves: Curves, scores: Sequence[ImageScore], threshold: float | Non
         for name, line in diagram.lines.items():
             style = "first" if name == "images" else "second"
             series.append(Series(name, style, line))
-        chart = line_chart(diagram.title, diagram.x_name, diagram.y_name, series, diagram.x_limit)
-        charts.append(chart)
+        charts.append(line_chart(diagram, series))
     if scores:
         charts.append(_score_histogram(scores, threshold))
     return charts
 
 
 def _score_histogram(scores: Sequence[ImageScore], threshold: float | None) -> Chart:
-    good = [one.score for one in scores if not one.is_anomalous]
-    defective = [one.score for one in scores if one.is_anomalous]
+    good: list[float] = []
+    defective: list[float] = []
+    for one in scores:
+        values = defective if one.is_anomalous else good
+        values.append(one.score)
     series = [Series("good", "first", good), Series("defective", "second", defective)]
     return histogram("Image scores", "score (logit margin)", series, threshold)
 

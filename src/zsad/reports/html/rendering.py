@@ -62,7 +62,9 @@ def percent(share: float) -> str:
     >>> percent(0.915)
     '91.5'
     """
-    return "n/a" if math.isnan(share) else f"{100 * share:.1f}"
+    if math.isnan(share):
+        return "n/a"
+    return f"{100 * share:.1f}"
 
 
 def percent_range(interval: Interval | None) -> str:
@@ -101,7 +103,10 @@ def phrase(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        parts = [f"{key.replace('_', ' ')} {phrase(item)}" for key, item in value.items()]
+        parts = []
+        for key, item in value.items():
+            words = key.replace("_", " ")
+            parts.append(f"{words} {phrase(item)}")
         return ", ".join(parts) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(phrase, value)) or "none"
