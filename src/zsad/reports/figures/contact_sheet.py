@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from zsad.reports.figures.layout import (
-    LINE_PX,
     MARGIN_PX,
     add_frame,
     add_title,
-    blank,
     shorten,
     side_by_side,
     stack,
-    write_texts,
+    text_line,
 )
 from zsad.reports.figures.rgb_arrays import RGBArray
 
@@ -33,20 +31,26 @@ class Thumbnail:
     is_anomalous: bool
 
 
-def draw_contact_sheet(title: str, rows: Sequence[tuple[str, Sequence[Thumbnail]]]) -> RGBArray:
+Row = tuple[str, Sequence[Thumbnail]]  # heading, thumbnails
+
+
+def draw_contact_sheet(title: str, rows: Sequence[Row]) -> RGBArray:
     """Draw rows of thumbnails, each row under its heading; empty rows are left out."""
     strips = []
     for heading, thumbnails in rows:
-        if thumbnails:
-            row = side_by_side([_add_caption(thumbnail) for thumbnail in thumbnails])
-            strips.append(add_title(heading, row))
-    return add_frame(stack(strips, gap=MARGIN_PX), above=title)
+        if not thumbnails:
+            continue
+        images = [_add_caption(thumbnail) for thumbnail in thumbnails]
+        row = side_by_side(images)
+        strips.append(add_title(heading, row))
+    sheet = stack(strips, gap=MARGIN_PX)
+    return add_frame(sheet, above=title)
 
 
 def _add_caption(thumbnail: Thumbnail) -> RGBArray:
     images = stack(thumbnail.images, gap=2)
     width = images.shape[1]
-    colour = DEFECTIVE_COLOUR if thumbnail.is_anomalous else GOOD_COLOUR
     caption = shorten(thumbnail.caption, width)
-    strip = write_texts(blank(LINE_PX, width), [((0, 2), caption)], colour)
-    return np.vstack((images, strip))
+    colour = DEFECTIVE_COLOUR if thumbnail.is_anomalous else GOOD_COLOUR
+    line = text_line(caption, width, top=2, colour=colour)
+    return np.vstack((images, line))

@@ -94,14 +94,19 @@ def mean_curves(categories: Mapping[str, Curves]) -> Curves:
     """Average each line over the categories that define it, position by position."""
     means: dict[str, Line] = {}
     for field in fields(Curves):
-        lines: list[Line] = [getattr(curves, field.name) for curves in categories.values()]
-        means[field.name] = _mean([line for line in lines if line])
+        lines = []
+        for curves in categories.values():
+            line: Line = getattr(curves, field.name)
+            if line:
+                lines.append(line)
+        means[field.name] = _mean(lines)
     return Curves(**means)
 
 
 def roc_line(points: OperatingPoints) -> Line:
     """Return the true-positive rate over the false-positive rate."""
-    return _heights(points, points.true_positives / points.true_positives[-1], 1.0)
+    found = points.true_positives
+    return _heights(points, found / found[-1], 1.0)
 
 
 def overlap_line(points: OperatingPoints) -> Line:
@@ -117,8 +122,10 @@ def precision_line(points: OperatingPoints) -> Line:
     found = points.true_positives
     recall = found / found[-1]
     precision = found / (found + points.false_positives)
-    at = torch.searchsorted(recall, _grid(1.0).to(recall.device))
-    return tuple(precision[at].tolist())
+    grid = _grid(1.0).to(recall.device)
+    strictest = torch.searchsorted(recall, grid)
+    heights = precision[strictest]
+    return tuple(heights.tolist())
 
 
 def _heights(points: OperatingPoints, share: Float64[Tensor, " k"], limit: float) -> Line:
@@ -126,16 +133,21 @@ def _heights(points: OperatingPoints, share: Float64[Tensor, " k"], limit: float
 
     On a vertical piece of the curve this is the upper end.
     """
-    start, end = share.new_tensor((0.0, 1.0)).split(1)
-    counts = torch.stack((points.false_positives_above, points.false_positives), dim=1)
-    x = torch.cat((start, counts.flatten() / points.normal, end))
-    y = torch.cat((start, share)).repeat_interleave(2)
+    start = share.new_zeros(1)
+    end = share.new_ones(1)
+    ends = torch.stack((points.false_positives_above, points.false_positives), dim=1)
+    rates = ends.flatten() / points.normal
+    x = torch.cat((start, rates, end))
+    y = torch.cat((start, share))
+    y = y.repeat_interleave(2)
     grid = _grid(limit).to(x.device)
-    right = torch.searchsorted(x, grid, right=True).clamp(max=len(x) - 1)
+    right = torch.searchsorted(x, grid, right=True)
+    right = right.clamp(max=len(x) - 1)
     left = right - 1
     width = x[right] - x[left]
     part = torch.where(width > 0, (grid - x[left]) / width, 1.0)
-    heights = y[left] + part * (y[right] - y[left])
+    rise = y[right] - y[left]
+    heights = y[left] + part * rise
     return tuple(heights.tolist())
 
 
@@ -144,4 +156,7 @@ def _grid(limit: float) -> Float64[Tensor, " g"]:
 
 
 def _mean(lines: Sequence[Line]) -> Line:
-    return tuple(sum(heights) / len(lines) for heights in zip(*lines, strict=True))
+    means = []
+    for heights in zip(*lines, strict=True):
+        means.append(sum(heights) / len(lines))
+    return tuple(means)

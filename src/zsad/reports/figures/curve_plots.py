@@ -16,67 +16,89 @@ Point = tuple[float, float]
 _SIDE = 360.0  # of the square that the axes enclose
 _LEFT = 64.0
 _TOP = 34.0
-_RIGHT = 20.0
-_BOTTOM = 52.0
+_RIGHT = _LEFT + _SIDE
+_BOTTOM = _TOP + _SIDE
+_WIDTH = int(_RIGHT + 20)
+_HEIGHT = int(_BOTTOM + 52)
+_NAME_LEFT = _LEFT + _SIDE / 3
+_HEADER_TOP = 8.0
+_LEGEND_LEFT = _RIGHT - 110
+_LEGEND_LINE = 24
 _TEXT_PX = 13
-_GRID: Colour = (222, 222, 222)
-_COLOURS: tuple[Colour, ...] = ((31, 95, 168), (200, 90, 20), (60, 140, 60))
 _TICKS = 4
 _SUPERSAMPLING = 2  # drawn so many times larger, then reduced: smooth lines
+
+_GRID: Colour = (222, 222, 222)
+_BLUE: Colour = (31, 95, 168)
+_ORANGE: Colour = (200, 90, 20)
+_GREEN: Colour = (60, 140, 60)
+_COLOURS = (_BLUE, _ORANGE, _GREEN)
 
 
 def draw_diagram(diagram: Diagram) -> RGBArray:
     """Draw a diagram; a curve that is undefined stands in the legend alone."""
-    width = int(_LEFT + _SIDE + _RIGHT)
-    height = int(_TOP + _SIDE + _BOTTOM)
-    canvas = Image.new("RGB", (width * _SUPERSAMPLING, height * _SUPERSAMPLING), BACKGROUND)
-    draw = ImageDraw.Draw(canvas)
-    _draw_axes(draw, diagram)
+    size = (_WIDTH * _SUPERSAMPLING, _HEIGHT * _SUPERSAMPLING)
+    canvas = Image.new("RGB", size, BACKGROUND)
+    pen = _Pen(ImageDraw.Draw(canvas))
+    _draw_axes(pen, diagram)
     for colour, line in zip(_COLOURS, diagram.lines.values(), strict=False):
         if line:
-            draw.line(_corners(line), fill=colour, width=2 * _SUPERSAMPLING, joint="curve")
-    _write(draw, (_LEFT, 8.0), diagram.title, INK)
-    _write_legend(draw, diagram)
-    return np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS))
+            pen.draw_line(_corners(line), colour, width=2)
+    pen.write(_LEFT, _HEADER_TOP, diagram.title)
+    _write_legend(pen, diagram)
+    reduced = canvas.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
+    return np.asarray(reduced)
 
 
-def _draw_axes(draw: ImageDraw.ImageDraw, diagram: Diagram) -> None:
-    right = _LEFT + _SIDE
-    bottom = _TOP + _SIDE
+class _Pen:
+    """Draws onto a supersampled canvas, with positions in pixels of the final image."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw) -> None:
+        self._draw = draw
+        self._font = ImageFont.load_default(_TEXT_PX * _SUPERSAMPLING)
+
+    def draw_line(self, corners: Sequence[Point], colour: Colour, width: int) -> None:
+        scaled = []
+        for x, y in corners:
+            scaled.append((x * _SUPERSAMPLING, y * _SUPERSAMPLING))
+        self._draw.line(scaled, fill=colour, width=width * _SUPERSAMPLING, joint="curve")
+
+    def write(self, left: float, top: float, text: str, colour: Colour = INK) -> None:
+        x = math.floor(left * _SUPERSAMPLING)
+        y = math.floor(top * _SUPERSAMPLING)
+        self._draw.text((x, y), text, fill=colour, font=self._font)
+
+
+def _draw_axes(pen: _Pen, diagram: Diagram) -> None:
     for tick in range(_TICKS + 1):
         share = tick / _TICKS
         x = _LEFT + share * _SIDE
         y = _TOP + (1 - share) * _SIDE
-        draw.line(_scaled([(x, _TOP), (x, bottom)]), fill=_GRID, width=_SUPERSAMPLING)
-        draw.line(_scaled([(_LEFT, y), (right, y)]), fill=_GRID, width=_SUPERSAMPLING)
-        _write(draw, (x - 12, bottom + 6), f"{share * diagram.x_limit:.3g}", INK)
-        _write(draw, (_LEFT - 38, y - _TEXT_PX / 2), f"{share:.3g}", INK)
-    _write(draw, (_LEFT + _SIDE / 3, bottom + 28), diagram.x_name, INK)
-    _write(draw, (_LEFT + _SIDE / 3, 8.0), f"{diagram.y_name} (upwards)", INK)
+        pen.draw_line([(x, _TOP), (x, _BOTTOM)], _GRID, width=1)
+        pen.draw_line([(_LEFT, y), (_RIGHT, y)], _GRID, width=1)
+        value = share * diagram.x_limit
+        pen.write(x - 12, _BOTTOM + 6, f"{value:.3g}")
+        pen.write(_LEFT - 38, y - _TEXT_PX / 2, f"{share:.3g}")
+    pen.write(_NAME_LEFT, _BOTTOM + 28, diagram.x_name)
+    pen.write(_NAME_LEFT, _HEADER_TOP, f"{diagram.y_name} (upwards)")
 
 
-def _write_legend(draw: ImageDraw.ImageDraw, diagram: Diagram) -> None:
+def _write_legend(pen: _Pen, diagram: Diagram) -> None:
     """Write the names of the curves into the lower right corner, from below upwards."""
-    x = _LEFT + _SIDE - 110
-    y = _TOP + _SIDE
-    for colour, (name, line) in zip(_COLOURS, diagram.lines.items(), strict=False):
-        y -= 24
-        text = name if line else f"{name}: none"
-        _write(draw, (x, y), text, colour)
+    top = _BOTTOM
+    for colour, name in zip(_COLOURS, diagram.lines, strict=False):
+        top -= _LEGEND_LINE
+        text = name
+        if not diagram.lines[name]:
+            text += ": none"
+        pen.write(_LEGEND_LEFT, top, text, colour)
 
 
 def _corners(line: Line) -> list[Point]:
     step = _SIDE / (len(line) - 1)
-    corners = [(_LEFT + i * step, _TOP + (1 - height) * _SIDE) for i, height in enumerate(line)]
-    return _scaled(corners)
-
-
-def _scaled(corners: Sequence[Point]) -> list[Point]:
-    return [(x * _SUPERSAMPLING, y * _SUPERSAMPLING) for x, y in corners]
-
-
-def _write(draw: ImageDraw.ImageDraw, position: Point, text: str, colour: Colour) -> None:
-    x = math.floor(position[0] * _SUPERSAMPLING)
-    y = math.floor(position[1] * _SUPERSAMPLING)
-    font = ImageFont.load_default(_TEXT_PX * _SUPERSAMPLING)
-    draw.text((x, y), text, fill=colour, font=font)
+    corners = []
+    for i, height in enumerate(line):
+        x = _LEFT + i * step
+        y = _TOP + (1 - height) * _SIDE
+        corners.append((x, y))
+    return corners

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from zsad.functional import rle
 from zsad.reports.figures.layout import (
@@ -15,10 +15,10 @@ from zsad.reports.figures.layout import (
     shorten,
     side_by_side,
     text_width,
-    write_texts,
+    write_text,
 )
-from zsad.reports.figures.mask_outlines import draw_contours, resize_mask
-from zsad.reports.figures.rgb_arrays import BACKGROUND, Colour, RGBArray, Size
+from zsad.reports.figures.mask_outlines import Mask, draw_contours, resize_mask
+from zsad.reports.figures.rgb_arrays import BACKGROUND, Colour, RGBArray, Size, size_of
 from zsad.types import Detections
 
 # The ten colours of Tableau, one for each detection that is drawn.
@@ -37,8 +37,20 @@ DETECTION_COLOURS: tuple[Colour, ...] = (
 LEGEND_PX = 190
 LABEL_PX = 17
 _LEGEND_TEXT_LEFT_PX = 22
+_LINES_PER_SIDE = 500  # a line is this part of the longer side
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+Corner = tuple[int, int]  # left, top
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    """A detection in pixels of the drawn image."""
+
+    box: Box
+    colour: Colour
+    text: str
+    mask: Mask | None
 
 
 def draw_detections(image: RGBArray, detections: Detections, size: tuple[int, int]) -> RGBArray:
@@ -50,15 +62,18 @@ def draw_detections(image: RGBArray, detections: Detections, size: tuple[int, in
         size: Height and width of the image that the method was given.
     """
     ranking = detections.scores.argsort(descending=True, stable=True)
-    best = ranking[: len(DETECTION_COLOURS)].tolist()
-    boxes = _scale_boxes(image, detections, best, size)
-    drawn = _draw_regions(image, detections, best, boxes)
-    for number, corner in enumerate(_free_corners(boxes, (image.shape[1], image.shape[0]))):
+    regions = []
+    for index, colour in zip(ranking.tolist(), DETECTION_COLOURS, strict=False):
+        region = _to_region(detections, index, colour, size_of(image), size)
+        regions.append(region)
+    if not regions:
+        return image.copy()
+    drawn = _draw_regions(image, regions)
+    boxes = [region.box for region in regions]
+    for number, corner in enumerate(_free_corners(boxes, size_of(image))):
         drawn = _add_number(drawn, corner, number)
-    if not best:
-        return drawn
-    lines = [f"{float(detections.scores[i]):.2f} {detections.phrases[i]}" for i in best]
-    return side_by_side([drawn, _legend(lines)])
+    legend = _legend([region.text for region in regions])
+    return side_by_side([drawn, legend])
 
 
 def count_detections(number: int) -> str:
@@ -67,77 +82,90 @@ def count_detections(number: int) -> str:
     >>> count_detections(3)
     'found: 3'
     """
-    if number <= len(DETECTION_COLOURS):
-        return f"found: {number or 'nothing'}"
-    return f"found: {number}, the best {len(DETECTION_COLOURS)}"
+    most = len(DETECTION_COLOURS)
+    if number == 0:
+        return "found: nothing"
+    if number <= most:
+        return f"found: {number}"
+    return f"found: {number}, the best {most}"
 
 
-def _scale_boxes(
-    image: RGBArray, detections: Detections, indices: Sequence[int], size: tuple[int, int]
-) -> list[Box]:
-    """Return boxes in pixels of the drawn image."""
-    height, width = image.shape[:2]
+def _to_region(
+    detections: Detections, index: int, colour: Colour, image_size: Size, size: tuple[int, int]
+) -> _Region:
+    """Scale a detection from the image that the method was given to the drawn image."""
+    width, height = image_size
     horizontal = width / size[1]
     vertical = height / size[0]
     scale = np.array([horizontal, vertical, horizontal, vertical])
-    boxes = []
-    for index in indices:
-        box = detections.boxes[index].numpy() * scale
-        boxes.append(_clip_box(box, (width, height)))
-    return boxes
+    box = _clip_box(detections.boxes[index].numpy() * scale, image_size)
+    mask = None
+    if detections.masks:
+        encoded = detections.masks[index]
+        mask = resize_mask(rle.decode(encoded).byte().numpy(), image_size)
+    score = float(detections.scores[index])
+    text = f"{score:.2f} {detections.phrases[index]}"
+    return _Region(box, colour, text, mask)
 
 
-def _draw_regions(
-    image: RGBArray, detections: Detections, indices: Sequence[int], boxes: Sequence[Box]
-) -> RGBArray:
-    height, width = image.shape[:2]
-    line = max(1, round(max(width, height) / 500))
+def _clip_box(box: np.ndarray, size: Size) -> Box:
+    """Return a box in whole pixels, clipped at the border of the image."""
+    clipped = np.clip(np.round(box), 0, [*size, *size])
+    left, top, right, bottom = clipped.astype(int).tolist()
+    return left, top, max(left, right - 1), max(top, bottom - 1)
+
+
+def _draw_regions(image: RGBArray, regions: Sequence[_Region]) -> RGBArray:
+    longest = max(size_of(image))
+    line = max(1, round(longest / _LINES_PER_SIDE))
     drawn = image.copy()
-    for number in reversed(range(len(boxes))):  # the best lie on top
-        colour = DETECTION_COLOURS[number]
-        if detections.masks:
-            mask = rle.decode(detections.masks[indices[number]]).byte().numpy()
-            drawn = draw_contours(drawn, resize_mask(mask, (width, height)), colour, line)
-        cv2.rectangle(drawn, boxes[number][:2], boxes[number][2:], colour, line)
+    for region in reversed(regions):  # the best lie on top
+        if region.mask is not None:
+            drawn = draw_contours(drawn, region.mask, region.colour, line)
+        left, top, right, bottom = region.box
+        cv2.rectangle(drawn, (left, top), (right, bottom), region.colour, line)
     return drawn
 
 
-def _clip_box(box: NDArray[np.floating], size: Size) -> Box:
-    """Return a box in whole pixels, clipped at the border of the image."""
-    x0, y0, x1, y1 = np.clip(np.round(box), 0, [*size, *size]).astype(int).tolist()
-    return x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)
-
-
-def _free_corners(boxes: Sequence[Box], size: Size) -> list[tuple[int, int]]:
+def _free_corners(boxes: Sequence[Box], size: Size) -> list[Corner]:
     """Place the number of each box: in its corner, or to the right of numbers placed before."""
-    taken: list[tuple[int, int]] = []
+    width, height = size
+    taken: list[Corner] = []
     for left, top, _, _ in boxes:
-        x = min(left, size[0] - LABEL_PX)
-        y = max(0, min(top, size[1] - LABEL_PX))
-        taken.append(_first_free((x, y), taken, len(boxes)))
+        x = min(left, width - LABEL_PX)
+        y = min(top, height - LABEL_PX)
+        corner = (x, max(0, y))
+        taken.append(_first_free(corner, taken, len(boxes)))
     return taken
 
 
-def _first_free(
-    corner: tuple[int, int], taken: Sequence[tuple[int, int]], steps: int
-) -> tuple[int, int]:
+def _first_free(corner: Corner, taken: Sequence[Corner], steps: int) -> Corner:
     """Step to the right until nothing is covered; give up after ``steps``."""
-    x, y = corner
-    for step in range(steps):
-        left = x + LABEL_PX * step
-        if all(max(abs(left - u), abs(y - v)) >= LABEL_PX for u, v in taken):
-            return left, y
+    left, top = corner
+    for _ in range(steps):
+        if not any(_overlap((left, top), other) for other in taken):
+            return left, top
+        left += LABEL_PX
     return corner
 
 
-def _add_number(image: RGBArray, corner: tuple[int, int], number: int) -> RGBArray:
+def _overlap(a: Corner, b: Corner) -> bool:
+    """Tell whether two labels cover each other."""
+    horizontal = abs(a[0] - b[0])
+    vertical = abs(a[1] - b[1])
+    return max(horizontal, vertical) < LABEL_PX
+
+
+def _add_number(image: RGBArray, corner: Corner, number: int) -> RGBArray:
     """Write a number, counted from 1, onto its colour."""
     left, top = corner
+    right = left + LABEL_PX
+    bottom = top + LABEL_PX
     labelled = image.copy()
-    labelled[top : top + LABEL_PX, left : left + LABEL_PX] = DETECTION_COLOURS[number]
+    labelled[top:bottom, left:right] = DETECTION_COLOURS[number]
     text = str(number + 1)
     indent = round((LABEL_PX - text_width(text)) / 2)
-    return write_texts(labelled, [((left + indent, top), text)], BACKGROUND)
+    return write_text(labelled, (left + indent, top), text, BACKGROUND)
 
 
 def _legend(lines: Sequence[str]) -> RGBArray:
@@ -147,5 +175,5 @@ def _legend(lines: Sequence[str]) -> RGBArray:
         top = LINE_PX * number
         text = shorten(line, LEGEND_PX - _LEGEND_TEXT_LEFT_PX)
         canvas = _add_number(canvas, (0, top), number)
-        canvas = write_texts(canvas, [((_LEGEND_TEXT_LEFT_PX, top - 1), text)])
+        canvas = write_text(canvas, (_LEGEND_TEXT_LEFT_PX, top - 1), text)
     return canvas

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from zsad.reports.figures.contact_sheet import Thumbnail
 
+Rank = tuple[float, str]
+
 
 class _Entry(NamedTuple):
     score: float
@@ -28,17 +30,20 @@ class _Extremes:
         if len(self.entries) < self.length:
             return True
         last = self.entries[-1]
-        return self._rank(score, path) < self._rank(last.score, last.path)
+        return self._rank(score, path) < self._entry_rank(last)
 
     def add(self, *entries: _Entry) -> None:
         """Insert entries, and drop those that are no longer extreme."""
-        merged = sorted(
-            [*self.entries, *entries], key=lambda entry: self._rank(entry.score, entry.path)
-        )
+        merged = sorted([*self.entries, *entries], key=self._entry_rank)
         self.entries = merged[: self.length]
 
-    def _rank(self, score: float, path: str) -> tuple[float, str]:
-        return (-score if self.is_highest else score), path
+    def _entry_rank(self, entry: _Entry) -> Rank:
+        return self._rank(entry.score, entry.path)
+
+    def _rank(self, score: float, path: str) -> Rank:
+        if self.is_highest:
+            return -score, path
+        return score, path
 
 
 class Shortlist:

@@ -14,67 +14,86 @@ MARGIN_PX = 8
 TEXT_PX = 13
 LINE_PX = 20
 
-PlacedText = tuple[tuple[int, int], str]  # left upper corner, text
+Position = tuple[int, int]  # left, top
+TitledImage = tuple[str, RGBArray]
 
 
-def draw_panels(panels: Sequence[tuple[str, RGBArray]], caption: str = "") -> RGBArray:
+def draw_panels(panels: Sequence[TitledImage], caption: str = "") -> RGBArray:
     """Draw images side by side, each below its title, and a caption below all."""
     titled = [add_title(title, image) for title, image in panels]
-    return add_frame(side_by_side(titled), below=caption)
+    row = side_by_side(titled)
+    return add_frame(row, below=caption)
 
 
 def side_by_side(images: Sequence[RGBArray]) -> RGBArray:
     """Join images into a row, with a margin between them."""
-    height = max(image.shape[0] for image in images)
-    padded = [pad(image, height, image.shape[1] + MARGIN_PX) for image in images]
-    return np.hstack(padded)[:, :-MARGIN_PX]
+    height = max(map(len, images))
+    padded = []
+    for image in images:
+        width = image.shape[1] + MARGIN_PX
+        padded.append(pad(image, height, width))
+    row = np.hstack(padded)
+    return row[:, :-MARGIN_PX]
 
 
 def stack(images: Sequence[RGBArray], gap: int) -> RGBArray:
     """Join images into a column, with ``gap`` pixels between them."""
     width = max(image.shape[1] for image in images)
-    padded = [pad(image, image.shape[0] + gap, width) for image in images]
-    return np.vstack(padded)[:-gap]
+    padded = []
+    for image in images:
+        height = image.shape[0] + gap
+        padded.append(pad(image, height, width))
+    column = np.vstack(padded)
+    return column[:-gap]
 
 
 def pad(image: RGBArray, height: int, width: int) -> RGBArray:
     """Extend an image to the right and downwards."""
+    image_height, image_width, _ = image.shape
     canvas = blank(height, width)
-    canvas[: image.shape[0], : image.shape[1]] = image
+    canvas[:image_height, :image_width] = image
     return canvas
 
 
 def blank(height: int, width: int) -> RGBArray:
     """Return an image of the background colour."""
-    return np.full((height, width, 3), BACKGROUND, np.uint8)
+    shape = (height, width, 3)
+    return np.full(shape, BACKGROUND, np.uint8)
+
+
+def text_line(text: str, width: int, top: int = 0, colour: Colour = INK) -> RGBArray:
+    """Return a line of text, ``width`` pixels wide."""
+    return write_text(blank(LINE_PX, width), (0, top), text, colour)
 
 
 def add_title(title: str, image: RGBArray) -> RGBArray:
     """Put a line of text above an image; the result is wider where the text needs it."""
-    width = max(image.shape[1], text_width_px(title))
-    strip = write_texts(blank(LINE_PX, width), [((0, 0), title)])
-    return np.vstack((strip, pad(image, image.shape[0], width)))
+    height, width, _ = image.shape
+    width = max(width, text_width_px(title))
+    line = text_line(title, width)
+    return np.vstack((line, pad(image, height, width)))
 
 
 def add_frame(image: RGBArray, above: str = "", below: str = "") -> RGBArray:
     """Give an image a margin, and a line of text above or below it."""
-    width = max(image.shape[1], text_width_px(above), text_width_px(below))
-    parts = [pad(image, image.shape[0], width)]
+    height, width, _ = image.shape
+    width = max(width, text_width_px(above), text_width_px(below))
+    parts = []
     if above:
-        strip = write_texts(blank(LINE_PX, width), [((0, 0), above)])
-        parts.insert(0, pad(strip, LINE_PX + 4, width))
+        line = text_line(above, width)
+        parts.append(pad(line, LINE_PX + 4, width))
+    parts.append(pad(image, height, width))
     if below:
-        parts.append(write_texts(blank(LINE_PX, width), [((0, 4), below)]))
-    edge = ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0))
-    return np.pad(np.vstack(parts), edge, constant_values=255)
+        parts.append(text_line(below, width, top=4))
+    margin = (MARGIN_PX, MARGIN_PX)
+    return np.pad(np.vstack(parts), (margin, margin, (0, 0)), constant_values=255)
 
 
-def write_texts(image: RGBArray, texts: Sequence[PlacedText], colour: Colour = INK) -> RGBArray:
-    """Return a copy of an image with texts on it."""
+def write_text(image: RGBArray, position: Position, text: str, colour: Colour = INK) -> RGBArray:
+    """Return a copy of an image with a text on it."""
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
-    for position, text in texts:
-        draw.text(position, text, fill=colour, font=_font())
+    draw.text(position, text, fill=colour, font=_font())
     return np.array(canvas)
 
 

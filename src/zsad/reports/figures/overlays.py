@@ -8,16 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zsad.reports.figures.detection_overlay import count_detections, draw_detections
-from zsad.reports.figures.layout import TEXT_PX, blank, draw_panels, text_width_px, write_texts
+from zsad.reports.figures.layout import TEXT_PX, blank, draw_panels, text_width_px, write_text
 from zsad.reports.figures.mask_outlines import outline_anomalies, outline_mask
-from zsad.reports.figures.rgb_arrays import RGBArray, Size, resize_smoothly, to_rgb_array
+from zsad.reports.figures.rgb_arrays import RGBArray, Size, resize_smoothly, size_of, to_rgb_array
 from zsad.types import Detections
 
 ValueRange = tuple[float, float]
+Levels = NDArray[np.floating]  # (h, w), in [0, 1]
 
 LOWEST_OPACITY = 0.25  # normal regions stay visible
 HIGHEST_OPACITY = 0.7
+_OPACITY_RANGE = HIGHEST_OPACITY - LOWEST_OPACITY
 _BAR_PX = 12
+_BAR_TEXT_LEFT_PX = 16
+_MID_GREY = 128
 
 
 def draw_heatmap(
@@ -28,12 +32,14 @@ def draw_heatmap(
     A fixed range gives the same colour to the same value in every image, so that normal images do
     not glow. With ``None`` each map is stretched by its own minimum and maximum.
     """
-    size = (image.shape[1], image.shape[0])
-    values = resize_smoothly(anomaly_map.detach().float().cpu().numpy(), size)
-    low, high = value_range or (float(values.min()), float(values.max()))
-    level = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-    return _blend(level, np.repeat(grey, 3, axis=2).astype(np.uint8))
+    scores = anomaly_map.detach().float().cpu()
+    values = resize_smoothly(scores.numpy(), size_of(image))
+    low, high = value_range or _extremes(values)
+    width = max(high - low, 1e-12)
+    level = np.clip((values - low) / width, 0, 1)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    three_channels = np.repeat(grey[..., None], 3, axis=2)
+    return _blend(level, three_channels.astype(np.uint8))
 
 
 def draw_overlay(
@@ -69,28 +75,42 @@ def draw_overlay(
     panels = [("image", plain)]
     if mask is not None:
         heatmap = outline_mask(heatmap, mask)
-        panels.append(("ground truth", outline_mask(plain, mask)))
+        outlined = outline_mask(plain, mask)
+        panels.append(("ground truth", outlined))
     if detections is not None:
         drawn = draw_detections(plain, detections, (map_height, map_width))
-        panels.append((count_detections(len(detections)), drawn))
+        detections_title = count_detections(len(detections))
+        panels.append((detections_title, drawn))
     panels.append((title, heatmap))
-    low, high = value_range or (float(anomaly_map.min()), float(anomaly_map.max()))
-    panels.append(("", _colour_bar(plain.shape[0], f"{low:.2g}", f"{high:.2g}")))
+    bar = _colour_bar(plain.shape[0], value_range or _extremes(anomaly_map))
+    panels.append(("", bar))
     return draw_panels(panels, caption)
 
 
-def _blend(level: NDArray[np.floating], grey: RGBArray) -> RGBArray:
-    """Lay the colours of levels in [0, 1] over a grey image; higher levels are more opaque."""
+def _extremes(values: Tensor | Levels) -> ValueRange:
+    return float(values.min()), float(values.max())
+
+
+def _blend(level: Levels, grey: RGBArray) -> RGBArray:
+    """Lay the colours of levels over a grey image; higher levels are more opaque."""
     indices = np.round(level * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(indices, cv2.COLORMAP_TURBO)[..., ::-1]
-    opacity = (LOWEST_OPACITY + (HIGHEST_OPACITY - LOWEST_OPACITY) * level)[..., None]
-    return np.round(opacity * colours + (1 - opacity) * grey).astype(np.uint8)
+    colours = cv2.applyColorMap(indices, cv2.COLORMAP_TURBO)
+    rgb_colours = colours[..., ::-1]
+    opacity = LOWEST_OPACITY + _OPACITY_RANGE * level
+    opacity = opacity[..., None]
+    blended = opacity * rgb_colours + (1 - opacity) * grey
+    return np.round(blended).astype(np.uint8)
 
 
-def _colour_bar(height: int, low: str, high: str) -> RGBArray:
+def _colour_bar(height: int, value_range: ValueRange) -> RGBArray:
     """Draw the colours from the highest value down to the lowest, as the maps over mid grey."""
-    level = np.repeat(np.linspace(1, 0, height)[:, None], _BAR_PX, axis=1)
-    grey = np.full((height, _BAR_PX, 3), 128, np.uint8)
-    canvas = blank(height, 18 + max(text_width_px(low), text_width_px(high)))
-    canvas[:, :_BAR_PX] = _blend(level, grey)
-    return write_texts(canvas, [((16, 0), high), ((16, height - TEXT_PX - 4), low)])
+    low, high = (f"{value:.2g}" for value in value_range)
+    text_width = max(text_width_px(low), text_width_px(high))
+    level = np.linspace(1, 0, height)
+    levels = np.repeat(level[:, None], _BAR_PX, axis=1)
+    grey = np.full((height, _BAR_PX, 3), _MID_GREY, np.uint8)
+    canvas = blank(height, _BAR_TEXT_LEFT_PX + text_width + 2)
+    canvas[:, :_BAR_PX] = _blend(levels, grey)
+    canvas = write_text(canvas, (_BAR_TEXT_LEFT_PX, 0), high)
+    bottom_line = height - TEXT_PX - 4
+    return write_text(canvas, (_BAR_TEXT_LEFT_PX, bottom_line), low)

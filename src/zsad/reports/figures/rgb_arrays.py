@@ -15,17 +15,26 @@ BACKGROUND: Colour = (255, 255, 255)
 INK: Colour = (32, 32, 32)
 
 
+def size_of(image: RGBArray) -> Size:
+    """Return width and height of an image."""
+    height, width, _ = image.shape
+    return width, height
+
+
 def to_rgb_array(image: Tensor, size: Size) -> RGBArray:
     """Convert an image (3, H, W) in [0, 1] to an RGB array of the given size."""
-    levels = image.detach().float().clamp(0, 1).mul(255).round().byte()
-    pixels = levels.cpu().permute(1, 2, 0).numpy()
-    return resize_smoothly(pixels, size)
+    values = image.detach().float().clamp(0, 1)
+    levels = values.mul(255).round().byte()
+    channels_last = levels.cpu().permute(1, 2, 0)
+    return resize_smoothly(channels_last.numpy(), size)
 
 
 def resize_smoothly(pixels: NDArray, size: Size) -> NDArray:
     """Resize linearly, and by averaging when it gets smaller: linear interpolation would alias."""
-    is_smaller = size[0] < pixels.shape[1]
-    interpolation = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
+    width = pixels.shape[1]
+    interpolation = cv2.INTER_LINEAR
+    if size[0] < width:
+        interpolation = cv2.INTER_AREA
     return cv2.resize(pixels, size, interpolation=interpolation)
 
 
@@ -35,7 +44,6 @@ def fit_longest_side(size: Size, longest: int) -> Size:
     >>> fit_longest_side((400, 200), 100)
     (100, 50)
     """
+    width, height = size
     scale = longest / max(size)
-    width = max(1, round(size[0] * scale))
-    height = max(1, round(size[1] * scale))
-    return width, height
+    return max(1, round(width * scale)), max(1, round(height * scale))
