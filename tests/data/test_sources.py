@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from zsad.data.image_files import natural_key
 from zsad.data.layouts import LAYOUTS
 from zsad.data.sources import (
     CategoryTables,
@@ -14,7 +15,6 @@ from zsad.data.sources import (
     Listing,
     NumberedTable,
     Tree,
-    natural_key,
     template_pattern,
 )
 

@@ -72,7 +72,7 @@ def read_unlabelled(
 
 
 def index_phases(path: Path) -> dict[str, Entries]:
-    """Return phase → category → entries; the shape of the file is checked, its entries are not."""
+    """Return phase → category → entries; only the shape of the file is checked."""
     phases = read_json(path)
     if not isinstance(phases, dict) or not all(isinstance(part, dict) for part in phases.values()):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""One table of raw folder layouts: what a download looks like, where it comes from, how its masks are read."""
+"""The table of raw folder layouts: structure, origin and mask rule of every known download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYOUTS: dict[str, Layout] = {**MVTEC_LIKE, **VISA, **INDUSTRIAL, **MEDICAL}
 
 
 def find_layout(name: str) -> Layout:
-    """Return a row of the table; the error names its neighbours."""
+    """Return a row of the table; the error names the nearest one."""
     if name in LAYOUTS:
         return LAYOUTS[name]
     raise ValueError(

@@ -7,11 +7,12 @@ from dataclasses import replace
 from zsad.data.layouts.layout import Layout
 from zsad.data.sources import CategoryTables, Folders, LabelRule
 
+_REAL_IAD_TABLES = ("realiad_jsons/realiad_jsons", "realiad_jsons")
 _REAL_IAD = Layout(
     title="Real-IAD (1024 px)",
     homepage="https://realiad4ad.github.io/Real-IAD/",
     licence="CC BY-NC-SA 4.0",
-    sources=(CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), "realiad_1024"),),
+    sources=(CategoryTables(_REAL_IAD_TABLES, "realiad_1024"),),
     mask_threshold=0,  # as the field's readers do; the stored masks are 0 and 255
     group="industrial",
     instructions=(
@@ -21,6 +22,18 @@ _REAL_IAD = Layout(
     unique_patterns=("realiad_1024",),
     images=151050,
 )
+
+
+def _real_iad(size: str, size_text: str) -> Layout:
+    """Return Real-IAD of another image size, which is a download of its own."""
+    return replace(
+        _REAL_IAD,
+        title=f"Real-IAD ({size_text})",
+        sources=(CategoryTables(_REAL_IAD_TABLES, f"realiad_{size}"),),
+        instructions=f"As real_iad, but ROOT holds realiad_{size}/ beside realiad_jsons/.",
+        unique_patterns=(f"realiad_{size}",),
+    )
+
 
 INDUSTRIAL: dict[str, Layout] = {
     "ksdd": Layout(
@@ -76,7 +89,8 @@ INDUSTRIAL: dict[str, Layout] = {
         licence="CC BY-NC-SA 4.0",
         sources=(
             Folders(
-                image=r"<phase:train|test>/<stem:\d{5}>.png",  # the download has stray copies: train/10301 (copy).png
+                # The download has stray copies: train/10301 (copy).png
+                image=r"<phase:train|test>/<stem:\d{5}>.png",
                 mask="<phase>/<stem>_GT.png",
                 category="surface",
                 defect="defect",
@@ -130,8 +144,11 @@ INDUSTRIAL: dict[str, Layout] = {
                 category="magnetic_tile",
                 normal=("Free",),
                 defects={
-                    name.capitalize(): name
-                    for name in ("blowhole", "break", "crack", "fray", "uneven")
+                    "Blowhole": "blowhole",
+                    "Break": "break",
+                    "Crack": "crack",
+                    "Fray": "fray",
+                    "Uneven": "uneven",
                 },
                 masks_of_normal=True,
             ),
@@ -146,18 +163,9 @@ INDUSTRIAL: dict[str, Layout] = {
         images=1344,
     ),
     "real_iad": _REAL_IAD,
-    **{
-        f"real_iad_{size}": replace(
-            _REAL_IAD,
-            title=f"Real-IAD ({label})",
-            sources=(
-                CategoryTables(("realiad_jsons/realiad_jsons", "realiad_jsons"), f"realiad_{size}"),
-            ),
-            instructions=f"As real_iad, but ROOT holds realiad_{size}/ beside realiad_jsons/.",
-            unique_patterns=(f"realiad_{size}",),
-        )
-        for size, label in (("256", "256 px"), ("512", "512 px"), ("raw", "full size"))
-    },
+    "real_iad_256": _real_iad("256", "256 px"),
+    "real_iad_512": _real_iad("512", "512 px"),
+    "real_iad_raw": _real_iad("raw", "full size"),
     "vad": Layout(
         title="VAD",
         homepage="https://github.com/abc-125/vad",

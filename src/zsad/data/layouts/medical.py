@@ -1,31 +1,21 @@
-"""Downloads of medical imaging."""
+"""Downloads of medical imaging; polyps are in ``endoscopy.py``."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from zsad.data.layouts.endoscopy import ENDOSCOPY
 from zsad.data.layouts.layout import Layout
 from zsad.data.sources import Folders, NumberedTable
 
 _UNUSED = 127  # a mask threshold where there are no masks
 
-_POLYPS = Layout(
-    title="",
-    homepage="https://figshare.com/articles/figure/Polyp_DataSet_zip/21221579",
-    licence="research only; cite the paper",
-    sources=(
-        Folders(image="images/<stem>.*", mask="masks/<stem>.*", category="colon", defect="polyp"),
-    ),
-    mask_threshold=127,
-    group="medical",
-    instructions="",
-    shared_patterns=("masks",),
-)
+_KAGGLE = "https://www.kaggle.com/datasets"
+_BMAD_CATEGORY = "<category:[^/]+?><ad:_AD|>"
+_BMAD_FOLDERS = f"{_BMAD_CATEGORY}/<phase:train|valid|test>/<defect:good|Ungood>"
 
 MEDICAL: dict[str, Layout] = {
     "headct": Layout(
         title="HeadCT",
-        homepage="https://www.kaggle.com/datasets/felipekitamura/head-ct-hemorrhage",
+        homepage=f"{_KAGGLE}/felipekitamura/head-ct-hemorrhage",
         licence="not confirmed",
         sources=(
             NumberedTable(
@@ -48,7 +38,7 @@ MEDICAL: dict[str, Layout] = {
     ),
     "brainmri": Layout(
         title="BrainMRI",
-        homepage="https://www.kaggle.com/datasets/navoneel/brain-mri-images-for-brain-tumor-detection",
+        homepage=f"{_KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection",
         licence="not confirmed",
         sources=(
             Folders(
@@ -70,7 +60,7 @@ MEDICAL: dict[str, Layout] = {
     ),
     "br35h": Layout(
         title="Br35H",
-        homepage="https://www.kaggle.com/datasets/ahmedhamada0/brain-tumor-detection",
+        homepage=f"{_KAGGLE}/ahmedhamada0/brain-tumor-detection",
         licence="not confirmed",
         sources=(
             Folders(
@@ -91,7 +81,7 @@ MEDICAL: dict[str, Layout] = {
     ),
     "covid19_v1": Layout(
         title="COVID-19 Radiography, first version",
-        homepage="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
+        homepage=f"{_KAGGLE}/tawsifurrahman/covid19-radiography-database",
         licence="differs by source: see its README",
         sources=(
             Folders(
@@ -109,7 +99,7 @@ MEDICAL: dict[str, Layout] = {
     ),
     "covid19": Layout(
         title="COVID-19 Radiography, today's version",
-        homepage="https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database",
+        homepage=f"{_KAGGLE}/tawsifurrahman/covid19-radiography-database",
         licence="differs by source: see its README",
         sources=(
             Folders(
@@ -149,71 +139,7 @@ MEDICAL: dict[str, Layout] = {
         unique_patterns=("ISBI2016_ISIC_Part1_Test_Data", "ISBI2016_ISIC_Part1_Training_Data"),
         images=1279,
     ),
-    "cvc_colondb": replace(
-        _POLYPS,
-        title="CVC-ColonDB",
-        instructions=(
-            "Fetch and unpack the polyp collection; ROOT holds CVC-ColonDB/ with images/ and "
-            "masks/."
-        ),
-        top_folders=("CVC-ColonDB",),
-        images=380,
-    ),
-    "cvc_clinicdb": replace(
-        _POLYPS,
-        title="CVC-ClinicDB",
-        instructions=(
-            "Fetch and unpack the polyp collection; ROOT holds CVC-ClinicDB/ with images/ and "
-            "masks/."
-        ),
-        top_folders=("CVC-ClinicDB",),
-        images=612,
-    ),
-    "cvc_clinicdb_original": replace(
-        _POLYPS,
-        title="CVC-ClinicDB (its authors' files)",
-        homepage="https://polyp.grand-challenge.org/CVCClinicDB/",
-        sources=(
-            Folders(
-                image="Original/<stem>.*",
-                mask="Ground Truth/<stem>.*",
-                category="colon",
-                defect="polyp",
-            ),
-        ),
-        instructions=(
-            "Fetch it from the page and unpack it; ROOT holds Original/ and Ground Truth/."
-        ),
-        unique_patterns=("Ground Truth",),
-        shared_patterns=(),
-        images=612,
-    ),
-    "kvasir": replace(
-        _POLYPS,
-        title="Kvasir-SEG",
-        homepage="https://datasets.simula.no/kvasir-seg/",
-        licence="research and education only",
-        instructions=(
-            "Fetch kvasir-seg.zip from the page and unpack it; ROOT holds Kvasir-SEG/ with images/ "
-            "and masks/."
-        ),
-        unique_patterns=("kavsir_bboxes.json",),
-        top_folders=("Kvasir-SEG", "Kvasir"),
-        archive="kvasir-seg.zip",
-        images=1000,
-    ),
-    "endo": replace(
-        _POLYPS,
-        title="Endo (EndoTect 2020)",
-        homepage="https://endotect.com",
-        licence="none stated",
-        instructions=(
-            "Fetch Google Drive file 1LNpLkv5ZlEUzr_RPN5rdOHaqk0SkZa3m and unpack it; ROOT holds "
-            "EndoTect_2020_Segmentation_Test_Dataset/ with images/ and masks/."
-        ),
-        top_folders=("EndoTect_2020_Segmentation_Test_Dataset",),
-        images=200,
-    ),
+    **ENDOSCOPY,
     "tn3k": Layout(
         title="TN3K",
         homepage="https://github.com/haifangong/TRFE-Net-for-thyroid-nodule-segmentation",
@@ -242,14 +168,11 @@ MEDICAL: dict[str, Layout] = {
         licence="each of its sources has its own terms",
         sources=(
             Folders(
-                image="<category:[^/]+?><ad:_AD|>/<phase:train|valid|test>/<defect:good|Ungood>/img/<stem>.*",
-                mask="<category:[^/]+?><ad:_AD|>/<phase>/<defect>/<folder:anomaly_mask|label>/<stem>.*",
+                image=f"{_BMAD_FOLDERS}/img/<stem>.*",
+                mask=f"{_BMAD_CATEGORY}/<phase>/<defect>/<folder:anomaly_mask|label>/<stem>.*",
                 phases={"valid": "val"},
             ),
-            Folders(
-                image="<category:[^/]+?><ad:_AD|>/<phase:train|valid|test>/<defect:good|Ungood>/<stem>.*",
-                phases={"valid": "val"},
-            ),
+            Folders(image=f"{_BMAD_FOLDERS}/<stem>.*", phases={"valid": "val"}),
         ),
         mask_threshold=25,  # its authors cut at 0.1 of 255
         group="medical",

@@ -20,14 +20,24 @@ _VISA = Layout(
     ),
     unique_patterns=("split_csv/1cls.csv",),
     categories=(
-        "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2", "pcb3", "pcb4",
+        "candle",
+        "capsules",
+        "cashew",
+        "chewinggum",
+        "fryum",
+        "macaroni1",
+        "macaroni2",
+        "pcb1",
+        "pcb2",
+        "pcb3",
+        "pcb4",
         "pipe_fryum",
     ),
     archive="VisA_20220922.tar",
     sha256="2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
     bytes=1_900_000_000,
     images=10821,
-)  # fmt: skip
+)
 
 VISA: dict[str, Layout] = {
     "visa": _VISA,
@@ -53,7 +63,7 @@ VISA: dict[str, Layout] = {
             ),
         ),
         instructions=(
-            "What prepare_data.py of the page writes, VisA_pytorch/1cls; ROOT holds candle/, "
+            "Run prepare_data.py of the page, which writes VisA_pytorch/1cls; ROOT holds candle/, "
             "capsules/, ... with train/ and test/ in each."
         ),
         unique_patterns=(),

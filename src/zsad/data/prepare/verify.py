@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zsad.data.decoding import UnreadableImageError, load_image
+from zsad.data.image_files import IMAGE_SUFFIXES
 from zsad.data.index import index_phases
 from zsad.data.index_entries import Problem, check_entries, referenced_files
 from zsad.data.layouts import LAYOUTS
@@ -19,7 +20,7 @@ from zsad.data.locations import find_index, find_root
 from zsad.data.masks import load_mask, mask_values, size_difference
 from zsad.data.path_check import PathChecker
 from zsad.data.prepare.record_checks import READERS, Progress
-from zsad.data.sources import IMAGE_SUFFIXES, split_suffix
+from zsad.data.sources import split_suffix
 from zsad.types import Sample
 
 MANY_VALUES = 16  # more grey values than class numbers: soft edges or JPEG

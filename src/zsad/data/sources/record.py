@@ -1,4 +1,4 @@
-"""What every source of samples yields."""
+"""The record of a sample that every source yields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zsad.data.sources.tree import Tree
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One image of a download, its paths relative to the root, POSIX.
+    """An image of a download; paths are POSIX, relative to the root.
 
     Attributes:
         phase: ``train``, ``val`` or ``test``.
@@ -21,7 +21,8 @@ class Record:
         defect: Kind of defect, ``good`` for normal images, empty where unknown.
         is_anomalous: The image label, ``None`` where it is not published.
         expects_mask: The download publishes masks for such images where they are anomalous.
-        label_problem: Why the published label cannot be told; empty where it can, or where none is published.
+        label_problem: Reason why the published label cannot be told; empty where it can, or where
+            none is published.
     """
 
     phase: str
@@ -36,7 +37,7 @@ class Record:
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that reads records from a tree."""
+    """A reader of records from a tree."""
 
     def records(self, tree: Tree) -> Iterator[Record]:
         """Yield the samples of a tree, paths relative to its root."""

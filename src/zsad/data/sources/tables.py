@@ -14,24 +14,26 @@ from zsad.data.locations import read_json
 from zsad.data.sources.record import Record
 from zsad.data.sources.tree import Tree, template_pattern
 
+_FETCH = "fetch it again"
+
 
 @dataclass(frozen=True)
 class VisaTable:
-    """Samples of raw VisA: split, label and mask from ``split_csv``, kinds of defect from ``image_anno.csv``."""
+    """Samples of raw VisA.
+
+    Split, label and mask come from ``split_csv``, kinds of defect from ``image_anno.csv``.
+    """
 
     table: str
 
     def records(self, tree: Tree) -> Iterator[Record]:
         """Yield the rows of the table; every category's annotation file names the defects."""
-        kinds: dict[str, str] = {}
-        for annotation in sorted(tree.path("").glob("*/image_anno.csv")):
-            kinds |= {
-                row["image"]: row["label"] for row in _read_table(annotation, ("image", "label"))
-            }
-        columns = ("object", "split", "label", "image", "mask")
-        rows = _read_table(tree.path(self.table), columns)
-        for row in sorted(rows, key=lambda row: natural_key(row["image"])):
-            is_anomalous = _label(row["label"], "normal", "anomaly", tree.path(self.table))
+        path = tree.path(self.table)
+        kinds = self._read_kinds(tree)
+        rows = _read_table(path, ("object", "split", "label", "image", "mask"))
+        rows.sort(key=lambda row: natural_key(row["image"]))
+        for row in rows:
+            is_anomalous = _parse_label(row["label"], "normal", "anomaly", path)
             yield Record(
                 phase=row["split"],
                 category=row["object"],
@@ -41,10 +43,18 @@ class VisaTable:
                 is_anomalous=is_anomalous,
             )
 
+    def _read_kinds(self, tree: Tree) -> dict[str, str]:
+        """Return image → kind of defect."""
+        kinds: dict[str, str] = {}
+        for annotation in sorted(tree.path("").glob("*/image_anno.csv")):
+            for row in _read_table(annotation, ("image", "label")):
+                kinds[row["image"]] = row["label"]
+        return kinds
+
 
 @dataclass(frozen=True)
 class NumberedTable:
-    """Images whose labels stand in a table of two columns, the number of the image and 0 or 1; no masks, no split.
+    """Images labelled by a table of two columns: image number and 0 or 1; no masks, no split.
 
     Attributes:
         table: The CSV file.
@@ -69,34 +79,44 @@ class NumberedTable:
             ValueError: Images without a label, or labels without an image; all of them are named.
         """
         path = tree.path(self.table)
-        rows = _read_table(path, (self.number, self.label))
-        labels = {
-            _whole(row[self.number], path): _label(row[self.label], "0", "1", path) for row in rows
-        }
-        pattern = template_pattern(self.image)
-        matches = ((file, pattern.fullmatch(file)) for file in tree.files)
-        images = {
-            _whole(match["number"], path): file for file, match in matches if match is not None
-        }
+        labels = self._read_labels(path)
+        images = self._find_images(tree, path)
         _require_same(labels.keys(), images.keys(), path)
         for number, file in images.items():
-            defect = self.defect if labels[number] else "good"
+            is_anomalous = labels[number]
             yield Record(
-                "test",
-                self.category,
-                tree.base + file,
-                (),
-                defect,
-                labels[number],
+                phase="test",
+                category=self.category,
+                image=tree.base + file,
+                masks=(),
+                defect=self.defect if is_anomalous else "good",
+                is_anomalous=is_anomalous,
                 expects_mask=False,
             )
+
+    def _read_labels(self, path: Path) -> dict[int, bool]:
+        labels: dict[int, bool] = {}
+        for row in _read_table(path, (self.number, self.label)):
+            number = _parse_number(row[self.number], path)
+            labels[number] = _parse_label(row[self.label], "0", "1", path)
+        return labels
+
+    def _find_images(self, tree: Tree, table: Path) -> dict[int, str]:
+        pattern = template_pattern(self.image)
+        images: dict[int, str] = {}
+        for file in tree.files:
+            match = pattern.fullmatch(file)
+            if match is not None:
+                images[_parse_number(match["number"], table)] = file
+        return images
 
 
 @dataclass(frozen=True)
 class CategoryTables:
-    """Samples of Real-IAD: a JSON file for each category says which image is in which part, with which label and mask.
+    """Samples of Real-IAD.
 
-    A category whose folder is not there is left out: the download comes one archive a category.
+    A JSON file for each category gives the part, label and mask of every image. A category whose
+    folder does not exist is left out: the download comes in one archive per category.
 
     Attributes:
         tables: Folders of the JSON files, the first that has any counts.
@@ -107,30 +127,29 @@ class CategoryTables:
     images: str
 
     def records(self, tree: Tree) -> Iterator[Record]:
-        """Yield the samples of every category whose folder is there."""
+        """Yield the samples of every category whose folder exists."""
         for table in self._files(tree):
-            if (tree.path(self.images) / table.stem).is_dir():
-                yield from self._category(table, f"{tree.base}{self.images}/{table.stem}/")
+            category = table.stem
+            if (tree.path(self.images) / category).is_dir():
+                yield from self._category_records(table, f"{tree.base}{self.images}/{category}/")
 
     def _files(self, tree: Tree) -> list[Path]:
-        listings = [sorted(tree.path(folder).glob("*.json")) for folder in self.tables]
-        found = next((files for files in listings if files), [])
-        if not found:
-            raise FileNotFoundError(
-                f"no CATEGORY.json in {' or '.join(self.tables)} below {tree.path('')}: {_FETCH}"
-            )
-        return found
+        for folder in self.tables:
+            files = sorted(tree.path(folder).glob("*.json"))
+            if files:
+                return files
+        raise FileNotFoundError(
+            f"no CATEGORY.json in {' or '.join(self.tables)} below {tree.path('')}: {_FETCH}"
+        )
 
-    def _category(self, table: Path, folder: str) -> Iterator[Record]:
+    def _category_records(self, table: Path, folder: str) -> Iterator[Record]:
         content = read_json(table)
         try:
             normal = content["meta"]["normal_class"]
-            parts = [(phase, content[phase]) for phase in ("train", "test")]
-            for phase, entries in parts:
-                ordered = sorted(entries, key=lambda entry: natural_key(entry["image_path"]))
-                yield from (
-                    self._record(entry, phase, normal, table.stem, folder) for entry in ordered
-                )
+            for phase in ("train", "test"):
+                entries = sorted(content[phase], key=lambda entry: natural_key(entry["image_path"]))
+                for entry in entries:
+                    yield self._record(entry, phase, normal, table.stem, folder)
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"{table}: expected meta.normal_class, train and test lists ({error!r}): {_FETCH}"
@@ -139,49 +158,52 @@ class CategoryTables:
     def _record(
         self, entry: dict[str, Any], phase: str, normal: str, category: str, folder: str
     ) -> Record:
-        mask, kind = entry["mask_path"], entry["anomaly_class"]
+        mask = entry["mask_path"]
+        kind = entry["anomaly_class"]
+        is_anomalous = kind != normal
         return Record(
             phase=phase,
             category=category,
             image=folder + entry["image_path"],
             masks=(folder + mask,) if mask else (),
-            defect="good" if kind == normal else kind,
-            is_anomalous=kind != normal,
+            defect=kind if is_anomalous else "good",
+            is_anomalous=is_anomalous,
         )
-
-
-_FETCH = "fetch it again"
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Read the named columns of a CSV file, names and values stripped."""
     if not path.is_file():
         raise FileNotFoundError(f"no {path}, the download's own table: {_FETCH}")
+    rows: list[dict[str, str]] = []
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
         names = [name.strip() for name in next(lines, [])]
-        missing = [column for column in columns if column not in names]
-        if missing:
+        if not set(columns) <= set(names):
             raise ValueError(f"{path}: expected the columns {', '.join(columns)}, got {names}")
-        rows = (dict(zip(names, line, strict=False)) for line in lines if line)
-        return [{column: row.get(column, "").strip() for column in columns} for row in rows]
+        for line in filter(None, lines):
+            values = dict(zip(names, line, strict=False))
+            rows.append({column: values.get(column, "").strip() for column in columns})
+    return rows
 
 
-def _label(text: str, normal: str, anomalous: str, path: Path) -> bool:
+def _parse_label(text: str, normal: str, anomalous: str, path: Path) -> bool:
     if text not in (normal, anomalous):
         raise ValueError(f"{path}: label {text!r}, expected {normal} or {anomalous}")
     return text == anomalous
 
 
-def _whole(text: str, path: Path) -> int:
+def _parse_number(text: str, path: Path) -> int:
     if not re.fullmatch(r"[0-9]+", text):
         raise ValueError(f"{path}: {text!r} is no image number")
     return int(text)
 
 
 def _require_same(labelled: Collection[int], found: Collection[int], path: Path) -> None:
-    unlabelled, absent = sorted(set(found) - set(labelled)), sorted(set(labelled) - set(found))
+    unlabelled = sorted(set(found) - set(labelled))
+    absent = sorted(set(labelled) - set(found))
     if unlabelled or absent:
         raise ValueError(
-            f"{path}: no label of the images {unlabelled}, no image of the labels {absent}: {_FETCH}"
+            f"{path}: no label of the images {unlabelled}, no image of the labels {absent}: "
+            f"{_FETCH}"
         )
