@@ -12,6 +12,10 @@ _KAGGLE = "https://www.kaggle.com/datasets"
 _BMAD_CATEGORY = "<category:[^/]+?><ad:_AD|>"
 _BMAD_FOLDERS = f"{_BMAD_CATEGORY}/<phase:train|valid|test>/<defect:good|Ungood>"
 
+_TUMOR_FOLDERS = Folders(
+    image="<defect:yes|no>/<stem>.*", category="brain", normal=("no",), defects={"yes": "tumor"}
+)
+
 MEDICAL: dict[str, Layout] = {
     "headct": Layout(
         title="HeadCT",
@@ -40,14 +44,7 @@ MEDICAL: dict[str, Layout] = {
         title="BrainMRI",
         homepage=f"{_KAGGLE}/navoneel/brain-mri-images-for-brain-tumor-detection",
         licence="not confirmed",
-        sources=(
-            Folders(
-                image="<defect:yes|no>/<stem>.*",
-                category="brain",
-                normal=("no",),
-                defects={"yes": "tumor"},
-            ),
-        ),
+        sources=(_TUMOR_FOLDERS,),
         mask_threshold=_UNUSED,
         group="medical",
         instructions=(
@@ -62,14 +59,7 @@ MEDICAL: dict[str, Layout] = {
         title="Br35H",
         homepage=f"{_KAGGLE}/ahmedhamada0/brain-tumor-detection",
         licence="not confirmed",
-        sources=(
-            Folders(
-                image="<defect:yes|no>/<stem>.*",
-                category="brain",
-                normal=("no",),
-                defects={"yes": "tumor"},
-            ),
-        ),
+        sources=(_TUMOR_FOLDERS,),
         mask_threshold=_UNUSED,
         group="medical",
         instructions=(
