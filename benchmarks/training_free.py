@@ -187,7 +187,7 @@ def sam3(repeats: int) -> Iterator[str]:
     def passes(prompts: list[str]) -> Any:
         with torch.no_grad():
             return backbone.segment(
-                backbone.encode_image(image).of(0), backbone.encode_text(prompts)
+                backbone.encode_image(image).select(0), backbone.encode_text(prompts)
             ).semantic
 
     times, (slow, fast) = medians([one_by_one, lambda: passes(PROMPTS)], repeats)

@@ -134,7 +134,7 @@ def test_the_default_of_a_renamed_key_gives_other_maps(name: str, default: str) 
 
 def test_sam3_without_its_trained_head_is_refused() -> None:
     own = [*CHECKPOINTS["sam3_vectors.ckpt"], "model.method.train_head=false"]
-    with pytest.raises(ValueError, match=r"does not fit this run: unknown backbone\.light"):
+    with pytest.raises(ValueError, match=r"does not fit this run: unknown backbone\.head"):
         predict(STORED / "sam3_vectors.ckpt", own)
 
 

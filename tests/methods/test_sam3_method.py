@@ -1,4 +1,4 @@
-"""SAM 3 for anomalies: soft maps that follow from what it found and from nothing else, and light parts that learn."""
+"""SAM 3 for anomalies: soft maps that follow from what it found and from nothing else, and a head that learns."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Scripted(SAM3Segmenter):
 
     def __init__(self, answers: dict[str, Concepts]) -> None:
         torch.nn.Module.__init__(self)
-        self.light = torch.nn.Module()
-        self.light.unfreeze, self.light.width = lambda: None, 4
+        self.head = torch.nn.Module()
+        self.head.unfreeze, self.head.width = lambda: None, 4
         self.answers = answers
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
@@ -281,7 +281,7 @@ def test_all_that_may_learn_does_and_the_towers_do_not(random_batch: Batch) -> N
         name for name, p in learning.items() if p.grad is None or not p.grad.abs().sum() > 0
     ] == []
     assert not any("towers" in name for name in learning)
-    parts = {name.split(".")[2] for name in learning if name.startswith("backbone.light")}
+    parts = {name.split(".")[2] for name in learning if name.startswith("backbone.head")}
     assert parts == {"text_projection", "encoder", "decoder", "scoring", "mask_decoder"}
 
 

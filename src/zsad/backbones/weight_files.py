@@ -73,13 +73,30 @@ def load_tensors(path: Path) -> Any:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Return 16 hexadecimal digits that change with any weight of a module, whatever its file."""
+    """Return 16 hexadecimal digits that change with any weight of a module, whatever its file.
+
+    A part that was renamed since version 0.1 is hashed under its old name: ``hashed_as`` of its
+    module maps its name to the old one. So fingerprints in stored files stay comparable.
+    """
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        tensors[_old_name(module, name)] = tensor
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         numbers = tensor.detach().cpu().contiguous().view(-1)
         digest.update(numbers.view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+def _old_name(module: nn.Module, name: str) -> str:
+    parts = []
+    place: object = module
+    for part in name.split("."):
+        old_names = getattr(place, "hashed_as", {})
+        parts.append(old_names.get(part, part))
+        place = getattr(place, part, None)
+    return ".".join(parts)
 
 
 def _read_safetensors(path: Path) -> Any:

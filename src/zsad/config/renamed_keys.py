@@ -31,7 +31,7 @@ CHOICES = {
     "augmentation=drawn_defects_standard": "augmentation=synthetic_defects_standard",
 }
 # Beginning of an old tensor name -> the new one.
-TENSORS: dict[str, str] = {}
+TENSORS = {"backbone.light.": "backbone.head."}  # SAM 3
 
 _METHOD = "model.method."
 IMAGE_SIZE = "image_size"  # stored among the settings of a method, though a key of its own

@@ -3,7 +3,7 @@
 No paper: a design from what SAM 3 gives (Carion et al. 2025), with the prompt strategies of a published demonstration.
 Nothing is invented: where SAM 3 finds none of the words, map and score go to zero with its own presence probability.
 
-Legend: B images, p prompts, k queries, v learned vectors, D width of SAM 3's light parts, h × w pixels of its maps,
+Legend: B images, p prompts, k queries, v learned vectors, D width of SAM 3's head, h × w pixels of its maps,
 H × W of the image.
 """
 
@@ -65,7 +65,7 @@ class SAM3(nn.Module):
     For each concept: α · presence · semantic map + (1 - α) · the best, pixel by pixel, of its instances' masks, each
     times its own probability; then ``reduce`` over the concepts.
 
-    Trains the light parts of SAM 3, if asked to; and works without.
+    Trains SAM 3's head, if asked to; and works without.
 
     Args:
         backbone: SAM 3.
@@ -79,7 +79,7 @@ class SAM3(nn.Module):
             images in which SAM 3 does not find the category.
         confidence_threshold: Instances above it are reported as detections. Maps and scores do not depend on it.
         iou_threshold: Of two that overlap more, the better one is reported.
-        train_head: Let the light parts learn in training: encoder, decoder, scorer, masks and
+        train_head: Let the head learn in training: encoder, decoder, scorer, masks and
             the projection of the words.
         learned_vectors: Number of learned vectors that join the words of every prompt. Untrained vectors are
             masked out.
@@ -132,9 +132,9 @@ class SAM3(nn.Module):
         self.confidence_threshold = confidence_threshold
         self.iou_threshold = iou_threshold
         if train_head:
-            backbone.light.unfreeze()
+            backbone.head.unfreeze()
         # Where the vectors begin is fixed; the parameter is how far they have come, and nothing where there are none.
-        width = backbone.light.width
+        width = backbone.head.width
         begin = (
             torch.randn(learned_vectors, width, generator=torch.Generator().manual_seed(0))
             * _SPREAD
@@ -160,8 +160,8 @@ class SAM3(nn.Module):
         features, size = self.backbone.encode_image(image), (image.shape[-2], image.shape[-1])
         maps, scores, detections = [], [], []
         for index, name in enumerate(category):
-            concepts = self.find(features.of(index), name)
-            foreground = self.foreground(features.of(index), name, concepts)
+            concepts = self.find(features.select(index), name)
+            foreground = self.foreground(features.select(index), name, concepts)
             coarse = self.map(concepts, foreground)
             maps.append(upsample(coarse[None], size)[0])
             scores.append(self.score(concepts, foreground, coarse))
@@ -181,7 +181,9 @@ class SAM3(nn.Module):
             self.backbone.encode_image(batch.image),
             (batch.image.shape[-2], batch.image.shape[-1]),
         )
-        found = [self.find(features.of(index), name) for index, name in enumerate(batch.category)]
+        found = [
+            self.find(features.select(index), name) for index, name in enumerate(batch.category)
+        ]
         presence = torch.stack([self.reduce(one.presence.sigmoid()) for one in found])
         label = batch.is_anomalous.to(presence)
         terms = {"presence": F.binary_cross_entropy_with_logits(margin(presence), label)}

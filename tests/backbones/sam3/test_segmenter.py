@@ -12,7 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from zsad.backbones import hub
-from zsad.backbones.sam3 import segmenter as sam3
+from zsad.backbones.sam3.build import build_random
 from zsad.backbones.sam3.segmenter import SAM3Segmenter
 from zsad.config import compose
 
@@ -33,7 +33,7 @@ def segmenter() -> SAM3Segmenter:
 @pytest.fixture(scope="module")
 def whole() -> Any:
     """The same network as transformers runs it."""
-    return sam3._random(RANDOM["architecture"], RANDOM["input_size"])
+    return build_random(RANDOM["architecture"], RANDOM["input_size"])
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def test_prompts_in_one_pass_give_what_transformers_gives_for_each(
     segmenter: SAM3Segmenter, whole: Any, images: torch.Tensor
 ) -> None:
     found = segmenter.segment(
-        segmenter.encode_image(images).of(1), segmenter.encode_text(PROMPTS), top_queries=4
+        segmenter.encode_image(images).select(1), segmenter.encode_text(PROMPTS), top_queries=4
     )
     for index, prompt in enumerate(PROMPTS):
-        ids = segmenter._tokenized(prompt)
+        ids = segmenter._tokenize(prompt)
         is_word = torch.arange(32) <= (ids == 49407).int().argmax()
         expected = whole(
             pixel_values=images[1:] * 2 - 1, input_ids=ids, attention_mask=is_word[None].long()
@@ -77,7 +77,7 @@ def test_how_many_prompts_share_a_pass_changes_nothing(images: torch.Tensor) -> 
     kept = []
     for prompt_chunk in (1, 2, 8):
         one = segmenter_of(prompt_chunk=prompt_chunk)
-        kept.append(one.segment(one.encode_image(images).of(0), one.encode_text(PROMPTS)))
+        kept.append(one.segment(one.encode_image(images).select(0), one.encode_text(PROMPTS)))
     for other in kept[1:]:
         torch.testing.assert_close(other.semantic, kept[0].semantic, rtol=0, atol=3e-6)
         torch.testing.assert_close(other.masks, kept[0].masks, rtol=0, atol=3e-6)
@@ -123,7 +123,7 @@ def test_the_same_weights_serve_other_image_sizes(
     for name, tensor in segmenter.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
     found = other.segment(
-        other.encode_image(torch.rand(1, 3, 40, 90)).of(0), other.encode_text(PROMPTS)
+        other.encode_image(torch.rand(1, 3, 40, 90)).select(0), other.encode_text(PROMPTS)
     )
     assert found.semantic.shape == (3, input_size // 14 * 4, input_size // 14 * 4)
 
@@ -146,22 +146,24 @@ def test_a_published_file_with_a_tracker_beside_the_detector_is_read(
     )
     read = SAM3Segmenter(str(tmp_path), input_size=112)
     text = read.encode_text(PROMPTS)
-    expected = segmenter.segment(segmenter.encode_image(images).of(0), text)
-    assert torch.equal(read.segment(read.encode_image(images).of(0), text).masks, expected.masks)
+    expected = segmenter.segment(segmenter.encode_image(images).select(0), text)
+    assert torch.equal(
+        read.segment(read.encode_image(images).select(0), text).masks, expected.masks
+    )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @torch.no_grad()
-def test_half_precision_is_near_and_leaves_positions_and_light_parts_exact(
+def test_half_precision_is_near_and_leaves_positions_and_head_exact(
     segmenter: SAM3Segmenter, images: torch.Tensor, dtype: str
 ) -> None:
     half = segmenter_of(dtype=dtype)
-    found = half.segment(half.encode_image(images).of(0), half.encode_text(PROMPTS))
+    found = half.segment(half.encode_image(images).select(0), half.encode_text(PROMPTS))
     expected = segmenter.segment(
-        segmenter.encode_image(images).of(0), segmenter.encode_text(PROMPTS)
+        segmenter.encode_image(images).select(0), segmenter.encode_text(PROMPTS)
     )
     assert {parameter.dtype for parameter in half.towers.parameters()} == {getattr(torch, dtype)}
-    assert {parameter.dtype for parameter in half.light.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in half.head.parameters()} == {torch.float32}
     exact = dict(segmenter.towers.named_buffers())
     assert all(torch.equal(buffer, exact[name]) for name, buffer in half.towers.named_buffers())
     assert found.semantic.dtype == found.masks.dtype == torch.float32

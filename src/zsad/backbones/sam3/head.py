@@ -1,7 +1,7 @@
-"""The light parts of SAM 3: what runs once for every image and prompt, behind the two towers, and may learn.
+"""SAM 3's head: everything behind the two towers. It runs once for every image and prompt.
 
-Legend: B images, p prompts of t tokens, E text width, D width of the light parts, k queries, v learned vectors, h × w
-pixels of a map.
+Legend: B images, p prompts of t tokens, E text width, D width of the head, q queries, k the best of
+them, v learned vectors, h × w pixels of a map.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class ImageFeatures:
-    """What the image tower sees.
+    """Features of the image tower.
 
     Attributes:
         levels: (B, D, h_i, w_i), from fine to coarse; the finest has the grid of the maps.
-        positions: (B, D, h, w), where each cell of the coarsest level lies.
+        positions: (B, D, h, w), position embedding of each cell of the coarsest level.
     """
 
     levels: tuple[Tensor, ...]
     positions: Tensor
 
-    def of(self, image: int) -> ImageFeatures:
+    def select(self, image: int) -> ImageFeatures:
         """Return the features of one image of the batch."""
-        one = slice(image, image + 1)
-        return ImageFeatures(tuple(level[one] for level in self.levels), self.positions[one])
+        row = slice(image, image + 1)
+        return ImageFeatures(tuple(level[row] for level in self.levels), self.positions[row])
 
     def repeated(self, times: int) -> ImageFeatures:
         """Return the features of one image for several prompts, without copying them."""
@@ -39,10 +39,10 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """What the text tower makes of p prompts.
+    """Features of p prompts from the text tower.
 
     Attributes:
-        tokens: (p, t, E), before the projection to the light parts.
+        tokens: (p, t, E), before the projection to the head.
         is_word: (p, t) bool, ``False`` on padding.
     """
 
@@ -52,12 +52,13 @@ class TextFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Concepts:
-    """What was found of p prompts in one image; all but boxes as logits, in float32.
+    """Findings for p prompts in one image; all but boxes as logits, in float32.
 
     Attributes:
         semantic: (p, h, w), whether each pixel belongs to the concept.
         presence: (p,), whether the concept is in the image at all.
-        queries: (p, k), whether each query is an instance of the concept, best first, given that it is present.
+        queries: (p, k), whether each query is an instance of the concept, best first, given that it
+            is present.
         boxes: (p, k, 4), x0, y0, x1, y1 as shares of the image.
         masks: (p, k, h, w), the pixels of each query.
     """
@@ -70,10 +71,11 @@ class Concepts:
 
 
 class SAM3Head(nn.Module):
-    """The parts of SAM 3 that run for every image and prompt: 25 of 840 million parameters.
+    """SAM 3's encoder, decoder, scorer and mask decoder: 25 of its 840 million parameters.
 
     Args:
-        model: transformers' ``Sam3Model``, whose parts it takes. The encoder of box prompts is left behind.
+        model: transformers' ``Sam3Model``, whose parts it takes. The encoder of box prompts is left
+            behind.
     """
 
     def __init__(self, model: Any) -> None:
@@ -86,16 +88,19 @@ class SAM3Head(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Type of the weights."""
         return self.text_projection.weight.dtype
 
     @property
     def width(self) -> int:
-        """D, of the words as they are compared with what is seen."""
+        """Width D of the words as they are compared with the image."""
         return self.text_projection.out_features
 
     def unfreeze(self) -> None:
-        """Let everything learn that a map or a score comes from; boxes do not, nor does what SAM 3 never runs."""
+        """Train every part that a map or a score depends on.
+
+        Boxes do not learn, nor do the parts that SAM 3 never runs.
+        """
         self.requires_grad_(True)
         self.decoder.box_head.requires_grad_(False)
         pixels = self.mask_decoder.pixel_decoder
@@ -111,8 +116,19 @@ class SAM3Head(nn.Module):
         vectors: Float[Tensor, "v d"] | None,
         vector_mask: Bool[Tensor, " v"] | None,
     ) -> Concepts:
-        """Look for p prompts; the features are repeated for each."""
-        words, is_word = self._words(tokens, is_word, vectors, vector_mask)
+        """Search for p prompts in an image.
+
+        Args:
+            features: Of one image, repeated for each prompt.
+            tokens: Of the prompts.
+            is_word: ``False`` on their padding.
+            top_queries: Number k of queries of each prompt, the best, that get a mask.
+            vectors: Learned ones that join the words of every prompt.
+            vector_mask: The vectors in use; ``None`` for all.
+        """
+        words = self.text_projection(tokens)
+        if vectors is not None:
+            words, is_word = _append_vectors(words, is_word, vectors, vector_mask)
         encoded = self.encoder(
             vision_features=[features.levels[-1]],
             text_features=words,
@@ -126,10 +142,11 @@ class SAM3Head(nn.Module):
             text_mask=is_word,
             spatial_shapes=encoded.spatial_shapes,
         )
-        states = decoded.intermediate_hidden_states[-1]  # (p, all queries, D)
-        queries = self.scoring(states[None], encoded.text_features, is_word)[0, ..., 0]
-        queries, best = queries.topk(min(top_queries, queries.shape[1]), dim=1)
-        states, reference = _take(states, best), _take(decoded.reference_boxes[-1], best)
+        states = decoded.intermediate_hidden_states[-1]  # (p, q, D)
+        scores = self.scoring(states[None], encoded.text_features, is_word)[0, ..., 0]
+        scores, best = scores.topk(min(top_queries, scores.shape[1]), dim=1)
+        states = _take(states, best)  # (p, q, D) -> (p, k, D)
+        reference_boxes = _take(decoded.reference_boxes[-1], best)
         pixels = self.mask_decoder(
             decoder_queries=states,
             backbone_features=list(features.levels),
@@ -140,35 +157,33 @@ class SAM3Head(nn.Module):
         return Concepts(
             semantic=pixels.semantic_seg[:, 0].float(),
             presence=decoded.presence_logits[-1][:, 0].float(),
-            queries=queries.float(),
-            boxes=self._boxes(states, reference).float(),
+            queries=scores.float(),
+            boxes=self._boxes(states, reference_boxes).float(),
             masks=pixels.pred_masks.float(),
         )
-
-    def _words(
-        self, tokens: Tensor, is_word: Tensor, vectors: Tensor | None, vector_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Project the words, and let the learned vectors join them."""
-        words = self.text_projection(tokens)
-        if vectors is None:
-            return words, is_word
-        count = len(words)
-        vector_mask = (
-            torch.ones(len(vectors), dtype=torch.bool, device=words.device)
-            if vector_mask is None
-            else vector_mask
-        )
-        words = torch.cat([words, vectors.to(words.dtype).expand(count, -1, -1)], dim=1)
-        return words, torch.cat([is_word, vector_mask.expand(count, -1)], dim=1)
 
     def _boxes(self, states: Tensor, reference: Tensor) -> Tensor:
         from transformers.models.sam3.modeling_sam3 import box_cxcywh_to_xyxy, inverse_sigmoid
 
-        return box_cxcywh_to_xyxy(
-            (inverse_sigmoid(reference) + self.decoder.box_head(states)).sigmoid()
-        )
+        logits = inverse_sigmoid(reference) + self.decoder.box_head(states)
+        return box_cxcywh_to_xyxy(logits.sigmoid())
 
 
-def _take(values: Tensor, indices: Tensor) -> Tensor:
-    """Return rows of (p, q, D), for each p its own."""
+def _append_vectors(
+    words: Float[Tensor, "p t d"],
+    is_word: Bool[Tensor, "p t"],
+    vectors: Float[Tensor, "v d"],
+    vector_mask: Bool[Tensor, " v"] | None,
+) -> tuple[Float[Tensor, "p u d"], Bool[Tensor, "p u"]]:
+    """Append the learned vectors to the words of every prompt: u = t + v."""
+    count = len(words)
+    if vector_mask is None:
+        vector_mask = torch.ones(len(vectors), dtype=torch.bool, device=words.device)
+    repeated = vectors.to(words.dtype).expand(count, -1, -1)
+    is_used = vector_mask.expand(count, -1)
+    return torch.cat([words, repeated], dim=1), torch.cat([is_word, is_used], dim=1)
+
+
+def _take(values: Float[Tensor, "p q d"], indices: Tensor) -> Float[Tensor, "p k d"]:
+    """Return rows of each prompt, by its own indices (p, k)."""
     return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))
