@@ -11,7 +11,7 @@ import torch
 
 from tests.end_to_end.conftest import RunScript, Zsad
 from zsad.config import compose, instantiate
-from zsad.model_files.learned import save_prompts
+from zsad.model_files.exported_prompts import save_prompts
 
 SIZE = 64
 POCKET = ["--backbone", "pocket", "--set", f"image_size={SIZE}", "--set", "dataset.num_workers=0"]

@@ -25,7 +25,7 @@ from zsad.config import compose
 from zsad.data import images
 from zsad.data.module import EpochSampler
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.model_files.learned import find_checkpoint
+from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.reports.sweep_table import collect, headline
 from zsad.types import Prediction
 

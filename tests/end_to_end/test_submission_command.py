@@ -13,7 +13,7 @@ from PIL import Image
 from tests.end_to_end.conftest import Zsad
 from zsad.backbones.clip.model import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
-from zsad.model_files.learned import save_prompts
+from zsad.model_files.exported_prompts import save_prompts
 
 
 @pytest.fixture

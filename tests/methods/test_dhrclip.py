@@ -15,6 +15,8 @@ from zsad.config import compose
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.model_files import learned
+from zsad.model_files.checkpoint_fit import load_learned_state
+from zsad.model_files.exported_prompts import save_prompts
 from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch
 
@@ -259,13 +261,13 @@ def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_aga
 ) -> None:
     other = AnomalyCLIP(tiny_backbone, prompts=PROMPTS)
     path = tmp_path / f"epoch_15{suffix}"
-    learned.save_prompts(path, other if suffix == ".pth" else method, {})
+    save_prompts(path, other if suffix == ".pth" else method, {})
     before = learned.learned_tensors(other if suffix == ".pth" else method)
     before = {name: tensor.clone() for name, tensor in before.items()}
     with torch.no_grad():
         for parameter in method.prompts.parameters():
             parameter.zero_()
-    learned.load_learned_state(method, learned.read_learned_state(path), str(path))
+    load_learned_state(method, learned.read_learned_state(path), str(path))
     assert all(
         torch.equal(tensor, before[name])
         for name, tensor in learned.learned_tensors(method).items()

@@ -18,7 +18,8 @@ from zsad.backbones.sam3.segmenter import SAM3Segmenter
 from zsad.config import compose
 from zsad.functional import rle
 from zsad.methods.sam3 import REDUCE, SAM3, margin
-from zsad.model_files.learned import LearnedState, learned_tensors, load_learned_state
+from zsad.model_files.checkpoint_fit import load_learned_state
+from zsad.model_files.learned import LearnedState, learned_tensors
 from zsad.prompts.sam3_phrases import ConceptPrompts
 from zsad.types import Batch
 

@@ -16,6 +16,8 @@ from zsad.backbones.clip.model import CLIP
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.model_files import learned, published_weights
+from zsad.model_files.checkpoint_fit import load_learned_state
+from zsad.model_files.exported_prompts import save_prompts
 from zsad.prompts.learnable import ObjectAgnosticPrompts
 
 DEPTH = 4
@@ -60,7 +62,7 @@ def test_a_published_checkpoint_loads_its_live_tensors_and_ignores_the_dead_ones
 ) -> None:
     path = tmp_path / "epoch_15.pth"
     torch.save(published, path)
-    learned.load_learned_state(method, learned.read_learned_state(path), str(path))
+    load_learned_state(method, learned.read_learned_state(path), str(path))
     learner = published["prompt_learner"]
     assert torch.equal(method.prompts.normal, learner["ctx_pos"][0, 0])
     assert torch.equal(method.prompts.anomalous, learner["ctx_neg"][0, 0])
@@ -75,19 +77,19 @@ def test_a_published_file_of_either_code_serves_both_methods(
     torch.save(published, path)
     other = DHRCLIP(method.backbone, prompts=partial(ObjectAgnosticPrompts, deep_blocks=DEPTH))
     for learner in (method, other):
-        learned.load_learned_state(learner, learned.read_learned_state(path), str(path))
+        load_learned_state(learner, learned.read_learned_state(path), str(path))
     assert torch.equal(other.text_features(), method.text_features())
     published["prompt_learner"]["token_suffix_neg"] += 0.5
     torch.save(published, path)
     with pytest.raises(ValueError, match="learned with another text tower"):
-        learned.load_learned_state(other, learned.read_learned_state(path), str(path))
+        load_learned_state(other, learned.read_learned_state(path), str(path))
 
 
 def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(
     method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
     path = tmp_path / "export.pth"
-    learned.save_prompts(path, method, {})
+    save_prompts(path, method, {})
     ours, theirs = (
         torch.load(path, weights_only=True)["prompt_learner"],
         published["prompt_learner"],
@@ -104,11 +106,11 @@ def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(
 def test_export_and_load_is_the_identity(method: AnomalyCLIP, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"prompts{suffix}"
     before = {name: tensor.clone() for name, tensor in learned.learned_tensors(method).items()}
-    learned.save_prompts(path, method, {"method": "AnomalyCLIP"})
+    save_prompts(path, method, {"method": "AnomalyCLIP"})
     with torch.no_grad():
         for parameter in method.prompts.parameters():
             parameter.zero_()
-    learned.load_learned_state(method, learned.read_learned_state(path), str(path))
+    load_learned_state(method, learned.read_learned_state(path), str(path))
     assert all(
         torch.equal(tensor, before[name])
         for name, tensor in learned.learned_tensors(method).items()
@@ -186,13 +188,11 @@ def test_a_checkpoint_without_deep_prompts_loads_whatever_their_number_of_tokens
         {"prompt_learner": {name: torch.from_numpy(a.copy()) for name, a in learner.items()}},
         tmp_path / "p.pth",
     )
-    learned.load_learned_state(shallow, learned.read_learned_state(tmp_path / "p.pth"), "p.pth")
+    load_learned_state(shallow, learned.read_learned_state(tmp_path / "p.pth"), "p.pth")
     assert torch.equal(shallow.prompts.normal, torch.from_numpy(learner["ctx_pos"])[0, 0])
     for suffix in (".pth", ".safetensors"):
-        learned.save_prompts(tmp_path / f"again{suffix}", shallow, {})
-        learned.load_learned_state(
-            shallow, learned.read_learned_state(tmp_path / f"again{suffix}"), suffix
-        )
+        save_prompts(tmp_path / f"again{suffix}", shallow, {})
+        load_learned_state(shallow, learned.read_learned_state(tmp_path / f"again{suffix}"), suffix)
     assert shallow.text_features().shape == (2, 32)
 
 

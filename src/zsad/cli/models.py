@@ -122,7 +122,7 @@ def export(
     override: Override = None,
 ) -> None:
     """Save the learned prompts alone, for other runs, for other people, or for the published programs."""
-    from zsad.model_files.learned import save_prompts
+    from zsad.model_files.exported_prompts import save_prompts
 
     with errors.clear_errors():
         config, learned = config_of_checkpoint(checkpoint, model, backbone, override or [])

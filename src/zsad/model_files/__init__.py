@@ -1,1 +1,1 @@
-"""What is stored of a model: learned numbers, published weights, thresholds."""
+"""Stored parts of a model: learned tensors, published weights, thresholds."""

@@ -1,7 +1,7 @@
-"""Prompts learned with the published AnomalyCLIP and DHR-CLIP codes, and ours written in their form.
+"""Checkpoints of the published AnomalyCLIP and DHR-CLIP codes, and ours in their form.
 
-Their ``epoch_N.pth`` holds ``{"prompt_learner": …}``: ten trained tensors, copies of frozen token embeddings, token
-ids, and projections that no computation reads (5.5 of its 5.6 million numbers).
+Their ``epoch_N.pth`` holds ``{"prompt_learner": …}``: ten trained tensors, copies of frozen token
+embeddings, token ids, and projections that no computation reads (5.5 of its 5.6 million numbers).
 
 Legend: c context tokens, k deep tokens, D text width, T text positions.
 """
@@ -17,7 +17,8 @@ from torch import Tensor
 
 _KEY = "prompt_learner"
 _DEEP = "compound_prompts_text."
-_DEAD_WIDTH = 896  # the unread projections end in OpenAI's ViT-B/16+ width, whatever the backbone
+# The unread projections end in the width of ViT-B/16+, whatever the backbone.
+_DEAD_WIDTH = 896
 _AXES = {
     "ctx_pos": 4,
     "ctx_neg": 4,
@@ -29,63 +30,82 @@ _AXES = {
 
 def is_published(content: Any) -> bool:
     """Tell whether a loaded file has the form of a published checkpoint."""
-    return isinstance(content, Mapping) and isinstance(content.get(_KEY), Mapping)
+    if not isinstance(content, Mapping):
+        return False
+    return isinstance(content.get(_KEY), Mapping)
 
 
 def read_published(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the trained tensors of a published checkpoint: ``normal``, ``anomalous`` (c, D), ``deep`` (blocks, k, D).
+    """Return the trained tensors of a published checkpoint.
 
-    Without deep prompts the file does not tell k, and ``deep`` is (0, 0, D).
+    They are ``normal`` and ``anomalous``, (c, D), and ``deep``, (blocks, k, D). Without deep
+    prompts the file does not tell k, and ``deep`` is (0, 0, D).
 
     Raises:
-        ValueError: If a tensor is missing, or is none, or has another shape than these methods give it: one class, one
-            template, deep prompts of one shape numbered from 0.
+        ValueError: If a tensor is missing, or is none, or has another shape than these methods give
+            it: one class, one template, deep prompts of one shape numbered from 0.
     """
     learner = content[_KEY]
     missing = [name for name in _AXES if name not in learner]
     if missing:
         raise ValueError(
-            f"not a published AnomalyCLIP or DHR-CLIP checkpoint: its prompt_learner lacks {missing}"
+            "not a published AnomalyCLIP or DHR-CLIP checkpoint: its prompt_learner lacks "
+            f"{missing}"
         )
     for name, axes in _AXES.items():
         _check_tensor(name, learner[name], axes)
-        if learner[name].shape[:2] != (1, 1):
-            raise ValueError(
-                f"expected one class and one template, got {name} of shape {tuple(learner[name].shape)}"
-            )
-    deep = _deep_prompts(learner)
-    return {
-        "normal": learner["ctx_pos"][0, 0].float(),
-        "anomalous": learner["ctx_neg"][0, 0].float(),
-        "deep": torch.stack(deep).float()
-        if deep
-        else torch.empty(0, 0, learner["ctx_pos"].shape[-1]),
-    }
+        shape = tuple(learner[name].shape)
+        if shape[:2] != (1, 1):
+            raise ValueError(f"expected one class and one template, got {name} of shape {shape}")
+    normal = _without_axes(learner["ctx_pos"])
+    anomalous = _without_axes(learner["ctx_neg"])
+    deep = torch.empty(0, 0, normal.shape[-1])
+    prompts = _deep_prompts(learner)
+    if prompts:
+        deep = torch.stack(prompts).float()
+    return {"normal": normal, "anomalous": anomalous, "deep": deep}
 
 
 def _deep_prompts(learner: Mapping[Any, Any]) -> list[Tensor]:
     names = {name for name in learner if str(name).startswith(_DEEP)}
     expected = [f"{_DEEP}{number}" for number in range(len(names))]
     if names != set(expected):
-        raise ValueError(
-            f"expected deep prompts numbered from 0 without gaps, got {sorted(names, key=str)}"
-        )
+        got = sorted(names, key=str)
+        raise ValueError(f"expected deep prompts numbered from 0 without gaps, got {got}")
+    prompts = []
+    shapes = {}
     for name in expected:
-        _check_tensor(name, learner[name], 2)
-    shapes = {name: tuple(learner[name].shape) for name in expected}
+        prompt = learner[name]
+        _check_tensor(name, prompt, 2)
+        prompts.append(prompt)
+        shapes[name] = tuple(prompt.shape)
     if len(set(shapes.values())) > 1:
         raise ValueError(f"expected deep prompts of one shape, got {shapes}")
-    return [learner[name] for name in expected]
+    return prompts
+
+
+def _without_axes(tensor: Tensor) -> Tensor:
+    """Return a tensor of the only class and template, in float32."""
+    return tensor[0, 0].float()
+
+
+def _with_axes(tensor: Tensor) -> Tensor:
+    """Return a tensor with axes for class and template."""
+    return tensor[None, None]
 
 
 def _check_tensor(name: str, value: Any, axes: int) -> None:
     if not isinstance(value, Tensor) or value.ndim != axes:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        got = type(value).__name__
+        if isinstance(value, Tensor):
+            got = f"shape {tuple(value.shape)}"
         raise ValueError(f"prompt_learner's {name}: expected a tensor of {axes} axes, got {got}")
 
 
 def check_published_backbone(content: Mapping[str, Any], embedded: Float[Tensor, "2 t d"]) -> None:
-    """Check that a published checkpoint was learned with this text tower, by the token embeddings that it copied.
+    """Check that a published checkpoint was learned with this text tower.
+
+    The token embeddings that it copied tell.
 
     Args:
         content: The loaded file.
@@ -96,13 +116,14 @@ def check_published_backbone(content: Mapping[str, Any], embedded: Float[Tensor,
     """
     learner = content[_KEY]
     for row, name in enumerate(("token_suffix_pos", "token_suffix_neg")):
-        theirs = learner[name][0, 0].float()
-        ours = embedded[row, -len(theirs) :].detach().float().cpu()
+        theirs = _without_axes(learner[name])
+        last = embedded[row, -len(theirs) :]
+        ours = last.detach().float().cpu()
         if theirs.shape != ours.shape or not torch.allclose(theirs, ours, atol=1e-3):
             raise ValueError(
-                f"these prompts were learned with another text tower (width {theirs.shape[-1]}) than this run's "
-                f"(width {ours.shape[-1]}): their frozen token embeddings differ. Choose their backbone, "
-                "most likely backbone=clip_vit_l14_336"
+                f"these prompts were learned with another text tower (width {theirs.shape[-1]}) "
+                f"than this run's (width {ours.shape[-1]}): their frozen token embeddings differ. "
+                "Choose their backbone, most likely backbone=clip_vit_l14_336"
             )
 
 
@@ -120,17 +141,22 @@ def write_published(
     """
     context, width = prompts["normal"].shape
     learner = {
-        "ctx_pos": prompts["normal"][None, None],
-        "ctx_neg": prompts["anomalous"][None, None],
+        "ctx_pos": _with_axes(prompts["normal"]),
+        "ctx_neg": _with_axes(prompts["anomalous"]),
     }
     for row, suffix in enumerate(("pos", "neg")):
-        learner[f"token_prefix_{suffix}"] = embedded[row, :1][None, None]
-        learner[f"token_suffix_{suffix}"] = embedded[row, 1 + context :][None, None]
+        prefix = embedded[row, :1]
+        rest = embedded[row, 1 + context :]
+        learner[f"token_prefix_{suffix}"] = _with_axes(prefix)
+        learner[f"token_suffix_{suffix}"] = _with_axes(rest)
     for row, suffix in enumerate(("pos", "neg")):
-        learner[f"tokenized_prompts_{suffix}"] = tokens[row].int()[None, None]
+        learner[f"tokenized_prompts_{suffix}"] = _with_axes(tokens[row].int())
     for number, deep in enumerate(prompts["deep"]):
         learner[f"{_DEEP}{number}"] = deep
     for number in range(len(prompts["deep"])):
-        learner[f"compound_prompt_projections.{number}.weight"] = torch.zeros(_DEAD_WIDTH, width)
-        learner[f"compound_prompt_projections.{number}.bias"] = torch.zeros(_DEAD_WIDTH)
-    return {_KEY: {name: tensor.detach().cpu().clone() for name, tensor in learner.items()}}
+        projection = f"compound_prompt_projections.{number}"
+        learner[f"{projection}.weight"] = torch.zeros(_DEAD_WIDTH, width)
+        learner[f"{projection}.bias"] = torch.zeros(_DEAD_WIDTH)
+    for name, tensor in learner.items():
+        learner[name] = tensor.detach().cpu().clone()
+    return {_KEY: learner}

@@ -1,4 +1,4 @@
-"""The thresholds of a run, as a file: what is called defective from then on, and what that was chosen from."""
+"""Thresholds of a run, as a file: values above which images and pixels are called defective."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from zsad.backbones.weight_files import fingerprint
 from zsad.metrics.threshold_rules import Decisions
 
 FILE = "thresholds.json"
-_DECISIONS = "decisions_on_calibration"  # "there" in files of version 0.1
 OPTIMISTIC = (
-    "The numbers beside a threshold are those of the images that it was chosen from. They are optimistic: on other "
-    "images expect fewer defects found and more false alarms. Results on the same images are no test of the threshold."
+    "The numbers beside a threshold are those of the images that it was chosen from. They are "
+    "optimistic: on other images expect fewer defects found and more false alarms. Results on the "
+    "same images are no test of the threshold."
 )
+_DECISIONS = "decisions_on_calibration"  # "there" in files of version 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """From which value on something is called defective.
+    """The value from which on an image or a pixel is called defective.
 
     Attributes:
-        value: The threshold: a logit margin for images, a value of the anomaly map in [0, 1] for pixels.
-        rule: How it was chosen.
-        decisions_on_calibration: What it does to what it was chosen from.
+        value: The threshold: a logit margin for images, a value of the anomaly map in [0, 1] for
+            pixels.
+        rule: Rule by which it was chosen.
+        decisions_on_calibration: Its decisions about the items that it was chosen from.
     """
 
     value: float
@@ -44,9 +46,11 @@ class Thresholds:
 
     Attributes:
         image: Of image scores; ``None`` where the images did not allow to choose one.
-        pixel: Of the values of anomaly maps; ``None`` where there were no masks, if the rule needs them.
-        dataset: What they were chosen on.
-        made_with: What gave the scores: another method, weights, input size or references give other ones.
+        pixel: Of the values of anomaly maps; ``None`` where there were no masks, if the rule needs
+            them.
+        dataset: Dataset that they were chosen on.
+        made_with: Facts that the scores depend on: another method, weights, input size or
+            references give other scores.
     """
 
     image: Threshold | None
@@ -55,24 +59,36 @@ class Thresholds:
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
-        """Say what the thresholds are, and what they do to what they were chosen from."""
-        return [_sentence("image", self.image, "images"), _sentence("pixel", self.pixel, "pixels")]
+        """Describe both thresholds, and their decisions on the images they were chosen from."""
+        of_images = _sentence("image", self.image, "images")
+        of_pixels = _sentence("pixel", self.pixel, "pixels")
+        return [of_images, of_pixels]
 
     def differences(self, made_with: Mapping[str, Any]) -> list[str]:
-        """Name what differs between the run that chose the thresholds and the one that is to use them."""
-        return [
-            f"{key} is {made_with.get(key)}, was {value}"
-            for key, value in self.made_with.items()
-            if made_with.get(key) != value
-        ]
+        """Name the facts of a run that differ from those of the run that chose the thresholds."""
+        differing = []
+        for key, was in self.made_with.items():
+            value = made_with.get(key)
+            if value != was:
+                differing.append(f"{key} is {value}, was {was}")
+        return differing
+
+
+def made_with(method: nn.Module, image_size: int | None, references: int) -> dict[str, Any]:
+    """Return the facts that scores depend on: method, numbers, side of the input, references."""
+    return {
+        "method": type(method).__name__,
+        "networks": fingerprint(method),
+        "image_size": image_size,
+        "references": references,
+    }
 
 
 def write_thresholds(thresholds: Thresholds, file: Path) -> Path:
-    """Write thresholds as JSON and return the file's path; what is undefined becomes null."""
+    """Write thresholds as JSON and return the file's path; undefined numbers become null."""
     content = {**_without_nan(asdict(thresholds)), "remark": OPTIMISTIC}
-    return write_whole(
-        file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_whole(file, text + "\n")
 
 
 def read_thresholds(path: Path) -> Thresholds:
@@ -89,8 +105,12 @@ def read_thresholds(path: Path) -> Thresholds:
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        image, pixel = (_threshold(content[kind]) for kind in ("image", "pixel"))
-        return Thresholds(image, pixel, str(content["dataset"]), dict(content["made_with"]))
+        return Thresholds(
+            image=_threshold(content["image"]),
+            pixel=_threshold(content["pixel"]),
+            dataset=str(content["dataset"]),
+            made_with=dict(content["made_with"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{file} holds no thresholds ({error!r}): choose them anew with zsad calibrate"
@@ -104,38 +124,30 @@ def _threshold(content: Mapping[str, Any] | None) -> Threshold | None:
     decisions: dict[str, Any] = {}
     for key, value in stored.items():
         decisions[key] = math.nan if value is None else value
-    return Threshold(float(content["value"]), str(content["rule"]), Decisions(**decisions))
+    value = float(content["value"])
+    rule = str(content["rule"])
+    return Threshold(value, rule, Decisions(**decisions))
 
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return {key: _without_nan(item) for key, item in value.items()}
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return None if is_nan else value
 
 
 def _sentence(kind: str, threshold: Threshold | None, items: str) -> str:
     if threshold is None:
         return f"no {kind} threshold: nothing to choose it from"
     decisions = threshold.decisions_on_calibration
-    said = [
-        f"{_percent(decisions.false_positive_rate)} of {decisions.normal:,} normal {items} called defective"
-    ]
+    false_alarms = _percent(decisions.false_positive_rate)
+    text = f"{kind} threshold {threshold.value:.4g} ({threshold.rule}): "
+    text += f"{false_alarms} of {decisions.normal:,} normal {items} called defective"
     if decisions.anomalous:
-        said.append(
-            f"{_percent(decisions.recall)} of {decisions.anomalous:,} defective {items} found"
-        )
-    return f"{kind} threshold {threshold.value:.4g} ({threshold.rule}): {', '.join(said)}"
+        found = _percent(decisions.recall)
+        text += f", {found} of {decisions.anomalous:,} defective {items} found"
+    return text
 
 
 def _percent(share: float) -> str:
     return "n/a" if math.isnan(share) else f"{100 * share:.1f} %"
-
-
-def made_with(method: nn.Module, image_size: int | None, references: int) -> dict[str, Any]:
-    """Return what scores depend on: the method with all its numbers, the side of its input, and its references."""
-    return {
-        "method": type(method).__name__,
-        "networks": fingerprint(method),
-        "image_size": image_size,
-        "references": references,
-    }

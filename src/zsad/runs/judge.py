@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zsad.metrics.threshold_rules import F1Max, NormalOnly, parse_rule
-from zsad.model_files.learned import find_checkpoint
+from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.model_files.threshold_file import FILE, Thresholds, read_thresholds
 
 T = TypeVar("T")

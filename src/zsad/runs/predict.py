@@ -14,7 +14,8 @@ from zsad.data.images import ImageDataset, collate
 from zsad.data.index import read_unlabelled
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
-from zsad.model_files.learned import find_checkpoint, read_learned_state
+from zsad.model_files.learned import read_learned_state
+from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.types import Batch, Sample
 
 UNLABELLED = "unlabelled"

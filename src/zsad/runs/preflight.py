@@ -143,7 +143,8 @@ def require_known_tiling(config: DictConfig) -> None:
 
 
 def _read_provenance(checkpoint: str) -> dict[str, Any]:
-    from zsad.model_files.learned import find_checkpoint, read_learned_state
+    from zsad.model_files.learned import read_learned_state
+    from zsad.model_files.run_checkpoints import find_checkpoint
 
     learned = read_learned_state(find_checkpoint(checkpoint))
     return renamed_keys.rename_learned(learned).provenance

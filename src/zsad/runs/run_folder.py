@@ -83,7 +83,8 @@ def clear_run_folder(config: DictConfig, run: Run, resume_from: str | None = Non
 
 
 def _given_checkpoint(path: str) -> Path:
-    from zsad.model_files.learned import find_checkpoint, read_learned_state
+    from zsad.model_files.learned import read_learned_state
+    from zsad.model_files.run_checkpoints import find_checkpoint
 
     checkpoint = find_checkpoint(path)
     if checkpoint.suffix != ".ckpt":

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler
 
 from zsad.metrics.per_category import CategoryMetrics
+from zsad.model_files.checkpoint_fit import check_fit, load_learned_state
 from zsad.model_files.learned import (
     KEY,
     LearnedState,
-    check_fit,
-    find_checkpoint,
     from_checkpoint,
     learned_tensors,
-    load_learned_state,
     read_learned_state,
 )
+from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.feature_cache import FeatureCache
 from zsad.tasks.loss_weighting import LossWeights
