@@ -150,7 +150,7 @@ def test_two_processes_write_what_one_would_though_both_saw_an_image(tmp_path, m
 
 def test_a_process_whose_part_cannot_be_seen_is_told(tmp_path, monkeypatch):
     writer = DetectionWriter(tmp_path / "detections.json")
-    elsewhere = [detections._Page("z.png", WIDTH, HEIGHT, rank=1, offset=0)], {"crack"}
+    elsewhere = [detections._StoredImage("z.png", WIDTH, HEIGHT, rank=1, offset=0)], {"crack"}
     monkeypatch.setattr(detections, "gather_objects", lambda mine: [mine, elsewhere])
     with pytest.raises(
         FileNotFoundError,

@@ -17,9 +17,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch import Tensor, nn
 
-from zsad.callbacks.preemption import Preemption, slurm_job_id
+from zsad.callbacks.preemption import Preemption
 from zsad.data.locations import write_json
 from zsad.data.module import JsonDataModule
+from zsad.reports.run_status import slurm_job_id
 from zsad.types import Batch
 
 IMAGES, BATCH, EPOCHS = 11, 2, 3
@@ -242,13 +243,13 @@ def test_signals_are_given_back_after_a_training(
 @pytest.mark.parametrize(
     ("environment", "number"),
     [
-        ({}, None),
+        ({}, ""),
         ({"SLURM_JOB_ID": "7"}, "7"),
         ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "7_2"),
     ],
 )
 def test_a_job_of_an_array_is_named_by_array_and_place(
-    environment: dict[str, str], number: str | None, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], number: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

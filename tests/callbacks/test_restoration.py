@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.reports.html.html_checks import assert_stands_alone
 from zsad.backbones.inpainter import HarmonicInpainter
-from zsad.callbacks.restoration import RestorationWriter, region_of
+from zsad.callbacks.restoration import RestorationWriter, anomalous_region
 from zsad.functional import rle
 from zsad.reports.html.page import render_page
 from zsad.reports.run_page import RunPage
@@ -80,10 +80,10 @@ def predicted(batch: Batch, *detections: Detections) -> Prediction:
 def test_the_region_is_what_is_outlined_or_the_map_from_a_value_on() -> None:
     anomaly_map = torch.linspace(0, 1, SIZE * SIZE).view(SIZE, SIZE)
     found = detected(square(0, 0), square(4, 4))
-    assert torch.equal(region_of(anomaly_map, found, None), square(0, 0) | square(4, 4))
-    assert torch.equal(region_of(anomaly_map, found, 0.9), anomaly_map >= 0.9)
+    assert torch.equal(anomalous_region(anomaly_map, found, None), square(0, 0) | square(4, 4))
+    assert torch.equal(anomalous_region(anomaly_map, found, 0.9), anomaly_map >= 0.9)
     for nothing in (None, detected()):
-        assert torch.equal(region_of(anomaly_map, nothing, None), anomaly_map >= 0.5)
+        assert torch.equal(anomalous_region(anomaly_map, nothing, None), anomaly_map >= 0.5)
 
 
 @pytest.mark.parametrize(("grow_px", "side"), [(0, 8), (5, 12)])

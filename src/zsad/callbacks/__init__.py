@@ -1,1 +1,1 @@
-"""What is watched and written while a run trains or tests; mirrors conf/callbacks."""
+"""Callbacks that watch a run and write its files; mirrors conf/callbacks."""

@@ -1,4 +1,4 @@
-"""What a method decided to look for, kept with the run."""
+"""Captions that a method chose during a run, written as JSON."""
 
 from __future__ import annotations
 
@@ -12,48 +12,51 @@ from zsad.atomic_write import write_whole
 from zsad.contract import Captioned
 from zsad.distributed import gather_objects
 
-Decided = dict[str, list[dict[str, str]]]
+Captions = dict[str, list[dict[str, str]]]
 
 
 class CaptionWriter(Callback):
-    """Write what a method calls the object of each category and what it asks the detector for, once it is known.
+    """Writes the object name and the detector's caption of each category.
 
-    Methods that decide nothing of the kind (they are not ``Captioned``) leave no file.
+    Methods that choose no captions (they are not ``Captioned``) leave no file.
 
     Args:
-        file: Where to write.
+        file: The written file.
     """
 
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file)
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write what was decided for a test."""
+        """Write the captions of a test."""
         self._write(trainer, pl_module)
 
     def on_predict_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write what was decided for single images."""
+        """Write the captions of a prediction."""
         self._write(trainer, pl_module)
 
     def _write(self, trainer: Any, pl_module: Any) -> None:
         method = getattr(pl_module, "method", None)
-        decided = _joined(method.captions_used() if isinstance(method, Captioned) else {})
-        if decided and trainer.is_global_zero:
-            write_whole(
-                self.file, json.dumps(decided, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-            )
+        captions: Captions = {}
+        if isinstance(method, Captioned):
+            captions = method.captions_used()
+        captions = _gather(captions)
+        if captions and trainer.is_global_zero:
+            text = json.dumps(captions, indent=2, ensure_ascii=False, sort_keys=True)
+            write_whole(self.file, text + "\n")
 
 
-def _joined(mine: Decided) -> Decided:
-    """Join what the processes decided; the same whichever image came to which of them."""
-    joined: Decided = {}
-    for decided in gather_objects(mine):
-        for name, subjects in decided.items():
-            joined[name] = joined.get(name, []) + [
-                one for one in subjects if one not in joined.get(name, [])
-            ]
-    return {name: sorted(subjects, key=_text) for name, subjects in joined.items()}
+def _gather(mine: Captions) -> Captions:
+    """Join the captions of all processes, in an order that does not depend on the processes."""
+    joined: Captions = {}
+    for captions in gather_objects(mine):
+        for category, entries in captions.items():
+            known = joined.setdefault(category, [])
+            known += [entry for entry in entries if entry not in known]
+    for entries in joined.values():
+        entries.sort(key=_sort_key)
+    return joined
 
 
-def _text(subject: dict[str, str]) -> str:
-    return json.dumps(subject, sort_keys=True)
+def _sort_key(entry: dict[str, str]) -> str:
+    return json.dumps(entry, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Signs of life of a run, for those who look at its folder from another machine."""
+"""Signs of life of a run, for readers of its folder on other machines."""
 
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
@@ -14,30 +14,31 @@ from zsad.reports.run_status import FILE, HEARTBEAT_SECONDS, read_status, touch,
 
 
 class Heartbeat(Callback):
-    """Write into the status of a run how far it has come, and touch it while batches pass.
+    """Writes the progress of a run into its status, and touches the file while batches pass.
 
     Args:
-        folder: Of the run; a dataset among several that are tested has its folder inside of it.
+        folder: Of the run, or that of a dataset inside of the folder of the run.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._given = 0.0
+        self._last_touch = 0.0
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Say which epoch begins."""
-        self._say(trainer, f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}")
+        """Write the number of the epoch."""
+        epoch = trainer.current_epoch + 1
+        self._write_progress(trainer, f"epoch {epoch} of {trainer.max_epochs}")
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        """Say what is tested."""
+        """Write the name of the tested dataset."""
         name = getattr(trainer.datamodule, "name", "")
-        self._say(trainer, f"testing on {name}" if name else "testing")
+        self._write_progress(trainer, f"testing on {name}" if name else "testing")
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Give a sign."""
-        self._sign(trainer)
+        """Touch the status."""
+        self._touch(trainer)
 
     def on_test_batch_end(
         self,
@@ -48,19 +49,24 @@ class Heartbeat(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Give a sign."""
-        self._sign(trainer)
+        """Touch the status."""
+        self._touch(trainer)
 
     @property
     def _run(self) -> Path:
-        return self.folder if (self.folder / FILE).exists() else self.folder.parent
+        if (self.folder / FILE).exists():
+            return self.folder
+        return self.folder.parent
 
-    def _say(self, trainer: Any, progress: str) -> None:
-        status = read_status(self._run) if trainer.is_global_zero else None
+    def _write_progress(self, trainer: Any, progress: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        status = read_status(self._run)
         if status is not None:
             write_status(self._run, replace(status, progress=progress))
 
-    def _sign(self, trainer: Any) -> None:
-        if trainer.is_global_zero and time.monotonic() - self._given > HEARTBEAT_SECONDS:
-            self._given = time.monotonic()
+    def _touch(self, trainer: Any) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last_touch > HEARTBEAT_SECONDS:
+            self._last_touch = now
             touch(self._run)

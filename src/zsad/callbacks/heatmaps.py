@@ -1,9 +1,8 @@
-"""Heat maps of the tested images, and one contact sheet per category."""
+"""Heat maps of the tested images, and a contact sheet for each category."""
 
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from lightning import Callback
 from PIL import Image
 from torch import Tensor
 
+from zsad.callbacks.file_names import ImageFileNames, folder_name
 from zsad.distributed import gather_objects
 from zsad.reports.figures.contact_sheet import Thumbnail, draw_contact_sheet
 from zsad.reports.figures.extremes import Shortlist
@@ -26,25 +26,29 @@ from zsad.reports.figures.sampling import representative_samples
 from zsad.types import Batch, Detections, Prediction, Sample
 
 _SMALLEST_PANEL_PX = 256
-_LARGEST_PANEL_PX = 1024  # methods that see photographs at their own size have maps of that size
+_LARGEST_PANEL_PX = 1024  # methods that take images at their own size have maps of that size
 _THUMBNAIL_PX = 180
+_EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 
 
 class HeatmapWriter(Callback):
-    """Write a heat map per image, ``folder/category/defect/stem.png``, and a sheet per category, ``category.png``.
+    """Writes heat maps of images, and a contact sheet for each category.
 
-    The sheet shows the highest-scored normal images, and the lowest- and highest-scored defective ones, of all images.
+    Heat maps are ``folder/category/defect/stem.png``, sheets ``folder/category.png``. A sheet shows
+    the highest-scored normal images, and the lowest- and highest-scored defective ones, of all
+    images.
 
     Args:
-        folder: Where to write. A test first removes the pictures that an earlier run left there; no other files.
-        max_per_category: Heat maps to write of one category, half of them of normal images, the others spread over the
-            kinds of defect; ``None`` for all. Without a data module that lists its ``test_samples`` the first images
-            are taken. Every image given to ``predict`` is written.
-        value_range: Values at the two ends of the colours. Fixed, so that normal images do not glow; ``None`` stretches
-            each map by its own minimum and maximum.
+        folder: Folder of the images. A test first removes the heat maps of an earlier run there; no
+            other files.
+        max_per_category: Heat maps of a category, half of them of normal images, the others spread
+            over the kinds of defect; ``None`` for all. Without a data module that lists its
+            ``test_samples`` the first images are taken. ``predict`` draws every image.
+        value_range: Values at the two ends of the colours. Fixed, so that normal images do not
+            glow; ``None`` stretches each map by its own minimum and maximum.
         keep_aspect: Draw in the proportions of the image file, not in those of the network's input.
-        sheet_columns: Images in one row of a contact sheet; 0 for no sheets.
+        sheet_columns: Images in a row of a contact sheet; 0 for no sheets.
         threshold: Regions of a map from this value on get a contour.
     """
 
@@ -59,16 +63,16 @@ class HeatmapWriter(Callback):
     ) -> None:
         self.folder = Path(folder)
         self.max_per_category = max_per_category
-        self.value_range: ValueRange | None = (
-            None if value_range is None else (value_range[0], value_range[1])
-        )
+        self.value_range: ValueRange | None = None
+        if value_range is not None:
+            self.value_range = (value_range[0], value_range[1])
         self.keep_aspect = keep_aspect
         self.sheet_columns = sheet_columns
         self.threshold = threshold
         self._start()
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier run, remove its pictures, and choose the images to write."""
+        """Remove the heat maps of an earlier run, and choose the images to draw."""
         self._start()
         if trainer.is_global_zero:
             remove_own_pngs(self.folder)
@@ -76,7 +80,7 @@ class HeatmapWriter(Callback):
         self._chosen = self._choose(trainer.datamodule)
 
     def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier run."""
+        """Clear the state of an earlier run."""
         self._start()
 
     def on_test_batch_end(
@@ -88,17 +92,12 @@ class HeatmapWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw what is chosen, and keep thumbnails of candidates for the sheet."""
-        for shot in _shots(outputs, batch):
-            if self._is_wanted(shot, trainer.world_size):
-                self._write(shot, self._subfolder(shot.category, shot.kind))
+        """Draw the chosen images, and thumbnails of candidates for the sheet."""
+        for image in _images(outputs, batch):
+            if self._is_chosen(image, trainer.world_size):
+                self._write(image, self._subfolder(image.category, image.kind))
             if self.sheet_columns:
-                shortlist = self._shortlists.setdefault(
-                    shot.category, Shortlist(self.sheet_columns)
-                )
-                shortlist.offer(
-                    shot.score, shot.path, shot.is_anomalous, partial(self._thumbnail, shot)
-                )
+                self._offer(image)
 
     def on_predict_batch_end(
         self,
@@ -109,13 +108,13 @@ class HeatmapWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw every image. Nothing is known about it, so its folder is the category alone."""
-        for shot in _shots(outputs, batch):
-            self._write(shot, self.folder / folder_name(shot.category))
+        """Draw every image. Its label is not known, so its folder is that of the category."""
+        for image in _images(outputs, batch):
+            self._write(image, self.folder / folder_name(image.category))
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the candidates of all processes and write the sheets."""
-        shortlists = _joined(self._shortlists)
+        shortlists = _gather(self._shortlists)
         if trainer.is_global_zero:
             for category, shortlist in shortlists.items():
                 title = f"{category}: image scores (logit margin)"
@@ -125,99 +124,103 @@ class HeatmapWriter(Callback):
 
     @property
     def files(self) -> dict[str, Path]:
-        """The heat map of each image that was chosen to have one."""
-        return {source: path for path, source in self._owner.items()}
+        """Path of each chosen image → its heat map."""
+        return self._names.files
 
     def sheet_path(self, category: str) -> Path:
-        """Return where the contact sheet of a category is."""
+        """Return the path of the contact sheet of a category."""
         return self.folder / f"{folder_name(category)}.png"
 
     def _start(self) -> None:
-        self._chosen: set[str] | None = None  # paths; None: not known beforehand
-        self._seen: Counter[tuple[str, bool]] = Counter()
+        self._chosen: set[str] | None = None  # paths; None: no list of samples
+        self._counts: Counter[tuple[str, bool]] = Counter()
         self._shortlists: dict[str, Shortlist] = {}
-        self._owner: dict[Path, str] = {}
+        self._names = ImageFileNames()
 
     def _choose(self, data: Any) -> set[str] | None:
-        """Choose images and name their files, from the whole index: every process comes to the same."""
+        """Choose images and name their files, from the whole index: alike in every process."""
         samples: Sequence[Sample] = getattr(data, "test_samples", ())
         if not samples:
             return None
-        chosen = (
-            samples if self._per_label is None else representative_samples(samples, self._per_label)
-        )
-        for sample in chosen:
+        limit = self._limit_per_label
+        if limit is not None:
+            samples = representative_samples(samples, limit)
+        chosen = set()
+        for sample in samples:
             kind = _kind(sample.defect, sample.is_anomalous)
-            self._free_path(self._subfolder(sample.category, kind), sample.image_path)
-        return {str(sample.image_path) for sample in chosen}
+            path = str(sample.image_path)
+            self._names.name(self._subfolder(sample.category, kind), path)
+            chosen.add(path)
+        return chosen
 
     @property
-    def _per_label(self) -> int | None:
+    def _limit_per_label(self) -> int | None:
         return self.max_per_category and max(1, self.max_per_category // 2)
 
-    def _is_wanted(self, shot: _Shot, world_size: int) -> bool:
+    def _is_chosen(self, image: _Image, world_size: int) -> bool:
         if self._chosen is not None:
-            return shot.path in self._chosen
-        self._seen[shot.category, shot.is_anomalous] += 1
-        limit = self._per_label and max(1, self._per_label // world_size)
-        return limit is None or self._seen[shot.category, shot.is_anomalous] <= limit
+            return image.path in self._chosen
+        label = (image.category, image.is_anomalous)
+        self._counts[label] += 1
+        limit = self._limit_per_label
+        if not limit:
+            return limit is None
+        return self._counts[label] <= max(1, limit // world_size)
 
     def _subfolder(self, category: str, kind: str) -> Path:
         return self.folder / folder_name(category) / folder_name(kind)
 
-    def _write(self, shot: _Shot, folder: Path) -> None:
-        longest = min(max(_SMALLEST_PANEL_PX, *shot.anomaly_map.shape), _LARGEST_PANEL_PX)
-        size = fit_longest_side(self._size(shot), longest)
-        caption = (
-            f"{shot.category} · {shot.kind} · {Path(shot.path).name} · score {shot.score:+.2f}"
-        )
+    def _offer(self, image: _Image) -> None:
+        """Draw a thumbnail if the score is among the extremes of the category."""
+        shortlist = self._shortlists.get(image.category)
+        if shortlist is None:
+            shortlist = Shortlist(self.sheet_columns)
+            self._shortlists[image.category] = shortlist
+        draw = partial(self._thumbnail, image)
+        shortlist.offer(image.score, image.path, image.is_anomalous, draw)
+
+    def _write(self, image: _Image, folder: Path) -> None:
+        longest = max(_SMALLEST_PANEL_PX, *image.anomaly_map.shape)
+        size = fit_longest_side(self._size(image), min(longest, _LARGEST_PANEL_PX))
+        name = Path(image.path).name
         drawn = draw_overlay(
-            shot.image,
-            shot.anomaly_map,
-            shot.mask,
+            image.pixels,
+            image.anomaly_map,
+            image.mask,
             size=size,
             value_range=self.value_range,
-            caption=caption,
+            caption=f"{image.category} · {image.kind} · {name} · score {image.score:+.2f}",
             threshold=self.threshold,
-            detections=shot.detections,
+            detections=image.detections,
         )
-        save_png(drawn, self._free_path(folder, Path(shot.path)))
+        save_png(drawn, self._names.name(folder, image.path))
 
-    def _thumbnail(self, shot: _Shot) -> Thumbnail:
-        plain = to_rgb_array(shot.image, fit_longest_side(self._size(shot), _THUMBNAIL_PX))
-        heated = draw_heatmap(plain, shot.anomaly_map, self.value_range)
-        if shot.mask is not None and shot.is_anomalous:
-            plain, heated = outline_mask(plain, shot.mask), outline_mask(heated, shot.mask)
-        return Thumbnail((plain, heated), f"{shot.score:+.2f}  {shot.kind}", shot.is_anomalous)
+    def _thumbnail(self, image: _Image) -> Thumbnail:
+        size = fit_longest_side(self._size(image), _THUMBNAIL_PX)
+        plain = to_rgb_array(image.pixels, size)
+        heatmap = draw_heatmap(plain, image.anomaly_map, self.value_range)
+        if image.mask is not None and image.is_anomalous:
+            plain = outline_mask(plain, image.mask)
+            heatmap = outline_mask(heatmap, image.mask)
+        caption = f"{image.score:+.2f}  {image.kind}"
+        return Thumbnail((plain, heatmap), caption, image.is_anomalous)
 
-    def _size(self, shot: _Shot) -> Size:
-        source = Path(shot.path)
+    def _size(self, image: _Image) -> Size:
+        source = Path(image.path)
         if self.keep_aspect and source.is_file():
             return _upright_size(source)
-        return shot.anomaly_map.shape[1], shot.anomaly_map.shape[0]
-
-    def _free_path(self, folder: Path, source: Path) -> Path:
-        """Name a file after its image; where another image has that name, also after its folder, then with a number."""
-        names = (
-            source.stem,
-            f"{source.parent.name}_{source.stem}",
-            *(f"{source.stem}_{n}" for n in range(2, 10_000)),
-        )
-        path = next(
-            p for p in (folder / f"{name}.png" for name in names) if self._is_free(p, source)
-        )
-        self._owner[path] = str(source)
-        return path
-
-    def _is_free(self, path: Path, source: Path) -> bool:
-        return self._owner.get(path, str(source)) == str(source)
+        height, width = image.anomaly_map.shape
+        return width, height
 
 
 @dataclass(frozen=True, slots=True)
-class _Shot:
-    """One image of a batch, still on the device of the batch: only what is drawn is fetched from there."""
+class _Image:
+    """An image of a batch with its prediction, on the device of the batch.
 
-    image: Tensor
+    Only drawn images are fetched from there.
+    """
+
+    pixels: Tensor
     anomaly_map: Tensor
     mask: Tensor | None
     score: float
@@ -228,11 +231,11 @@ class _Shot:
     detections: Detections | None = None
 
 
-def _shots(prediction: Prediction, batch: Batch) -> Iterator[_Shot]:
+def _images(prediction: Prediction, batch: Batch) -> Iterator[_Image]:
     for i, category in enumerate(batch.category):
         is_anomalous = bool(batch.is_anomalous[i])
-        yield _Shot(
-            image=batch.image[i],
+        yield _Image(
+            pixels=batch.image[i],
             anomaly_map=prediction.map[i],
             mask=batch.mask[i] if batch.has_mask[i] else None,
             score=float(prediction.score[i]),
@@ -245,10 +248,12 @@ def _shots(prediction: Prediction, batch: Batch) -> Iterator[_Shot]:
 
 
 def _kind(defect: str, is_anomalous: bool) -> str:
-    return defect or ("defective" if is_anomalous else "good")
+    if defect:
+        return defect
+    return "defective" if is_anomalous else "good"
 
 
-def _joined(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
+def _gather(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
     """Join the shortlists of all processes."""
     joined: dict[str, Shortlist] = {}
     for shortlists in gather_objects(mine):
@@ -262,11 +267,10 @@ def _joined(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
 
 def _upright_size(path: Path) -> Size:
     with Image.open(path) as image:
-        # Pillow turns a TIFF itself. The base class reads the header; a PNG's own method would decode the whole file.
-        turned = image.format != "TIFF" and Image.Image.getexif(image).get(0x0112, 1) >= _SIDEWAYS
-        return (image.height, image.width) if turned else image.size
-
-
-def folder_name(name: str) -> str:
-    """Turn a name from an index into one that stays inside its folder."""
-    return re.sub(r"[^\w\-. ]", "_", name).lstrip(".") or "_"
+        if image.format == "TIFF":
+            return image.size  # Pillow turns a TIFF itself
+        # The base class reads the header; a PNG's own method would decode the whole file.
+        orientation = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
+        if orientation >= _SIDEWAYS:
+            return image.height, image.width
+        return image.size

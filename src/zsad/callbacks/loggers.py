@@ -1,4 +1,4 @@
-"""What a test shows besides numbers, for the experiment trackers that can show it: curves, pictures, the whole page."""
+"""The report of a test for experiment trackers: curves, images, the table, the whole page."""
 
 from __future__ import annotations
 
@@ -22,88 +22,103 @@ MAX_HEATMAPS = 12  # single heat maps that are sent; the sheets show more of eac
 
 
 def log_report(loggers: Sequence[Logger], run: RunPage, folder: Path) -> None:
-    """Send the report of a test to the loggers of its trainer; those of numbers alone get nothing more.
+    """Send the report of a test to the loggers of its trainer.
+
+    Loggers of numbers alone, such as that of CSV files, get nothing.
 
     Args:
         loggers: Of the trainer.
-        run: What the test knows.
-        folder: Where its report page is.
+        run: The contents of the report.
+        folder: The folder of its page.
     """
     for logger in loggers:
         send(logger, run, folder)
 
 
 def finish_open_wandb_run() -> None:
-    """End what an earlier run of this process, one of a sweep, has left open in W&B: the next would go on with it."""
-    if wandb := sys.modules.get("wandb"):
+    """Finish a W&B run that an earlier run of this process, in a sweep, has left open.
+
+    The next run would otherwise continue it.
+    """
+    wandb = sys.modules.get("wandb")
+    if wandb is not None:
         wandb.finish()
 
 
 @singledispatch
 def send(logger: Logger, run: RunPage, folder: Path) -> None:
-    """Send a report to one logger."""
+    """Send a report to a logger."""
 
 
 @send.register
 def _to_tensorboard(logger: TensorBoardLogger, run: RunPage, _folder: Path) -> None:
-    """Curves and pictures under IMAGES, the table under TEXT."""
+    """Send curves and images to IMAGES, the table to TEXT."""
     writer = logger.experiment
-    for name, drawn in _pictures(run).items():
-        writer.add_image(f"test/{name}", drawn, 0, dataformats="HWC")
-    writer.add_text("test/results", markdown_table(run.results, run.title, run.notes, run.rows), 0)
-    writer.close()  # the trainer has closed it once: what was added since then is still in memory
+    for diagram in _diagrams(run):
+        drawn = draw_diagram(diagram)
+        writer.add_image(f"test/curves/{diagram.title}", drawn, 0, dataformats="HWC")
+    for name, image in _saved_images(run).items():
+        writer.add_image(f"test/{name}", image, 0, dataformats="HWC")
+    table = markdown_table(run.results, run.title, run.notes, run.rows)
+    writer.add_text("test/results", table, 0)
+    writer.close()  # the trainer has closed it before: later additions are still in memory
 
 
 @send.register
 def _to_wandb(logger: WandbLogger, run: RunPage, folder: Path) -> None:
-    """Curves as charts, pictures, the table per category, and the page; then the run is over."""
+    """Send charts, images, the table per category, and the page; then finish the W&B run."""
     import wandb
 
-    shown: dict[str, Any] = {f"test/{one.title}": _chart(one) for one in _diagrams(run)}
-    shown |= {f"test/{name}": wandb.Image(drawn) for name, drawn in _files(run).items()}
-    metrics = list(run.results.metrics)
-    rows = [
-        [name, *(values.get(metric) for metric in metrics)]
-        for name, values in run.results.values.items()
-    ]
-    shown["test/results"] = wandb.Table(columns=[run.rows.heading, *metrics], data=rows)
-    if (folder / REPORT_FILE).is_file():
-        shown["test/report"] = wandb.Html((folder / REPORT_FILE).read_text(), inject=False)
-    logger.experiment.log(shown)
-    logger.experiment.finish()  # or a test on the next dataset would go on with this run
+    contents: dict[str, Any] = {}
+    for diagram in _diagrams(run):
+        contents[f"test/{diagram.title}"] = _chart(diagram)
+    for name, image in _saved_images(run).items():
+        contents[f"test/{name}"] = wandb.Image(image)
+    contents["test/results"] = _wandb_table(run)
+    page = folder / REPORT_FILE
+    if page.is_file():
+        contents["test/report"] = wandb.Html(page.read_text(), inject=False)
+    logger.experiment.log(contents)
+    logger.experiment.finish()  # a test on the next dataset would otherwise continue this run
+
+
+def _wandb_table(run: RunPage) -> Any:
+    import wandb
+
+    metrics = run.results.metrics
+    table = wandb.Table(columns=[run.rows.heading, *metrics])
+    for name, values in run.results.values.items():
+        table.add_data(name, *map(values.get, metrics))
+    return table
 
 
 def _chart(diagram: Diagram) -> Any:
     import wandb
 
     lines = {name: line for name, line in diagram.lines.items() if line}
-    xs = [
-        i * diagram.x_limit / (len(line) - 1)
-        for line in list(lines.values())[:1]
-        for i in range(len(line))
-    ]
-    return wandb.plot.line_series(
-        xs, list(lines.values()), list(lines), diagram.title, diagram.x_name
-    )
+    xs: list[float] = []
+    if lines:
+        count = len(next(iter(lines.values())))
+        xs = [i * diagram.x_limit / (count - 1) for i in range(count)]
+    ys = list(lines.values())
+    return wandb.plot.line_series(xs, ys, list(lines), diagram.title, diagram.x_name)
 
 
 def _diagrams(run: RunPage) -> list[Diagram]:
     return diagrams(mean_curves(run.curves)) if run.curves else []
 
 
-def _pictures(run: RunPage) -> dict[str, RGBArray]:
-    return {f"curves/{one.title}": draw_diagram(one) for one in _diagrams(run)} | _files(run)
-
-
-def _files(run: RunPage) -> dict[str, RGBArray]:
+def _saved_images(run: RunPage) -> dict[str, RGBArray]:
     """Read the contact sheets, and evenly chosen heat maps."""
-    drawn = list(run.heatmaps.values())
-    some = drawn[:: max(1, -(-len(drawn) // MAX_HEATMAPS))]
-    named = {f"sheets/{name}": path for name, path in run.sheets.items()}
-    named |= {
-        f"heatmaps/{path.parent.parent.name}/{path.parent.name}/{path.stem}": path for path in some
-    }
-    return {name: _read(path) for name, path in named.items() if path.is_file()}
+    paths: dict[str, Path] = {}
+    for category, path in run.sheets.items():
+        paths[f"sheets/{category}"] = path
+    heatmaps = list(run.heatmaps.values())
+    step = max(1, -(-len(heatmaps) // MAX_HEATMAPS))
+    for path in heatmaps[::step]:
+        *_, category, defect = path.parent.parts
+        paths[f"heatmaps/{category}/{defect}/{path.stem}"] = path
+    return {name: _read(path) for name, path in paths.items() if path.is_file()}
 
 
 def _read(path: Path) -> RGBArray:

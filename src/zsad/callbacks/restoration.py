@@ -1,4 +1,4 @@
-"""Pictures of what images would look like without their defects, and where that differs from what is there.
+"""Images restored to normal: defective regions filled, and the difference to the image.
 
 Legend: h × w pixels.
 """
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from lightning import Callback
 from torch import Tensor
 
-from zsad.callbacks.heatmaps import folder_name
+from zsad.callbacks.file_names import ImageFileNames, folder_name
 from zsad.functional import rle
 from zsad.functional.inpaint import difference_map, dilate
 from zsad.reports.figures.layout import draw_panels
@@ -25,13 +25,14 @@ from zsad.reports.figures.rgb_arrays import fit_longest_side, to_rgb_array
 from zsad.reports.figures.sampling import representative_samples
 from zsad.types import Batch, Detections, Prediction, Sample
 
-LIKELY = 0.5  # maps count as anomalous from here on where neither masks nor a threshold say it
-_SMALLEST_PANEL_PX, _LARGEST_PANEL_PX = 256, 1024
+LIKELY = 0.5  # threshold of maps where neither masks nor a threshold are given
+_SMALLEST_PANEL_PX = 256
+_LARGEST_PANEL_PX = 1024
 
 
 @runtime_checkable
 class Inpainter(Protocol):
-    """Whoever fills a region of an image."""
+    """Fills a region of an image."""
 
     def restore(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the image with the region filled."""
@@ -39,21 +40,23 @@ class Inpainter(Protocol):
 
 
 class RestorationWriter(Callback):
-    """Write, for each image, its anomalous region filled with what may have been there, and the difference.
+    """Writes images with their anomalous regions filled, and the differences.
 
-    ``folder/category/NAME.png`` shows the image with the outline of the region, the restored image, and where the two
-    differ; ``folder/category/plain/NAME.png`` is the restored image alone, in its own size.
+    ``folder/category/NAME.png`` shows the image with the outline of the region, the restored image,
+    and the difference of the two; ``folder/category/plain/NAME.png`` is the restored image alone, in
+    its own size.
 
     Args:
-        folder: Where to write. A test first removes the pictures that an earlier run left there; no other files.
+        folder: Folder of the images. A test first removes those of an earlier run; no other files.
         inpainter: Fills the region.
-        enabled: Off, it writes nothing.
-        threshold: The region is where the map is at least this. ``None``: what the detections outline; for methods
-            without any, where the map is at least 0.5.
-        grow_px: Side of the square by which the region is grown, so that no rim of a defect remains; 0 leaves it.
+        enabled: ``False`` writes nothing.
+        threshold: The region is where the map is at least this. ``None``: the masks of the
+            detections; for methods without any, where the map is at least 0.5.
+        grow_px: Side of the square by which the region is grown, so that no rim of a defect
+            remains; 0 leaves it.
         difference: Grey levels (0-255) from above which a difference is shown.
-        max_per_category: Defective images of one category that a test restores, spread over the kinds of defect;
-            ``None`` for all. Every image given to ``predict`` is restored.
+        max_per_category: Restored images of each category of a test, all defective, spread over the
+            kinds of defect; ``None`` for all. ``predict`` restores every image.
 
     Source: DOT-Prompt, the published code, which has the helper but no program that calls it.
     """
@@ -73,30 +76,33 @@ class RestorationWriter(Callback):
         self.inpainter = inpainter
         self.enabled = enabled
         self.threshold = threshold
-        self.grow_px, self.difference, self.max_per_category = grow_px, difference, max_per_category
-        self._named: dict[str, Path] = {}
+        self.grow_px = grow_px
+        self.difference = difference
+        self.max_per_category = max_per_category
+        self._names = ImageFileNames()
+        self._chosen: set[str] = set()
 
     @property
     def files(self) -> dict[str, Path]:
-        """The picture of each image that was restored in a test."""
-        return {source: file for source, file in self._named.items() if file.is_file()}
+        """Path of each restored image → its file."""
+        return {source: file for source, file in self._names.files.items() if file.is_file()}
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier run, remove its pictures, and choose the images to restore."""
-        self._named = {}
+        """Remove the images of an earlier run, and choose the images to restore."""
+        self._start()
         if not self.enabled:
             return
         if trainer.is_global_zero:
             remove_own_pngs(self.folder)
         trainer.strategy.barrier()  # no process writes before
-        for sample in self._chosen(getattr(trainer.datamodule, "test_samples", ())):
-            self._file(
-                sample.category, str(sample.image_path)
-            )  # every process comes to the same names
+        for sample in self._choose(getattr(trainer.datamodule, "test_samples", ())):
+            path = str(sample.image_path)
+            self._file(sample.category, path)  # every process comes to the same names
+            self._chosen.add(path)
 
     def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier run."""
-        self._named = {}
+        """Clear the state of an earlier run."""
+        self._start()
 
     def on_test_batch_end(
         self,
@@ -107,10 +113,10 @@ class RestorationWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Restore what is chosen."""
-        self._write(
-            outputs, batch, wanted=[i for i, path in enumerate(batch.path) if path in self._named]
-        )
+        """Restore the chosen images."""
+        for i, path in enumerate(batch.path):
+            if path in self._chosen:
+                self._write(outputs, batch, i)
 
     def on_predict_batch_end(
         self,
@@ -122,23 +128,28 @@ class RestorationWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Restore every image."""
-        self._write(outputs, batch, wanted=range(len(batch) if self.enabled else 0))
+        if self.enabled:
+            for i in range(len(batch)):
+                self._write(outputs, batch, i)
 
-    def _chosen(self, samples: Iterable[Sample]) -> list[Sample]:
+    def _start(self) -> None:
+        self._names = ImageFileNames()
+        self._chosen = set()
+
+    def _choose(self, samples: Iterable[Sample]) -> list[Sample]:
         defective = [sample for sample in samples if sample.is_anomalous]
-        return (
-            defective
-            if self.max_per_category is None
-            else representative_samples(defective, self.max_per_category)
-        )
+        if self.max_per_category is None:
+            return defective
+        return representative_samples(defective, self.max_per_category)
 
-    def _write(self, prediction: Prediction, batch: Batch, wanted: Iterable[int]) -> None:
-        for i in wanted:
-            found = prediction.detections[i] if prediction.detections else None
-            region = region_of(prediction.map[i], found, self.threshold)
-            file = self._file(batch.category[i], batch.path[i])
-            caption = f"{batch.category[i]} · {batch.defect[i]} · {Path(batch.path[i]).name}"
-            self._draw(batch.image[i].float().cpu(), region.cpu(), file, caption)
+    def _write(self, prediction: Prediction, batch: Batch, i: int) -> None:
+        detections = prediction.detections[i] if prediction.detections else None
+        region = anomalous_region(prediction.map[i], detections, self.threshold)
+        category = batch.category[i]
+        source = batch.path[i]
+        caption = f"{category} · {batch.defect[i]} · {Path(source).name}"
+        image = batch.image[i].float().cpu()
+        self._draw(image, region.cpu(), self._file(category, source), caption)
 
     def _draw(
         self, image: Float[Tensor, "3 h w"], region: Bool[Tensor, "h w"], file: Path, caption: str
@@ -146,41 +157,38 @@ class RestorationWriter(Callback):
         grown = dilate(region, self.grow_px) if self.grow_px else region
         restored = self.inpainter.restore(image, grown)
         differs = difference_map(image, restored, self.difference)
-        own = (image.shape[2], image.shape[1])
-        size = fit_longest_side(own, min(max(_SMALLEST_PANEL_PX, *own), _LARGEST_PANEL_PX))
-        picture = to_rgb_array(image, size)
-        shown = [
-            ("image, region outlined", outline_mask(picture, grown) if grown.any() else picture),
+        own_size = (image.shape[2], image.shape[1])
+        longest = max(_SMALLEST_PANEL_PX, *own_size)
+        size = fit_longest_side(own_size, min(longest, _LARGEST_PANEL_PX))
+        outlined = to_rgb_array(image, size)
+        if grown.any():
+            outlined = outline_mask(outlined, grown)
+        white = differs.float().expand(3, -1, -1)
+        panels = [
+            ("image, region outlined", outlined),
             ("restored", to_rgb_array(restored, size)),
-            (
-                f"differs by over {self.difference} grey levels",
-                to_rgb_array(differs.float().expand(3, -1, -1), size),
-            ),
+            (f"differs by over {self.difference} grey levels", to_rgb_array(white, size)),
         ]
-        save_png(draw_panels(shown, caption), file)
-        save_png(to_rgb_array(restored, own), file.parent / "plain" / file.name)
+        save_png(draw_panels(panels, caption), file)
+        save_png(to_rgb_array(restored, own_size), file.parent / "plain" / file.name)
 
     def _file(self, category: str, source: str) -> Path:
-        """Name a picture after its image; where another image has that name, also after its folder, then by number."""
-        if source not in self._named:
-            path, taken = Path(source), set(self._named.values())
-            names = (
-                path.stem,
-                f"{path.parent.name}_{path.stem}",
-                *(f"{path.stem}_{n}" for n in range(2, 10_000)),
-            )
-            files = (self.folder / folder_name(category) / f"{name}.png" for name in names)
-            self._named[source] = next(file for file in files if file not in taken)
-        return self._named[source]
+        return self._names.name(self.folder / folder_name(category), source)
 
 
-def region_of(
-    anomaly_map: Float[Tensor, "h w"], found: Detections | None, threshold: float | None
+def anomalous_region(
+    anomaly_map: Float[Tensor, "h w"], detections: Detections | None, threshold: float | None
 ) -> Bool[Tensor, "h w"]:
-    """Return where an image is taken for anomalous: from a threshold on; or what is outlined; or where it is likely."""
-    if threshold is None and found is not None and found.masks:
-        region = torch.zeros(found.masks[0].size, dtype=torch.bool)
-        for mask in found.masks:  # one by one: there may be hundreds
+    """Return the anomalous region of an image.
+
+    That is the map from the threshold on; without a threshold the masks of the detections; without
+    masks the map from 0.5 on.
+    """
+    if threshold is None and detections is not None and detections.masks:
+        region = torch.zeros(detections.masks[0].size, dtype=torch.bool)
+        for mask in detections.masks:  # in turn: there may be hundreds
             region |= rle.decode(mask)
         return region
-    return anomaly_map >= (LIKELY if threshold is None else threshold)
+    if threshold is None:
+        threshold = LIKELY
+    return anomaly_map >= threshold

@@ -1,4 +1,4 @@
-"""The scores of single images, as they come."""
+"""Scores of single images, written as CSV."""
 
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,21 @@ from zsad.types import Batch, Prediction
 
 
 class ScoreWriter(Callback):
-    """Write the score of every image.
+    """Writes the score of every image.
 
-    Of a prediction ``path, score, probability``, with a threshold also ``verdict``, a line as soon as it is known: a
-    run that is stopped keeps the lines it has written. Of a test also what the image is, in one file for all processes,
-    when all images are through.
+    A prediction writes ``path, score, probability`` and, with a threshold, ``verdict``: a line as
+    soon as it is known, so that a stopped run keeps its lines. A test writes the labels, too, into a
+    single file for all processes, after the last image.
 
     Args:
-        file: The CSV file of a prediction; an earlier one is replaced.
-        test_file: The CSV file of a test; without one a test writes nothing.
-        threshold: With one, a prediction says ``defective`` of images that score this or more, and ``good`` of others.
+        file: The CSV file of a prediction; an earlier file is replaced.
+        test_file: The CSV file of a test; ``None`` for none.
+        threshold: A prediction calls images ``defective`` from this score on, others ``good``;
+            ``None`` for no verdicts.
 
     Attributes:
         test_scores: After a test, the scores of all images.
-        verdicts: After a prediction, how many images were called what.
+        verdicts: After a prediction, the number of images with each verdict.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class ScoreWriter(Callback):
         """Begin the file."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.verdicts.clear()
+        heading = ["path", "score", "probability"]
+        if self.threshold is not None:
+            heading.append("verdict")
         with self.file.open("w", newline="") as file:
-            csv.writer(file).writerow(
-                ["path", "score", "probability", *([] if self.threshold is None else ["verdict"])]
-            )
+            csv.writer(file).writerow(heading)
 
     def on_predict_batch_end(
         self,
@@ -62,15 +63,18 @@ class ScoreWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Add a line per image."""
-        rows = zip(batch.path, outputs.score.tolist(), outputs.probability.tolist(), strict=True)
+        scores = outputs.score.tolist()
+        probabilities = outputs.probability.tolist()
         with self.file.open("a", newline="") as file:
-            csv.writer(file).writerows(
-                (path, f"{score:.6f}", f"{probability:.6f}", *self._verdict(score))
-                for path, score, probability in rows
-            )
+            writer = csv.writer(file)
+            for path, score, probability in zip(batch.path, scores, probabilities, strict=True):
+                row = [path, f"{score:.6f}", f"{probability:.6f}"]
+                if self.threshold is not None:
+                    row.append(self._verdict(score, self.threshold))
+                writer.writerow(row)
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Forget an earlier test."""
+        """Clear the scores of an earlier test."""
         self.test_scores = []
 
     def on_test_batch_end(
@@ -82,28 +86,32 @@ class ScoreWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Remember the scores."""
+        """Keep the scores."""
         self.test_scores += _scores(outputs, batch)
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Join the scores of all processes and write them."""
-        self.test_scores = list(chain.from_iterable(gather_objects(self.test_scores)))
+        gathered = gather_objects(self.test_scores)
+        self.test_scores = [score for scores in gathered for score in scores]
         if trainer.is_global_zero and self.test_file is not None:
             write_scores(self.test_scores, self.test_file)
 
-    def _verdict(self, score: float) -> list[str]:
-        if self.threshold is None:
-            return []
-        verdict = "defective" if score >= self.threshold else "good"
+    def _verdict(self, score: float, threshold: float) -> str:
+        verdict = "defective" if score >= threshold else "good"
         self.verdicts[verdict] += 1
-        return [verdict]
+        return verdict
 
 
 def _scores(prediction: Prediction, batch: Batch) -> Iterator[ImageScore]:
-    numbers = (
-        batch.is_anomalous.tolist(),
-        prediction.score.tolist(),
-        prediction.probability.tolist(),
-    )
-    columns = zip(batch.path, batch.category, batch.defect, *numbers, strict=True)
-    return (ImageScore(*row) for row in columns)
+    labels = batch.is_anomalous.tolist()
+    scores = prediction.score.tolist()
+    probabilities = prediction.probability.tolist()
+    for i, path in enumerate(batch.path):
+        yield ImageScore(
+            path=path,
+            category=batch.category[i],
+            defect=batch.defect[i],
+            is_anomalous=labels[i],
+            score=scores[i],
+            probability=probabilities[i],
+        )

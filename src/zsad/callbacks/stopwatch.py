@@ -1,4 +1,4 @@
-"""How long the batches of a run took."""
+"""Timing of the batches of a run."""
 
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
 from __future__ import annotations
@@ -12,7 +12,7 @@ from zsad.types import Batch
 
 
 class Stopwatch(Callback):
-    """Measure how long the batches of a run took, and how many images were in them. Each process measures its own."""
+    """Measures the time of the batches of a run and counts their images, in each process."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -20,7 +20,7 @@ class Stopwatch(Callback):
 
     @property
     def images_per_second(self) -> float:
-        """Images a second of this process, 0 before the first batch ended."""
+        """Images per second of this process, 0 before the first batch has ended."""
         return self.images / self.seconds if self.seconds else 0.0
 
     def timing(self) -> dict[str, int | float]:
@@ -32,21 +32,21 @@ class Stopwatch(Callback):
         }
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
+        """Start the clock."""
         self._start()
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
+        """Start the clock."""
         self._start()
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start."""
+        """Start the clock."""
         self._start()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Count."""
+        """Count the images of a batch."""
         self._count(batch)
 
     def on_test_batch_end(
@@ -58,7 +58,7 @@ class Stopwatch(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count."""
+        """Count the images of a batch."""
         self._count(batch)
 
     def on_predict_batch_end(
@@ -70,12 +70,14 @@ class Stopwatch(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count."""
+        """Count the images of a batch."""
         self._count(batch)
 
     def _start(self) -> None:
-        self.images, self.seconds, self._since = 0, 0.0, time.perf_counter()
+        self.images = 0
+        self.seconds = 0.0
+        self._start_time = time.perf_counter()
 
     def _count(self, batch: Batch) -> None:
         self.images += len(batch)
-        self.seconds = time.perf_counter() - self._since
+        self.seconds = time.perf_counter() - self._start_time

@@ -1,1 +1,1 @@
-"""Heat maps, tables and run cards: what a run leaves for people to read."""
+"""Reports of runs for people: tables, run cards, heat maps, HTML pages."""

@@ -69,7 +69,7 @@ class PublishedNumber:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A measured number and a published one.
+    """A measured number beside a published number.
 
     Attributes:
         dataset: The tested dataset.
@@ -214,7 +214,7 @@ def _measured(results: Results, by_category: bool) -> Iterator[tuple[str, str, f
 def _mismatches(
     published: PublishedNumber, backbone: str, trained_on: str, measured: Results
 ) -> Iterator[str]:
-    """Yield the differences between a run and a published one, as far as either states them."""
+    """Yield the differences between a run and a published run, as far as either states them."""
     there, here = published.backbone, backbone
     if NOT_STATED in (there, here) or there != here:
         yield f"backbone {_name(there)} there, {_name(here)} here"

@@ -62,7 +62,7 @@ def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
 
 
 def _read_tests(folder: Path, run: str) -> Iterator[pandas.DataFrame]:
-    """Yield the tables of a run, one for each dataset."""
+    """Yield the table of each dataset of a run."""
     table = read_table(folder)
     rows = [name for name in table.index if not name.startswith(f"{MEAN} of ")]
     if table.index.name == _DATASET:

@@ -1,4 +1,4 @@
-"""Where a run stands, as its folder says: running, finished, failed, stopped, or killed without a word."""
+"""The state of a run, read from its folder: running, finished, failed, stopped, killed or silent."""
 
 from __future__ import annotations
 
@@ -15,32 +15,30 @@ from typing import Any
 from zsad.atomic_write import write_whole
 
 FILE = "status.json"
-RUNNING, FINISHED, FAILED, STOPPED, KILLED, SILENT = (
-    "running",
-    "finished",
-    "failed",
-    "stopped",
-    "killed",
-    "silent",
-)
+RUNNING = "running"
+FINISHED = "finished"
+FAILED = "failed"
+STOPPED = "stopped"
+KILLED = "killed"
+SILENT = "silent"
 HEARTBEAT_SECONDS = 30
-SILENT_AFTER_SECONDS = 600  # a step takes less, whatever is tested
+SILENT_AFTER_SECONDS = 600  # any step takes less
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a run has written about itself.
+    """The status that a run writes.
 
     Attributes:
         kind: ``training`` or ``test``.
-        state: ``running``, ``finished``, ``failed`` or ``stopped``. Whoever is killed goes on saying ``running``.
-        host, pid, process_start: The process, and when it was born, as process numbers are given again.
+        state: ``running``, ``finished``, ``failed`` or ``stopped``; of a killed run still ``running``.
+        host, pid, process_start: The process, and its start: process numbers are used again.
         job: Its number in SLURM, empty outside.
-        command: What begins it anew, or goes on with it.
+        command: Resumes the run, or begins it anew.
         started, ended: Local time, ISO 8601.
-        progress: How far it has come: ``epoch 3 of 15``.
-        error: Why it failed.
-        config: What decides about its results, flat.
+        progress: Such as ``epoch 3 of 15``.
+        error: Reason of a failure.
+        config: The settings that decide about its results, flat.
     """
 
     kind: str
@@ -59,25 +57,22 @@ class Status:
     @property
     def is_alive(self) -> bool:
         """Whether its process runs on this machine."""
-        return (
-            self.state == RUNNING
-            and self.host == socket.gethostname()
-            and process_start(self.pid) == self.process_start != ""
-        )
+        if self.state != RUNNING or self.host != socket.gethostname():
+            return False
+        return process_start(self.pid) == self.process_start != ""
 
 
 def new_status(
     kind: str, command: str, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ
 ) -> Status:
-    """Return the status of this process, which begins a run."""
-    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    """Return the status of a run that this process begins."""
     return Status(
         kind=kind,
         state=RUNNING,
         host=socket.gethostname(),
         pid=os.getpid(),
         process_start=process_start(os.getpid()),
-        job=f"{array}_{task}" if array else environment.get("SLURM_JOB_ID", ""),
+        job=slurm_job_id(environment),
         command=command,
         started=now(),
         config=config,
@@ -85,7 +80,7 @@ def new_status(
 
 
 def read_status(folder: Path) -> Status | None:
-    """Return what a run has written about itself, or ``None`` where there is nothing of that form."""
+    """Return the status of a run, ``None`` where there is none that can be read."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if "birth" in content:  # of version 0.1
@@ -97,50 +92,63 @@ def read_status(folder: Path) -> Status | None:
 
 def write_status(folder: Path, status: Status) -> Path:
     """Write the status of a run into its folder."""
-    return write_whole(
-        folder / FILE, json.dumps(asdict(status), indent=1, ensure_ascii=False, default=str) + "\n"
-    )
+    text = json.dumps(asdict(status), indent=1, ensure_ascii=False, default=str)
+    return write_whole(folder / FILE, text + "\n")
 
 
 def current_state(folder: Path, status: Status) -> tuple[str, str]:
     """Return the state of a run, and a remark about it.
 
-    A run that says *running* and does not run on this machine was ``killed``. Of another machine only its last sign of
-    life is known: after ten minutes without one it is ``silent``.
+    A run of this machine that is ``running`` by its status, without a process, was ``killed``. Of a
+    run on another machine only the last sign of life is known: after ten minutes without a sign it
+    is ``silent``.
     """
     if status.state != RUNNING:
         return status.state, ""
-    where = f"on {status.host}" + (f", SLURM job {status.job}" if status.job else "")
+    place = f"on {status.host}"
+    if status.job:
+        place += f", SLURM job {status.job}"
     if status.host == socket.gethostname():
-        is_alive = status.is_alive
-        return (
-            (RUNNING, f"process {status.pid} {where}")
-            if is_alive
-            else (KILLED, f"process {status.pid} is no more")
-        )
-    silence = max(0.0, time.time() - (folder / FILE).stat().st_mtime)
-    remark = f"last sign of life {_ago(silence)} ago {where}"
-    return (
-        (RUNNING, remark)
-        if silence < SILENT_AFTER_SECONDS
-        else (SILENT, f"started, not finished: {remark}")
-    )
+        if status.is_alive:
+            return RUNNING, f"process {status.pid} {place}"
+        return KILLED, f"process {status.pid} is no more"
+    last_sign = (folder / FILE).stat().st_mtime
+    silence = max(0.0, time.time() - last_sign)
+    remark = f"last sign of life {_in_one_unit(silence)} ago {place}"
+    if silence < SILENT_AFTER_SECONDS:
+        return RUNNING, remark
+    return SILENT, f"started, not finished: {remark}"
 
 
 def touch(folder: Path) -> None:
-    """Say that the run lives: the file becomes as new as it would be if written now."""
-    if (folder / FILE).exists():
-        os.utime(folder / FILE)
+    """Give a sign of life: set the time of the status file to now."""
+    file = folder / FILE
+    if file.exists():
+        os.utime(file)
+
+
+def slurm_job_id(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the SLURM job of this process, in the form that ``scontrol`` takes; empty outside."""
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    task = environment.get("SLURM_ARRAY_TASK_ID")
+    if array and task:
+        return f"{array}_{task}"
+    return environment.get("SLURM_JOB_ID", "")
 
 
 def process_start(pid: int) -> str:
-    """Return when a process was born, empty if there is none: the machine's start, and its clock's ticks since then."""
+    """Return the start of a process, empty if there is none.
+
+    The start is an identifier of the boot of the machine, and clock ticks since then.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
-        return "" if Path("/proc/self/stat").exists() else _alive(pid)
-    state, *numbers = stat.rpartition(")")[2].split()
+        has_proc = Path("/proc/self/stat").exists()
+        return "" if has_proc else _constant_if_alive(pid)
+    _, _, after_name = stat.rpartition(")")
+    state, *numbers = after_name.split()
     return "" if state == "Z" else f"{boot} {numbers[18]}"
 
 
@@ -149,8 +157,8 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
-def _alive(pid: int) -> str:
-    """Return a constant for a process that there is, where nobody tells its start."""
+def _constant_if_alive(pid: int) -> str:
+    """Return a constant for a running process, on machines that do not tell its start."""
     try:
         os.kill(pid, 0)
     except OSError:
@@ -158,13 +166,14 @@ def _alive(pid: int) -> str:
     return "alive"
 
 
-def _ago(seconds: float) -> str:
-    """Write a time span in one unit.
+def _in_one_unit(seconds: float) -> str:
+    """Write a time span in a single unit.
 
-    >>> _ago(12.4), _ago(600.0), _ago(90_000.0)
+    >>> _in_one_unit(12.4), _in_one_unit(600.0), _in_one_unit(90_000.0)
     ('12 s', '10 min', '25 h')
     """
-    for unit, length in (("s", 1), ("min", 60)):
-        if seconds < 100 * length:
-            return f"{math.floor(seconds / length)} {unit}"
+    if seconds < 100:
+        return f"{math.floor(seconds)} s"
+    if seconds < 6000:
+        return f"{math.floor(seconds / 60)} min"
     return f"{math.floor(seconds / 3600)} h"
