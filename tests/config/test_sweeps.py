@@ -152,7 +152,7 @@ def test_what_hydra_cannot_read_is_left_for_it_to_say(given: str) -> None:
 
 
 def test_a_file_of_the_configuration_that_is_put_to_a_place_may_vary() -> None:
-    given = ["model=winclip", "ensemble@model.method.prompts=winclip,clip"]
+    given = ["model=winclip", "prompts/ensemble@model.method.prompts=winclip,clip"]
     assert names("test", *given) == [
         "winclip_mvtec_from_nothing_winclip",
         "winclip_mvtec_from_nothing_clip",

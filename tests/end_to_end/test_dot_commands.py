@@ -39,7 +39,7 @@ def test_dot_writes_all_files_and_twice_the_same(run: Run) -> None:
     """A test writes table, captions, heat maps and restorations, and twice the same."""
     given = [
         "model=dot_no_filter",
-        "normal_source=test_good",
+        "dataset.reference_phase=test",
         "k_shot=1",
         "callbacks.restoration.enabled=true",
     ]

@@ -135,7 +135,7 @@ def test_the_published_numbers() -> None:
 def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
     overrides = [
         "model=clip_ac",
-        "ensemble@model.method.prompts=winclip",
+        "prompts/ensemble@model.method.prompts=winclip",
         "backbone=pocket",
         OUTPUT,
     ]

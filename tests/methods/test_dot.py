@@ -300,17 +300,17 @@ def composed(model: str, *overrides: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("source", "shots", "phase"),
-    [("none", 0, "train"), ("train", 10, "train"), ("test_good", 10, "test")],
+    ("model", "shots", "phase"),
+    [("dot", 0, "train"), ("dot_single_image", 1, "train"), ("dot_published", 10, "test")],
 )
-def test_normal_images_come_from_where_is_said(source: str, shots: int, phase: str) -> None:
-    config = composed("dot", f"normal_source={source}")
+def test_normal_images_come_from_where_is_said(model: str, shots: int, phase: str) -> None:
+    config = composed(model)
     assert (config.k_shot, config.dataset.shots, config.dataset.reference_phase) == (
         shots,
         shots,
         phase,
     )
-    assert composed("dot", f"normal_source={source}", "k_shot=3").dataset.shots == 3
+    assert composed(model, "k_shot=3").dataset.shots == 3
 
 
 @pytest.mark.parametrize("model", VARIANTS)

@@ -269,7 +269,7 @@ def test_the_table_serves_where_a_model_refuses_or_answers_nonsense(
 
 
 def test_a_long_answer_is_cut_so_that_captions_stay_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = asked("some/model", most_words=3)
+    model = asked("some/model", max_words=3)
     monkeypatch.setattr(model, "_ask", lambda tag: "ab, cd, ef, gh, ij")
     found = model.words("leather")
     assert found.words == ("ab", "cd", "ef", *ALWAYS)
@@ -312,7 +312,7 @@ def test_the_words_that_come_with_the_package_are_few_short_and_read_as_they_are
 def test_every_configured_language_has_words_for_an_object_nobody_wrote_down(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choice = f"language@model.method.language={name}"
+    choice = f"prompts/dot@model.method.language={name}"
     config = compose.compose_config(
         "test", ["model=dot", "backbone=grounded_sam_random", choice, "paths.output_dir=/nowhere"]
     )

@@ -21,7 +21,7 @@ TEMPLATES = st.lists(
 
 
 def configured(name: str, *overrides: str) -> PromptEnsemble:
-    choice = f"ensemble@model.method.prompts={name}"
+    choice = f"prompts/ensemble@model.method.prompts={name}"
     config = compose.compose_config(
         "test", ["model=clip", choice, "paths.output_dir=/nowhere", *overrides]
     )
@@ -193,7 +193,7 @@ def test_every_ensemble_of_the_configuration_is_checked_here() -> None:
         "clip_ac",
         "clip_ac_winclip",
     }
-    assert set(compose.choices("ensemble")) == checked
+    assert set(compose.choices("prompts/ensemble")) == checked
 
 
 def test_the_lists_of_winclip_differ_in_one_template_and_in_full_stops_only() -> None:

@@ -78,7 +78,7 @@ def test_an_unknown_category_is_asked_generally_and_said_once(
         words.prompts("metal nut")
     first, second = caplog.messages
     assert "no expert words for long screw of screws: general prompts alone" in first
-    assert "conf/prompts/saa/screws.yaml" in first
+    assert "conf/prompts/saa/tables/screws.yaml" in first
     assert "+model.method.prompts.files.screws=FILE.yaml" in first
     assert "Those of parts: model.method.prompts.dataset=parts." in second
 
@@ -194,7 +194,8 @@ def test_words_change_on_the_command_line_and_new_ones_come_from_a_file(tmp_path
 
 def test_a_table_of_the_configuration_joins_by_its_name() -> None:
     words = composed(
-        "+prompts/saa@model.method.prompts.tables.tiles=mtd", "model.method.prompts.dataset=tiles"
+        "+prompts/saa/tables@model.method.prompts.tables.tiles=mtd",
+        "model.method.prompts.dataset=tiles",
     )
     assert words.prompts("mtd").captions[-1] == ("defect.", "mtd")
 

@@ -78,7 +78,7 @@ def test_a_category_without_words_gets_general_ones_and_this_is_said_once(
         assert made.phrases("wheel") == made.phrases("wheel") == tuple(BASE)
     assert [record.message for record in caplog.records] == [
         "no words for wheel of parts: general ones instead (strategy=base). To give some: "
-        "'+model.method.prompts.tables.parts.wheel=[crack,stain]', or a file in conf/prompts/sam3/words"
+        "'+model.method.prompts.tables.parts.wheel=[crack,stain]', or a file in conf/prompts/sam3/tables"
     ]
 
 
@@ -177,7 +177,7 @@ def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
 
 def test_words_are_given_on_the_command_line_or_in_a_file_as_the_yaml_says() -> None:
     given = [
-        "prompts/sam3/words@model.method.prompts.tables.tiles=mtd",
+        "prompts/sam3/tables@model.method.prompts.tables.tiles=mtd",
         "model.method.prompts.tables.parts.wheel=[rust]",
     ]
     changed = "model.method.prompts.tables.visa.pcb1=[cold joint, loose wire]"

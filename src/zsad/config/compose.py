@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parents[1] / "conf")
 
 
 def is_group(key: str) -> bool:
-    """Tell whether a key chooses a file: ``model``, ``ensemble@model.method.prompts``."""
+    """Tell whether a key chooses a file: ``model``, ``prompts/ensemble@model.method.prompts``."""
     return (CONF / key.partition("@")[0]).is_dir()
 
 
@@ -29,7 +29,30 @@ def _swept_values(*keys: str, _root_: DictConfig) -> str:
     return sweeps.swept_values(*keys, root=_root_, is_group=is_group)
 
 
+def by_value(value: Any, results: Mapping[Any, Any], default: Any) -> Any:
+    """Return the result for a value, for numbers that depend on another choice.
+
+    >>> by_value(192, {192: 384, 240: 480}, 672), by_value(518, {192: 384, 240: 480}, 672)
+    (384, 672)
+    """
+    return results.get(value, default)
+
+
+def all_but(excluded: str | None, *lists: Sequence[str]) -> list[str]:
+    """Return the names of several lists, without an excluded name.
+
+    >>> all_but("visa", ["mvtec", "visa"], ["headct"]), all_but(None, ["visa"])
+    (['mvtec', 'headct'], ['visa'])
+    """
+    names: list[str] = []
+    for listed in lists:
+        names += [name for name in listed if name != excluded]
+    return names
+
+
 _RESOLVERS = {
+    "all_but": all_but,
+    "by_value": by_value,
     "run_name": run_names.run_name,
     "tested_on": run_names.tested_on,
     "shots_name": run_names.shots_name,

@@ -17,18 +17,41 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 # Old key -> new key, each for all keys below it, too.
 KEYS = {
+    "backbone.cache_floor": "backbone.cache_min_score",
     "callbacks.signs": "callbacks.heartbeat",
     "dataset.drawn_defects": "dataset.synthetic_defects",
+    "model.method.backbone.cache_floor": "model.method.backbone.cache_min_score",
+    "map_range": "model.heatmap_range",
+    "model.method.language.most_words": "model.method.language.max_words",
     "model.method.tiling.skip": "model.method.tiling.skip_share",
     "model.method.tiling.whole_weight": "model.method.tiling.global_weight",
     "model.method.tuned": "model.method.train_head",
     "model.method.whole_px": "model.method.global_px",
     "model.method.whole_weight": "model.method.global_weight",
 }
+# Key that is gone -> what to type instead. Others carry what it meant: the size, and the references.
+GONE = {
+    "canvas": "image_size=PIXELS",
+    "normal_source": "k_shot=10, and dataset.reference_phase=train or test",
+    "normals": "k_shot=10, and dataset.reference_phase=train or test",
+}
 # Old choice of a group -> new choice; a group alone stands for all of its choices.
 CHOICES = {
     "augmentation=drawn_defects": "augmentation=synthetic_defects",
     "augmentation=drawn_defects_standard": "augmentation=synthetic_defects_standard",
+    "ensemble": "prompts/ensemble",
+    "language": "prompts/dot",
+    "prompts=saa_class_agnostic": "prompts/saa=class_agnostic",
+    "prompts=saa_expert": "prompts/saa=expert",
+    "prompts=saa_general": "prompts/saa=general",
+    "prompts/dot=nouns": "prompts/dot/tables=nouns",
+    "prompts/dot=words": "prompts/dot/tables=words",
+    "prompts/saa=ksdd2": "prompts/saa/tables=ksdd2",
+    "prompts/saa=more": "prompts/saa/tables=more",
+    "prompts/saa=mtd": "prompts/saa/tables=mtd",
+    "prompts/saa=mvtec": "prompts/saa/tables=mvtec",
+    "prompts/saa=visa": "prompts/saa/tables=visa",
+    "prompts/sam3/words": "prompts/sam3/tables",
 }
 # Beginning of an old tensor name -> the new one.
 TENSORS = {"backbone.light.": "backbone.head."}  # SAM 3
@@ -51,7 +74,11 @@ def new_key(key: str) -> str:
 
 def rename_config(flat_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration, flat, under the present names of its keys."""
-    return {new_key(key): value for key, value in flat_config.items()}
+    renamed = {}
+    for key, value in flat_config.items():
+        if key.partition(".")[0] not in GONE:
+            renamed[new_key(key)] = value
+    return renamed
 
 
 def rename_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +112,10 @@ def refuse_old_arguments(arguments: Iterable[str]) -> None:
         SystemExit: With the old name, the new one, and what to type.
     """
     for argument in arguments:
+        key = argument.lstrip("+~").partition("=")[0]
+        instead = GONE.get(key.partition(".")[0])
+        if instead:
+            raise SystemExit(f"error: {argument}: this key was of version 0.1. Type {instead}")
         new = new_argument(argument)
         if new != argument:
             raise SystemExit(f"error: {argument}: this name is of version 0.1. Type {new}")
@@ -121,6 +152,11 @@ def refuse_old_keys(config: DictConfig) -> None:
         node = OmegaConf.select(config, parent) if parent else config
         if isinstance(node, DictConfig) and name in node:
             raise ValueError(f"a file of the configuration sets {old}, which is now {new}")
+    for old, instead in GONE.items():
+        if old in config:
+            raise ValueError(
+                f"a file of the configuration sets {old} of version 0.1: set {instead}"
+            )
 
 
 def _new_tensor_name(name: str) -> str:

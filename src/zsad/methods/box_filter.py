@@ -113,7 +113,7 @@ def filter_boxes(
     if box_threshold < grounding.min_score:
         raise ValueError(
             f"box_threshold={box_threshold}, but of boxes below {grounding.min_score} the detector was asked to say "
-            "nothing: raise box_threshold, or lower backbone.cache_floor"
+            "nothing: raise box_threshold, or lower backbone.cache_min_score"
         )
     scores, boxes = grounding.token_scores.amax(dim=1), grounding.boxes
     areas = regions.area(boxes)

@@ -170,7 +170,7 @@ class LanguageModel:
         question: What it is asked, with ``{}`` where the object tag goes.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         max_new_tokens: Where an answer is cut.
-        most_words: How many of its words are taken, so that captions fit into the detector's text encoder.
+        max_words: How many of its words are taken, so that captions fit into the detector's text encoder.
         as_published: Read answers as the published code does.
         cache: Folder where answers are kept, by model, precision, question and object tag; ``None`` for none.
         device: Where it runs; ``None`` for a GPU if there is one.
@@ -188,7 +188,7 @@ class LanguageModel:
         question: str,
         dtype: str = "bfloat16",
         max_new_tokens: int = 128,
-        most_words: int = 12,
+        max_words: int = 12,
         as_published: bool = False,
         cache: str | Path | None = None,
         device: str | None = None,
@@ -200,7 +200,7 @@ class LanguageModel:
         self.model, self.table = model, table
         self.system, self.question = system, question
         as_dtype(dtype)  # a misspelt one shows now, not after an hour
-        self.dtype, self.max_new_tokens, self.most_words = dtype, max_new_tokens, most_words
+        self.dtype, self.max_new_tokens, self.max_words = dtype, max_new_tokens, max_words
         self.read = published_words if as_published else read_words
         self.cache = None if cache is None else Path(cache)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -219,7 +219,7 @@ class LanguageModel:
                 answer,
             )
             return self.table.words(tag, category)
-        return Words(with_always(found[: self.most_words]), self.model, answer)
+        return Words(with_always(found[: self.max_words]), self.model, answer)
 
     def answer(self, tag: str) -> str:
         """Return what the model says of an object tag: from memory, from the cache, or by asking it."""

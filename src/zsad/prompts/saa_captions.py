@@ -162,7 +162,7 @@ class DefectWords:
         place = f" of {self._entered}" if self._entered else ""
         log.warning(
             f"no expert words for {category}{place}: general prompts alone.{hint} To add some: "
-            f"conf/prompts/saa/{name}.yaml, or any file with +model.method.prompts.files.{name}=FILE.yaml"
+            f"conf/prompts/saa/tables/{name}.yaml, or any file with +model.method.prompts.files.{name}=FILE.yaml"
         )
 
 

@@ -110,7 +110,7 @@ class ConceptPrompts:
             self._told.add((self._entered, category))
             log.warning(
                 "no words for %s of %s: general ones instead (strategy=base). To give some: "
-                "'+model.method.prompts.tables.%s.%s=[crack,stain]', or a file in conf/prompts/sam3/words",
+                "'+model.method.prompts.tables.%s.%s=[crack,stain]', or a file in conf/prompts/sam3/tables",
                 category,
                 self._entered,
                 self._entered,

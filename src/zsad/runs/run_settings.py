@@ -13,7 +13,7 @@ from zsad.config import compose
 # These may change from one start of a run to the next: they say where and how it runs, and leave
 # its results as they are.
 _MAY_CHANGE = re.compile(
-    r"(paths|callbacks|logger|trainer|map_range|(model\.)?feature_cache)\b"
+    r"(paths|callbacks|logger|trainer|protocol|model\.heatmap_range|(model\.)?feature_cache)\b"
     r"|dataset\.(num_workers|root|data_json|index|test_batch_size)$"
     r"|(name|sweep|resume|overwrite|ckpt_path|epochs|skip_missing|test_on)$"
 )

@@ -24,12 +24,18 @@ class ZeroShotEvaluation(LightningModule):
             where the data come with references, and ``clear_references()``. A method with words for
             certain datasets has ``set_dataset(dataset)``, called before the first image of a test.
         metrics: Makes the metrics for the categories of the tested dataset.
+        heatmap_range: Values of the method's anomaly maps at the two ends of the colours of heat
+            maps.
     """
 
     def __init__(
-        self, method: nn.Module, metrics: Callable[[Sequence[str]], CategoryMetrics]
+        self,
+        method: nn.Module,
+        metrics: Callable[[Sequence[str]], CategoryMetrics],
+        heatmap_range: Sequence[float] = (0.0, 1.0),
     ) -> None:
         super().__init__()
+        self.heatmap_range = tuple(heatmap_range)
         self.method = method
         self.results: Results | None = None
         self._make_metrics = metrics

@@ -48,8 +48,9 @@ class PromptTuning(ZeroShotEvaluation):
         metrics: Callable[[Sequence[str]], CategoryMetrics],
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         feature_cache: FeatureCache | None = None,
+        heatmap_range: Sequence[float] = (0.0, 1.0),
     ) -> None:
-        super().__init__(method, metrics)
+        super().__init__(method, metrics, heatmap_range)
         self.strict_loading = (
             False  # the frozen backbone is not in a checkpoint; on_load_checkpoint checks the rest
         )

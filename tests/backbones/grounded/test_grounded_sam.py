@@ -112,7 +112,7 @@ def test_the_cache_changes_no_bit_and_runs_nothing_the_second_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = answers(GroundedSAM(**networks), image)
-    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=min_score)
+    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_min_score=min_score)
     for expected_runs in (["detector", "segmenter"], ["detector", "segmenter"]):
         for found, expected in zip(answers(counted.backbone, image), plain, strict=True):
             assert torch.equal(found, expected)
@@ -207,15 +207,15 @@ def test_damaged_files_are_written_anew(
 def test_a_lower_floor_asks_again_and_a_higher_one_does_not(
     networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_floor=0.5)
+    counted = Counted(networks, monkeypatch, cache=str(tmp_path), cache_min_score=0.5)
     (kept,) = counted.backbone.prepare_image(image).detect(CAPTIONS[:1])
     assert (kept.token_scores.amax(1) > 0.5).all()
-    GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.6).prepare_image(image).detect(
+    GroundedSAM(**networks, cache=str(tmp_path), cache_min_score=0.6).prepare_image(image).detect(
         CAPTIONS[:1]
     )
     assert counted.runs == ["detector"]
     (lower,) = (
-        GroundedSAM(**networks, cache=str(tmp_path), cache_floor=0.0)
+        GroundedSAM(**networks, cache=str(tmp_path), cache_min_score=0.0)
         .prepare_image(image)
         .detect(CAPTIONS[:1])
     )

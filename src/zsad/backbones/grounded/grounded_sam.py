@@ -33,7 +33,7 @@ class GroundedSAM(nn.Module):
         saliency: Gives the features of saliency maps; ``None`` for methods that need none.
         cache: Folder of the networks' answers, for this run and later ones; ``None`` stores
             nothing.
-        cache_floor: Boxes whose best score is not above it are not stored; methods cannot ask for
+        cache_min_score: Boxes whose best score is not above it are not stored; methods cannot ask for
             lower thresholds.
         cache_max_gb: When the files take more, the oldest are deleted.
         input_size: Side in pixels that images are resized to before they come here; ``None``, as
@@ -47,7 +47,7 @@ class GroundedSAM(nn.Module):
         saliency: nn.Module | None = None,
         cache: str | None = None,
         *,
-        cache_floor: float = 0.05,
+        cache_min_score: float = 0.05,
         cache_max_gb: float = 20.0,
         input_size: int | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class GroundedSAM(nn.Module):
         self.min_score = 0.0
         if cache is not None:
             self.cache = DetectionCache(Path(cache).expanduser(), cache_max_gb)
-            self.min_score = cache_floor
+            self.min_score = cache_min_score
 
     def prepare_image(self, image: Float[Tensor, "3 h w"]) -> GroundedImage:
         """Return an image, RGB in [0, 1] at its own size, ready for questions to the networks."""
