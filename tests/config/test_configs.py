@@ -11,23 +11,11 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
+from tests.config.compositions import OUTPUT, composed, covering_choices
 from zsad.config import compose, errors, instantiate
 
-GROUPS = (
-    "dataset",
-    "augmentation",
-    "backbone",
-    "model",
-    "metrics",
-    "robustness",
-    "feature_cache",
-    "trainer",
-    "callbacks",
-    "logger",
-    "experiment",
-)
-CHOICES = [(group, name) for group in GROUPS for name in compose.choices(group)]
-OUTPUT = "paths.output_dir=/nowhere"
+# Root keys that one script has and the other has not.
+OF_TEST_ALONE = {"skip_missing"}
 
 
 def nodes(tree: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -36,37 +24,72 @@ def nodes(tree: Any, path: str = "config") -> Iterator[tuple[str, dict[str, Any]
             yield path, tree
         for key, value in tree.items():
             yield from nodes(value, f"{path}.{key}")
+    elif isinstance(tree, list):
+        for number, value in enumerate(tree):
+            yield from nodes(value, f"{path}[{number}]")
 
 
-@pytest.mark.parametrize("script", ["train", "test"])
-@pytest.mark.parametrize(("group", "name"), CHOICES, ids=lambda value: str(value))
-def test_every_choice_composes_and_every_key_is_a_constructor_argument(
-    script: str, group: str, name: str
-) -> None:
-    config = compose.to_dict(compose.compose_config(script, [f"{group}={name}", OUTPUT]))
+def check_constructors(config: dict[str, Any]) -> None:
     checked = 0
     for path, node in nodes(config):
         arguments = {key: value for key, value in node.items() if not key.startswith("_")}
-        target = get_object(node["_target_"])
-        positional = [None] if node.get("_partial_") else []
-        signature = inspect.signature(target)
+        signature = inspect.signature(get_object(node["_target_"]))
+        bind = signature.bind_partial if node.get("_partial_") else signature.bind
         try:
-            if positional:
-                signature.bind_partial(**arguments)
-            else:
-                signature.bind(**arguments)
+            bind(**arguments)
         except TypeError as error:
             pytest.fail(f"{path} ({node['_target_']}): {error}")
         checked += 1
     assert checked >= 10
 
 
+@pytest.mark.parametrize("overrides", covering_choices(), ids=",".join)
+def test_every_choice_builds_from_its_keys(overrides: tuple[str, ...]) -> None:
+    """Every choice of every group composes, and every key is an argument of a constructor."""
+    check_constructors(composed("test", *overrides))
+
+
+@pytest.mark.parametrize("script", ["train", "test"])
+def test_every_script_builds_from_its_keys(script: str) -> None:
+    check_constructors(composed(script))
+
+
+def test_every_group_is_tried() -> None:
+    folders = {path.parent for path in compose.CONF.rglob("*.yaml")} - {compose.CONF}
+    groups = {folder.relative_to(compose.CONF).as_posix() for folder in folders}
+    tried: dict[str, set[str]] = {}
+    for row in covering_choices():
+        for override in row:
+            key, _, name = override.partition("=")
+            tried.setdefault(key.partition("@")[0], set()).add(name)
+    for group in groups:
+        if group in ("dataset", "paths") or group.startswith("hydra") or group.endswith("tables"):
+            continue  # datasets: below; tables of words: parts of prompts
+        assert tried[group] == set(compose.choices(group))
+
+
+def test_every_dataset_says_its_name_and_mask_rule_alone() -> None:
+    """All else is in _json.yaml, which is composed above: a dataset's file cannot go wrong."""
+    for name in compose.choices("dataset"):
+        content = OmegaConf.load(compose.CONF / "dataset" / f"{name}.yaml")
+        assert content.defaults == ["_json", "_self_"]
+        assert isinstance(content.mask_threshold, int)
+        assert content.name == name
+        assert set(content) == {"defaults", "name", "mask_threshold"}
+
+
 def test_train_and_test_choose_from_the_same_groups() -> None:
+    """And have the same root keys, so that a choice that composes for one does for the other."""
+
     def groups(script: str) -> list[str]:
         defaults = OmegaConf.load(compose.CONF / f"{script}.yaml").defaults
         return [next(iter(entry)) for entry in defaults if not isinstance(entry, str)]
 
     assert groups("train") == groups("test")
+    assert composed("train").keys() ^ composed("test").keys() == OF_TEST_ALONE
+    for path in compose.CONF.glob("*/**/*.yaml"):
+        text = path.read_text()
+        assert not any(f"${{{key}}}" in text for key in OF_TEST_ALONE)
 
 
 @pytest.mark.parametrize("model", compose.choices("model"))
