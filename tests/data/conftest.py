@@ -1,4 +1,4 @@
-"""Small trees in the layout of public downloads, with generated pictures."""
+"""Small trees in the layout of public downloads, with generated images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Save = Callable[..., Path]
 def _save(
     path: Path, size: tuple[int, int] = (24, 16), value: int | None = None, mode: str = "RGB"
 ) -> Path:
-    """Write a picture: noise, or one value."""
+    """Write an image: noise, or one value."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(len(str(path)))
     pixels = (

@@ -1,9 +1,10 @@
 """Miniature downloads, written anew from a list of their files.
 
-``tests/golden/layouts/NAME.json`` lists what one fabricated download consists of: ``pictures`` (kind → folder → names,
-where a kind is format, mode, size and, for masks, the value of their defects), ``texts`` and ``samples``
-([category, split, label, defect, [[image, mask, ...], ...]], what a correct reader finds). The names, colour modes and
-encodings are those of the public downloads; the pixels are not.
+``tests/golden/layouts/NAME.json`` lists the content of a fabricated download: ``pictures`` (kind →
+folder → names, where a kind is format, mode, size and, for masks, the value of their defects),
+``texts`` and ``samples`` ([category, split, label, defect, [[image, mask, ...], ...]], as a correct
+reader finds them). The names, colour modes and encodings are those of the public downloads; the
+pixels are not.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from typing import Any
 from PIL import Image
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layouts"
-Facts = list[
-    tuple[Any, ...]
-]  # (image, masks, category, phase, label, defect) of every sample, sorted
+# (image, masks, category, phase, label, defect) of every sample, sorted.
+Facts = list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Download:
 
     @property
     def facts(self) -> Facts:
-        """What a correct reader finds; where the download knows no split, everything is for testing."""
+        """The samples that a correct reader finds; without a split, everything is for testing."""
         rows = [
             (image, tuple(masks), category, split or "test", label, defect or "")
             for category, split, label, defect, samples in self.tree["samples"]
@@ -43,19 +43,19 @@ class Download:
         return sorted(rows)
 
     @property
-    def pictures(self) -> list[str]:
-        """Every picture, sample or not."""
-        return [path for path, _ in self._pictures()]
+    def images(self) -> list[str]:
+        """Every image, sample or not."""
+        return [path for path, _ in self._images()]
 
     def write(self, root: Path) -> Path:
         """Write all files below a root."""
-        for path, kind in self._pictures():
+        for path, kind in self._images():
             _paint(_made(root / path), *kind.split(" "))
         for path, text in self.tree["texts"].items():
             _made(root / path).write_bytes(text.encode())
         return root
 
-    def _pictures(self) -> list[tuple[str, str]]:
+    def _images(self) -> list[tuple[str, str]]:
         return [
             (f"{folder}/{name}".lstrip("/"), kind)
             for kind, folders in self.tree["pictures"].items()
@@ -65,7 +65,7 @@ class Download:
 
 
 def downloads() -> list[Download]:
-    """Return every fabricated download; two seeds of one are two downloads where their names differ."""
+    """Return every fabricated download; seeds that differ in names are separate downloads."""
     found = []
     for path in sorted(GOLDEN.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def _made(path: Path) -> Path:
 
 
 def _paint(path: Path, file_format: str, mode: str, size: str, value: str = "") -> None:
-    """Write a plain picture; of a mask the left upper quarter has the value."""
+    """Write a plain image; of a mask the left upper quarter has the value."""
     width, height = (int(side) for side in size.split("x"))
     image = Image.new(mode, (width, height))
     if value:

@@ -30,11 +30,11 @@ MOVING = {"rotation", "scale"}
 
 
 def textured(side: int = 96) -> np.ndarray:
-    """Return a blurred random picture with a dark square, and nothing else that dark."""
+    """Return a blurred random image with a dark square, and nothing else that dark."""
     coarse = np.random.default_rng(0).integers(90, 200, (12, 12, 3), dtype=np.uint8)
-    picture = np.array(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
-    picture[30:50, 40:70] = 0
-    return picture
+    image = np.array(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
+    image[30:50, 40:70] = 0
+    return image
 
 
 def square(side: int = 96) -> np.ndarray:
@@ -54,7 +54,7 @@ def changed(corrupt: CorruptionTransform, seed: int = 3) -> tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize("name", STANDARD)
-def test_each_severity_changes_the_image_more_than_the_one_before(name: str) -> None:
+def test_each_severity_changes_more_than_the_weaker_one(name: str) -> None:
     images = [changed(STANDARD[name].at_severity(severity, 96))[0] for severity in range(1, 6)]
     distances = [distance(image, textured()) for image in images]
     assert distances[0] > 0
@@ -105,7 +105,7 @@ def test_a_severity_that_does_not_exist_is_refused() -> None:
         Corruption(blur, [1.0, 2.0]).at_severity(3, 96)
 
 
-def test_a_corrupted_dataset_is_the_clean_one_but_for_its_test_images(tmp_path: Path) -> None:
+def test_a_corrupted_dataset_differs_in_its_test_images_alone(tmp_path: Path) -> None:
     Image.fromarray(textured()).save(tmp_path / "a.png")
     Image.fromarray(square()).save(tmp_path / "m.png")
     sample = Sample(tmp_path / "a.png", tmp_path / "m.png", "nut", "hole", is_anomalous=True)

@@ -12,8 +12,8 @@ GRADIENT = np.linspace(0, 255, 24 * 16).reshape(16, 24).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
-def test_every_mode_shows_the_same_picture(tmp_path, mode):
-    """A grey gradient, stored in any mode, arrives as that gradient (black and white where there is one bit)."""
+def test_every_mode_shows_the_same_image(tmp_path, mode):
+    """A grey gradient arrives as that gradient (black and white where there is one bit)."""
     grey = Image.fromarray(GRADIENT)
     if mode in ("I;16", "I"):
         stored = Image.fromarray(GRADIENT.astype(np.uint16 if mode == "I;16" else np.int32) * 257)
@@ -33,7 +33,10 @@ def test_every_mode_shows_the_same_picture(tmp_path, mode):
 
 
 def test_a_palette_is_resized_by_its_colours_not_by_its_numbers(tmp_path):
-    """Two neighbours of far numbers but equal colours: bicubic must not see the numbers, nor fall back to nearest."""
+    """Neighbours may have far numbers but equal colours.
+
+    Bicubic resizing must not use the numbers, nor fall back to nearest.
+    """
     rng = np.random.default_rng(0)
     colours = Image.fromarray(rng.integers(0, 256, (16, 24, 3)).astype(np.uint8)).quantize(64)
     colours.save(tmp_path / "p.png")
@@ -55,7 +58,7 @@ def test_the_content_decides_not_the_extension(tmp_path):
     assert np.array_equal(np.asarray(load_image(tmp_path / "png.jpg")), GRADIENT)
 
 
-# EXIF orientation: what turns the stored picture upright
+# EXIF orientation → the change that turns the stored image upright
 UPRIGHT = {
     1: lambda stored: stored,
     2: np.fliplr,
@@ -90,7 +93,7 @@ def test_an_animation_gives_its_first_frame(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_truncated_file_is_named_with_the_command_that_finds_all(tmp_path, save, suffix):
+def test_a_truncated_file_is_named_with_the_command(tmp_path, save, suffix):
     path = save(tmp_path / f"a{suffix}", size=(200, 200))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UnreadableImageError, match=rf"a\{suffix}(.|\n)*zsad verify"):
@@ -105,7 +108,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         upright_size(tmp_path / "a.png")
 
 
-def test_a_file_outside_the_listed_formats_never_reaches_its_plugin(tmp_path, monkeypatch):
+def test_other_formats_never_reach_their_plugin(tmp_path, monkeypatch):
     """An EPS would be drawn by Ghostscript, a program that runs what is in it."""
     path = tmp_path / "a.png"
     Image.fromarray(GRADIENT).save(path, format="EPS")

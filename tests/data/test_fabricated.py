@@ -51,7 +51,10 @@ def test_the_index_of_a_download_says_what_is_in_it(case: Download, tmp_path):
 
 @EVERY
 def test_a_download_is_recognised_as_itself_alone(case: Download, tmp_path):
-    """Not by the rows with the most common folders either. VisA's splits are tables of the same files."""
+    """Not by the rows with the most common folders either.
+
+    VisA's splits are tables of the same files.
+    """
     root = case.write(tmp_path / "raw")
     same = ["visa", "visa_2cls_fewshot", "visa_2cls_highshot"]
     names = " or ".join(same) if case.layout in same else case.layout
@@ -61,7 +64,7 @@ def test_a_download_is_recognised_as_itself_alone(case: Download, tmp_path):
 
 
 @EVERY
-def test_a_download_that_is_given_without_its_top_folder_is_the_same(case: Download, tmp_path):
+def test_a_download_without_its_top_folder_is_the_same(case: Download, tmp_path):
     root = case.write(tmp_path / "raw")
     base = LAYOUTS[case.layout].scan(root).base
     assert [(image.removeprefix(base), *rest[1:]) for image, *rest in case.facts] == [
@@ -107,15 +110,18 @@ def test_trees_fresh_from_their_maker_are_read_as_it_says(tmp_path, seed):
             for path in raw.rglob("*")
             if path.suffix.lower() in suffixes
         }
-        assert there == set(case.pictures)
+        assert there == set(case.images)
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_is_missing_or_stray_no_image_repeats_or_takes_another_ones_mask(data):
-    """Files removed, copied beside or into another folder: what is still found is as before, or a stray alone."""
+def test_missing_and_stray_files_shift_no_image_and_no_mask(data):
+    """Files are removed, or copied beside themselves or into another folder.
+
+    The samples that are still found are as before, or a stray alone.
+    """
     case = data.draw(st.sampled_from(READ_FROM_NAMES))
-    there = case.pictures
+    there = case.images
     gone = data.draw(st.sets(st.sampled_from(there)))
     copied = data.draw(st.lists(st.sampled_from(there), max_size=4))
     kept = set(there) - gone

@@ -1,4 +1,4 @@
-"""Normal images that a method is shown before a test: drawn fairly, never tested."""
+"""Reference images of few-shot methods: drawn fairly, never tested."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ KEPT = samples("nut", 8, phase="train")
 
 
 @given(shots=st.integers(1, 5), seed=st.integers(0, 2**31 - 1))
-def test_every_category_gets_as_many_different_normal_images_as_asked_for(
-    shots: int, seed: int
-) -> None:
+def test_every_category_gets_its_number_of_normal_images(shots: int, seed: int) -> None:
     drawn = draw_references(TESTED, KEPT, shots, seed).samples
     assert list(drawn) == ["nut", "cork"]
     for category, shown in drawn.items():
@@ -52,19 +50,19 @@ def test_a_smaller_number_takes_the_first_of_a_larger_one() -> None:
     assert all(one[category] == four[category][:1] for category in one)
 
 
-def test_the_draw_depends_on_the_seed_and_not_on_other_categories() -> None:
+def test_the_draw_does_not_depend_on_other_categories() -> None:
     pool = samples("nut", 50)
     draws = [draw_references(pool, [], 4, seed).samples["nut"] for seed in range(4)]
     assert draws[0] == draw_references([*samples("cork", 9), *pool], [], 4, 0).samples["nut"]
     assert any(draw != draws[0] for draw in draws)
 
 
-def test_images_of_the_kept_phase_that_are_tested_as_well_are_left_out_of_the_test() -> None:
+def test_reserved_images_that_are_tested_leave_the_test() -> None:
     references = draw_references(TESTED, TESTED[:6], 2, 0)
     assert len(references.exclude_from(TESTED)) == len(TESTED) - 4
 
 
-def test_too_few_normal_images_are_an_error_with_the_category_and_both_numbers() -> None:
+def test_too_few_normal_images_are_refused_with_both_numbers() -> None:
     with pytest.raises(
         ValueError, match=r"k_shot=6 needs .* but cork has 5: choose a smaller k_shot"
     ):
@@ -78,8 +76,8 @@ def test_too_few_normal_images_are_an_error_with_the_category_and_both_numbers()
 def test_the_remark_says_how_many_and_where_they_come_from() -> None:
     apart = draw_references(TESTED[:9], KEPT, 1, 7).remark
     assert (
-        apart
-        == "1-shot, not zero-shot: 1 normal image of each category, drawn with seed 7, served as references"
+        apart == "1-shot, not zero-shot: 1 normal image of each category, drawn with seed 7, "
+        "served as references"
     )
     assert draw_references(TESTED, KEPT, 2, 7).remark.endswith(
         "those of cork come from the tested images, which are tested without them"
@@ -102,7 +100,7 @@ def entry(root: Path, name: str, anomaly: int = 0) -> dict[str, object]:
     }
 
 
-def test_normal_samples_of_a_phase_are_read_for_the_asked_categories_only(tmp_path: Path) -> None:
+def test_normal_samples_are_read_for_the_asked_categories(tmp_path: Path) -> None:
     train = {
         "nut": [entry(tmp_path, "a"), entry(tmp_path, "b", anomaly=1)],
         "cork": [entry(tmp_path, "c")],

@@ -66,7 +66,7 @@ def test_a_batch_carries_images_masks_and_names(tmp_path, save, save_mask):
     assert batch.path == (str(tmp_path / "a.png"),) * 3
 
 
-def test_a_mask_of_another_size_is_refused_with_both_names_and_sizes(tmp_path, save, save_mask):
+def test_a_mask_of_another_size_is_refused(tmp_path, save, save_mask):
     sample = Sample(
         save(tmp_path / "a.png"),
         save_mask(tmp_path / "m.png", size=(24, 17)),
@@ -109,7 +109,7 @@ def test_augmentation_depends_on_seed_epoch_and_image_alone(tmp_path, save, save
 
 
 def test_augmentation_moves_image_and_mask_together(tmp_path):
-    """The picture is its own mask, so they must agree after any flip."""
+    """The image is its own mask, so they must agree after any flip."""
     pixels = np.zeros((20, 20), dtype=np.uint8)
     pixels[:5, :8] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -132,7 +132,7 @@ def large_jpeg(tmp_path):
     return tmp_path / "large.jpg"
 
 
-def test_a_large_jpeg_can_be_decoded_coarsely_and_is_nearly_the_same(large_jpeg):
+def test_a_large_jpeg_decoded_coarsely_is_nearly_the_same(large_jpeg):
     assert load_image(large_jpeg, 200).size == (400, 300)
     assert load_image(large_jpeg).size == (1600, 1200)
     samples = [Sample(large_jpeg, None, "x", "good", False)]
@@ -140,7 +140,7 @@ def test_a_large_jpeg_can_be_decoded_coarsely_and_is_nearly_the_same(large_jpeg)
     assert 0 < (exact - fast).abs().max() < 8 / 255
 
 
-def test_decoding_coarsely_leaves_masks_and_other_files_as_they_are(large_jpeg, tmp_path):
+def test_decoding_coarsely_changes_no_mask_and_no_other_file(large_jpeg, tmp_path):
     load_image(large_jpeg).save(tmp_path / "large.png")
     Image.new("L", (1600, 1200), 255).save(tmp_path / "mask.png")
     for image in (large_jpeg, tmp_path / "large.png"):
@@ -150,7 +150,7 @@ def test_decoding_coarsely_leaves_masks_and_other_files_as_they_are(large_jpeg, 
     assert fast.image.equal(exact.image)
 
 
-def test_decoding_coarsely_does_not_go_with_native_sizes_or_augmentation(large_jpeg):
+def test_decoding_coarsely_needs_a_size_and_no_augmentation(large_jpeg):
     with pytest.raises(ValueError, match="fast_jpeg needs an image_size"):
         ImageDataset([], None, fast_jpeg=True)
     with pytest.raises(ValueError, match="augmentation=none"):

@@ -25,7 +25,7 @@ def test_samples_come_in_file_order_with_paths_below_the_root(tmp_path, save, sa
 
 
 def test_published_files_work_as_they_are(tmp_path, save, index_of):
-    """A folder as the mask of a normal image, ``Test`` for the phase, absolute paths with a doubled slash."""
+    """Folders as masks of normal images, the phase ``Test``, absolute paths with ``//``."""
     save(tmp_path / "root/x/good.png")
     save(tmp_path / "root/x/bad.png")
     absolute = f"{tmp_path}/root//x/bad.png"
@@ -113,7 +113,7 @@ def test_a_malformed_entry_is_refused(tmp_path, save, index_of, triple):
         read_index(index_of(triple), tmp_path, "test")
 
 
-def test_images_without_a_published_label_are_neither_tested_nor_lost(tmp_path, save, index_of):
+def test_images_without_a_label_are_neither_tested_nor_lost(tmp_path, save, index_of):
     for name in ("a.png", "b.png"):
         save(tmp_path / name)
     index = index_of(("a.png", "", 0), ("b.png", "", None))

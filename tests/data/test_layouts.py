@@ -21,7 +21,7 @@ def facts(layout: str, root: Path):
 
 
 @pytest.mark.skipif(not (SHARED / "data/mtd").is_dir(), reason="needs ../shared/data/mtd")
-def test_the_real_magnetic_tiles_are_those_of_the_committed_index():
+def test_the_magnetic_tiles_are_those_of_the_committed_index():
     found = facts("mtd", SHARED / "data/mtd")
     committed = json.loads((Path(__file__).parents[2] / "data_json/mtd.json").read_text())
     listed = {entry["img_path"] for entry in committed["test"]["magnetic_tile"]}
@@ -89,7 +89,7 @@ def test_an_unknown_layout_gets_the_nearest_name():
         find_layout("mvtek")
 
 
-def test_somebodys_own_folders_are_read_unless_another_download_is_recognised(tmp_path, save):
+def test_own_folders_are_read_unless_they_are_another_download(tmp_path, save):
     """A category or two that are called as those of a download do not make it that download."""
     for category in ("tubes", "connector", "gear"):
         save(tmp_path / "own" / category / "test/good/0.png")

@@ -64,7 +64,7 @@ def test_copies_look_the_same(learned, tmp_path, kind):
     assert not found.is_zero_shot
 
 
-def test_a_turned_photograph_is_the_same_picture(learned, tmp_path):
+def test_a_turned_photograph_is_the_same_image(learned, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown a quarter turn to the right
     turned = texture(0).transpose(Image.Transpose.ROTATE_90)
@@ -208,7 +208,8 @@ def test_many_categories_are_not_all_listed():
         Overlap(9, 0, 0, names)
         .sentences()[0]
         .startswith(
-            "categories of the same name were learned: class0, class1, class2, class3, class4 and 4 more;"
+            "categories of the same name were learned: "
+            "class0, class1, class2, class3, class4 and 4 more;"
         )
     )
 

@@ -16,7 +16,7 @@ from zsad.data.locations import (
 )
 
 
-def test_a_misspelt_dataset_gets_the_nearest_name_and_the_command(tmp_path):
+def test_a_misspelt_dataset_gets_the_nearest_name(tmp_path):
     for name in ("visa", "mtd", "roots"):
         (tmp_path / f"{name}.json").write_text("{}")
     with pytest.raises(FileNotFoundError) as caught:
@@ -27,7 +27,7 @@ def test_a_misspelt_dataset_gets_the_nearest_name_and_the_command(tmp_path):
     )
 
 
-def test_a_known_download_without_an_index_only_needs_to_be_prepared(tmp_path):
+def test_a_known_download_without_an_index_needs_prepare(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"Known: none yet\. It is a known download: zsad prepare visa ROOT"
     ):
@@ -41,9 +41,7 @@ def test_the_file_of_roots_is_no_dataset(tmp_path):
         find_index("roots", tmp_path)
 
 
-def test_the_explicit_root_wins_then_the_remembered_then_the_shared_then_the_local_one(
-    tmp_path, monkeypatch
-):
+def test_roots_are_explicit_then_saved_then_shared_then_local(tmp_path, monkeypatch):
     places = [tmp_path / place for place in ("explicit", "remembered", "shared/x", "datasets/x")]
     for place in places:
         place.mkdir(parents=True)
@@ -68,7 +66,7 @@ def test_a_missing_root_says_where_it_looked_and_both_fixes(tmp_path, monkeypatc
         assert part in str(caught.value)
 
 
-def test_an_explicit_root_that_is_missing_is_not_replaced_silently(tmp_path):
+def test_a_missing_explicit_root_is_not_replaced_silently(tmp_path):
     save_root("x", tmp_path, tmp_path)
     with pytest.raises(FileNotFoundError, match="wrong"):
         find_root("x", tmp_path / "wrong", tmp_path)

@@ -26,7 +26,7 @@ def test_the_threshold_decides_what_a_mask_value_means():
     assert binarise(mask, 127).tolist() == [[False, False, False, False, True, True]]
 
 
-def test_colour_sixteen_bit_and_one_bit_masks_mean_the_same_as_grey_ones():
+def test_masks_of_any_mode_mean_the_same_as_grey_ones():
     expected = np.array([[False, True], [True, False]])
     red = np.zeros((2, 2, 3), dtype=np.uint8)
     red[expected, 0] = 255
@@ -35,7 +35,7 @@ def test_colour_sixteen_bit_and_one_bit_masks_mean_the_same_as_grey_ones():
         assert np.array_equal(binarise(mask, 127), expected)
 
 
-def test_a_sixteen_bit_mask_that_holds_eight_bits_is_read_as_such():
+def test_eight_bits_in_a_sixteen_bit_mask_are_read_as_such():
     mask = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint16))
     assert binarise(mask, 127).tolist() == [[False, False, True]]
     assert binarise(mask, 0).tolist() == [[False, True, True]]

@@ -38,7 +38,7 @@ def paths(loader) -> list[str]:
     return [path for batch in loader for path in batch.path]
 
 
-def test_it_learns_on_the_test_split_and_tests_on_it_unless_told_otherwise(module):
+def test_the_default_is_to_train_and_test_on_the_test_split(module):
     data = module()
     data.setup()
     assert len(data.train_samples) == len(data.test_samples) == 8
@@ -150,7 +150,7 @@ def test_max_images_keeps_both_labels(module):
     assert sorted(sample.is_anomalous for sample in data.test_samples) == [False, True]
 
 
-def test_references_come_from_the_train_phase_with_the_transform_of_the_test(module):
+def test_references_are_train_images_preprocessed_as_the_test(module):
     data = module(shots=2)
     data.setup("test")
     assert len(data.test_samples) == 8
@@ -164,7 +164,7 @@ def test_references_come_from_the_train_phase_with_the_transform_of_the_test(mod
         assert all(any(torch.equal(image, one) for one in as_tested) for image in images)
 
 
-def test_references_come_out_of_the_test_where_nothing_else_is_normal(module):
+def test_references_leave_the_test_if_nothing_else_is_normal(module):
     data = module(shots=1, reference_phase="nothing", categories=["tile"])
     data.setup("test")
     data.setup("test")  # as the trainer does once more
@@ -177,7 +177,7 @@ def test_references_come_out_of_the_test_where_nothing_else_is_normal(module):
     )
 
 
-def test_a_quick_trial_draws_the_same_references_as_the_whole_test(module):
+def test_a_quick_trial_draws_the_references_of_the_whole_test(module):
     shown = []
     for max_images in (None, 2):
         data = module(shots=2, max_images=max_images)

@@ -133,7 +133,7 @@ def test_several_masks_of_an_image_are_those_in_its_folder():
     ]
 
 
-def test_another_end_of_mask_names_counts_only_where_the_first_is_missing():
+def test_other_mask_suffixes_count_where_the_first_is_missing():
     source = Folders(
         image="i/<stem>.*",
         mask="m/<stem><mask_suffix>.*",
@@ -185,9 +185,7 @@ def pixel_labels():
     )
 
 
-def test_a_single_pixel_of_the_lowest_class_makes_an_image_defective(
-    tmp_path, save, save_mask, pixel_labels
-):
+def test_a_single_pixel_of_the_lowest_class_is_a_defect(tmp_path, save, save_mask, pixel_labels):
     for i in range(2):
         save(tmp_path / f"{i}.png")
         save_mask(tmp_path / f"{i}_GT.png", value=0)
@@ -218,7 +216,7 @@ def test_what_leaves_a_label_open_is_told_of_every_image(tmp_path, save, save_ma
     ]
 
 
-def test_where_masks_exist_for_defects_alone_a_folder_without_any_is_not_taken_for_normal():
+def test_a_folder_without_any_mask_is_not_taken_for_normal():
     source = LAYOUTS["dagm2007"].sources[0]
     whole = ["Class1/Train/1.PNG", "Class1/Train/2.PNG", "Class1/Train/Label/2_label.PNG"]
     assert [record.is_anomalous for record in source.records(tree_of(*whole))] == [False, True]
@@ -253,7 +251,7 @@ def test_numbers_of_a_table_have_no_zeros_before_them(tmp_path, save):
     ]
 
 
-def test_images_without_labels_and_labels_without_images_are_all_named(tmp_path, save):
+def test_labels_and_images_without_each_other_are_named(tmp_path, save):
     with pytest.raises(
         ValueError, match=r"no label of the images \[3, 4\], no image of the labels \[1, 2\]"
     ):
