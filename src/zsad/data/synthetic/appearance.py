@@ -57,10 +57,11 @@ def vary_slightly(appearance: Appearance, rng: Generator) -> Appearance:
     turn = rng.uniform(-math.pi, math.pi) if appearance.free_turn else near(0, 0.035)
     tint = 1 + near(0, 0.015)
     red, green, blue = appearance.base
+    base = (min(1.0, red * tint), min(1.0, green * tint), min(1.0, blue * tint))
     dx, dy = appearance.shift
     return replace(
         appearance,
-        base=(min(1.0, red * tint), min(1.0, green * tint), min(1.0, blue * tint)),
+        base=base,
         scale=appearance.scale * (1 + near(0, 0.012)),
         angle=appearance.angle + turn,
         shift=(dx + near(0, 0.012), dy + near(0, 0.012)),
@@ -107,7 +108,8 @@ def _any_colour(rng: Generator) -> Rgb:
 
 def _jittered(rgb: Rgb, rng: Generator) -> Rgb:
     hue, saturation, value = colorsys.rgb_to_hsv(*rgb)
-    value = min(0.97, max(0.08, value * math.exp(rng.normal(0, 0.2))))
+    value = value * math.exp(rng.normal(0, 0.2))
+    value = min(0.97, max(0.08, value))
     hue = (hue + rng.normal(0, 0.03)) % 1
     saturation = min(1.0, saturation * rng.uniform(0.6, 1.4))
     return colorsys.hsv_to_rgb(hue, saturation, value)

@@ -67,7 +67,8 @@ def blend(first: ImageArray, second: ImageArray, weight: Plane | Number) -> Imag
 
 def smoothstep(value: Plane, low: Number, high: Number) -> Plane:
     """Return the smooth step from 0 at ``low`` to 1 at ``high``."""
-    t = np.clip((value - low) * (1.0 / (high - low)), 0, 1)
+    slope = 1.0 / (high - low)
+    t = np.clip((value - low) * slope, 0, 1)
     return t * t * (3 - 2 * t)
 
 
@@ -78,7 +79,8 @@ def bump(value: Plane, centre: Number, width: Number) -> Plane:
 
 def wave(phase: Plane) -> Plane:
     """Return a sine of period 1, from 0 to 1."""
-    return 0.5 + 0.5 * np.sin(phase * (2 * math.pi))
+    sine = np.sin(phase * (2 * math.pi))
+    return 0.5 + 0.5 * sine
 
 
 def fraction(value: Plane) -> Plane:
@@ -93,7 +95,9 @@ def centred_fraction(value: Plane) -> Plane:
 
 def checkerboard(u: Plane, v: Plane) -> Plane:
     """Return about 1 on the even and about -1 on the odd squares of side 1."""
-    return np.cos(np.floor(u) * math.pi) * np.cos(np.floor(v) * math.pi)
+    column_sign = np.cos(np.floor(u) * math.pi)
+    row_sign = np.cos(np.floor(v) * math.pi)
+    return column_sign * row_sign
 
 
 def gaussian_blur(image: Plane, sigma_px: Number) -> Plane:
@@ -104,8 +108,9 @@ def gaussian_blur(image: Plane, sigma_px: Number) -> Plane:
         return cv2.GaussianBlur(image, (0, 0), sigma_px)
     height, width = image.shape
     factor = sigma_px / 2
-    small_size = (max(4, round(width / factor)), max(4, round(height / factor)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    small_width = max(4, round(width / factor))
+    small_height = max(4, round(height / factor))
+    small = cv2.resize(image, (small_width, small_height), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small, (0, 0), 2.0)
     return cv2.resize(blurred, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -137,7 +142,8 @@ def polygon(x: Plane, y: Plane, sides: int, apothem: Number) -> Plane:
     heights: list[Plane] = []
     for side in range(sides):
         angle = 2 * math.pi * side / sides
-        heights.append(math.cos(angle) * x + math.sin(angle) * y)
+        height, _ = rotate_axes(x, y, angle)
+        heights.append(height)
     return np.max(heights, axis=0) - apothem
 
 
@@ -157,7 +163,8 @@ def relief(height: Plane, light_angle: Number) -> Plane:
     scale = len(height) / 8
     dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=scale)
     dy = cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=scale)
-    return -(math.cos(light_angle) * dx + math.sin(light_angle) * dy)
+    along, _ = rotate_axes(dx, dy, light_angle)
+    return -along
 
 
 def dome(distance: Plane, bevel: Number) -> Plane:

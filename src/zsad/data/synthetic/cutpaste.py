@@ -15,8 +15,9 @@ from zsad.data.synthetic.marks import (
     Damage,
     Grade,
     axes_around,
-    blob,
     painted,
+    random_angle,
+    random_blob,
     random_point,
     random_sign,
     visible_sign,
@@ -50,7 +51,7 @@ def pasted_patch(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     is_scar = rng.random() < 0.4
     length = grade.extent * rng.uniform(0.06, 0.16)
     slimness = rng.uniform(3, 8) if is_scar else rng.uniform(1, 2.5)
-    along, across = axes_around(size, centre, rng.uniform(0, math.pi))
+    along, across = axes_around(size, centre, random_angle(rng, math.pi))
     patch = box(along, across, (length, length / slimness))
     change = coverage(patch, size) * scene.part
     piece = _seen_from_elsewhere(scene.image, rng)
@@ -67,10 +68,9 @@ def foreign_texture(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     """
     size = len(scene.part)
     radius = 0.10 * grade.extent * rng.uniform(0.7, 1.6)
-    distance = blob(
-        size, random_point(scene, rng), radius, rng, roughness=0.3, elongation=rng.uniform(1, 1.8)
-    )
-    ragged = 0.45 * np.clip(noise(rng, size, cells=rng.uniform(8, 30), octaves=3), -1.5, 1.5)
+    distance = random_blob(scene, radius, rng, roughness=0.3, longest=1.8)
+    ragged = noise(rng, size, cells=rng.uniform(8, 30), octaves=3)
+    ragged = 0.45 * np.clip(ragged, -1.5, 1.5)
     change = smoothstep(distance + ragged, 1.1, 0.9) * scene.part
     opacity = np.float32(min(1.0, grade.contrast * rng.uniform(1.5, 3)))
     return blend(scene.image, _material(size, rng), change * opacity), change

@@ -21,6 +21,7 @@ from zsad.data.synthetic.marks import (
     blob,
     close_gaps,
     painted,
+    random_angle,
     random_outline_point,
     remap,
     visible_difference,
@@ -54,17 +55,21 @@ def bent(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     x = x * size + middle
     y = y * size + middle
     square_distance = (x - cx) ** 2 + (y - cy) ** 2
-    window = np.exp(-square_distance * (1 / (0.55 * radius * size) ** 2))
-    angle = rng.uniform(0, 2 * math.pi)
+    reach = 0.55 * radius * size
+    window = np.exp(-square_distance * (1 / reach**2))
+    angle = random_angle(rng)
     push = (0.04 + 0.07 * grade.contrast) * grade.extent * size
     from_x = x - window * (push * math.cos(angle))
     from_y = y - window * (push * math.sin(angle))
-    body = np.stack([remap(channel, from_x, from_y) for channel in scene.body])
+    channels = [remap(channel, from_x, from_y) for channel in scene.body]
+    body = np.stack(channels)
     part = remap(scene.part, from_x, from_y)
     image = compose(scene.background, body, part, scene.appearance)
-    change = close_gaps(visible_difference(image, scene.image), 0.02 * size)
+    either_part = np.maximum(part, scene.part)
+    change = visible_difference(image, scene.image)
+    change = close_gaps(change, 0.02 * size)
     change = change * smoothstep(window, 0.15, 0.3)
-    change = change * np.clip(3 * np.maximum(part, scene.part), 0, 1)
+    change = change * np.clip(3 * either_part, 0, 1)
     return painted(scene, image, change)
 
 
@@ -74,19 +79,25 @@ def misprint(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     ink = scene.ink
     if ink is None:
         raise ValueError("misprint needs a category with print on it; this scene has none.")
-    rows, columns = np.nonzero(ink * scene.part > 0.5 * ink.max())
+    strongest = ink.max()
+    rows, columns = np.nonzero(ink * scene.part > 0.5 * strongest)
     index = rng.integers(len(rows))
     centre = (float(columns[index]), float(rows[index]))
     distance = blob(size, centre, 0.13 * grade.extent, rng, roughness=0.2, elongation=1.5)
     area = smoothstep(distance, 1.05, 0.95)
-    angle = rng.uniform(0, 2 * math.pi)
+    angle = random_angle(rng)
     reach = size * (0.02 + 0.04 * grade.contrast)
-    moved = shifted(ink, reach * math.cos(angle), reach * math.sin(angle))
+    dx = reach * math.cos(angle)
+    dy = reach * math.sin(angle)
+    moved = shifted(ink, dx, dy)
     doubled = np.maximum(ink, moved)
     left_out = np.zeros_like(ink)
-    misprinted = (doubled, moved, left_out)[rng.integers(3)] * scene.part
-    difference = np.clip(2 * np.abs(misprinted - ink) / ink.max(), 0, 1)
-    change = close_gaps(area * difference, 0.012 * size) * area * scene.part
+    choices = (doubled, moved, left_out)
+    misprinted = choices[rng.integers(3)] * scene.part
+    difference = 2 * np.abs(misprinted - ink) / strongest
+    difference = np.clip(difference, 0, 1)
+    change = close_gaps(area * difference, 0.012 * size)
+    change = change * area * scene.part
     faded = blend(ink, misprinted, min(1.0, 2.5 * grade.contrast))
     image = blend(scene.blank, colour(scene.ink_colour), faded)
     return painted(scene, image, change)

@@ -26,7 +26,6 @@ Point = tuple[float, float]
 Damage = tuple[ImageArray, Plane]
 """(3, H, W) damaged image and (H, W) share in [0, 1] by which the defect covers each pixel."""
 
-_LUMA = (0.30, 0.59, 0.11)
 _LEAST_ROOM = 0.22  # of brightness, for a defect to be darker or brighter
 
 
@@ -43,16 +42,21 @@ class Grade:
     extent: float
 
 
-GRADES = {"easy": Grade(0.46, 1.3), "medium": Grade(0.31, 1.0), "hard": Grade(0.20, 0.75)}
+_EASY = Grade(contrast=0.46, extent=1.3)
+_MEDIUM = Grade(contrast=0.31, extent=1.0)
+_HARD = Grade(contrast=0.20, extent=0.75)
+GRADES = {"easy": _EASY, "medium": _MEDIUM, "hard": _HARD}
 
 
 def random_point(scene: Scene, rng: Generator) -> Point:
     """Return a point on the part, x and y in pixels, away from the image's border."""
     size = len(scene.part)
     if scene.background is None:
-        return rng.uniform(0.1, 0.9) * size, rng.uniform(0.1, 0.9) * size
+        x = rng.uniform(0.1, 0.9)
+        y = rng.uniform(0.1, 0.9)
+        return x * size, y * size
     stride = max(1, size // 64)
-    blurred = gaussian_blur(scene.part, 0.02 * size)[::stride, ::stride]
+    blurred = gaussian_blur(scene.part, 0.02 * size)
     return _pick_point(blurred > 0.9, stride, rng)
 
 
@@ -62,18 +66,21 @@ def random_outline_point(scene: Scene, rng: Generator) -> Point:
         return random_point(scene, rng)
     size = len(scene.part)
     stride = max(1, size // 128)
-    blurred = gaussian_blur(scene.part, 0.015 * size)[::stride, ::stride]
+    blurred = gaussian_blur(scene.part, 0.015 * size)
     return _pick_point((blurred > 0.3) & (blurred < 0.7), stride, rng)
 
 
 def _pick_point(allowed: NDArray[np.bool_], stride: int, rng: Generator) -> Point:
-    """Return an allowed point of a plane that was thinned by ``stride``; else the middle."""
-    rows, columns = np.nonzero(allowed)
+    """Return an allowed point of those on every ``stride``-th row and column; else the middle."""
+    thinned = allowed[::stride, ::stride]
+    rows, columns = np.nonzero(thinned)
     if len(rows) == 0:
-        middle = len(allowed) * stride / 2
+        middle = len(thinned) * stride / 2
         return middle, middle
     index = rng.integers(len(rows))
-    return float(columns[index] * stride), float(rows[index] * stride)
+    x = float(columns[index] * stride)
+    y = float(rows[index] * stride)
+    return x, y
 
 
 def axes_around(size: int, centre: Point, angle: Number) -> tuple[Plane, Plane]:
@@ -97,12 +104,28 @@ def blob(
         roughness: Departure of the outline from an ellipse, as a share of the radius.
         elongation: Length over width.
     """
-    angle = rng.uniform(0, math.pi)
-    along, across = axes_around(size, centre, angle)
+    along, across = axes_around(size, centre, random_angle(rng, math.pi))
     stretch = math.sqrt(elongation)
-    distance = cv2.magnitude(along * (1 / (radius * stretch)), across * (stretch / radius))
-    lumps = np.clip(noise(rng, size, cells=0.9 / radius, octaves=2), -1.5, 1.5)
-    return distance + roughness * lumps * np.clip(distance, 0, 1)
+    along = along * (1 / (radius * stretch))
+    across = across * (stretch / radius)
+    distance = cv2.magnitude(along, across)
+    lumps = noise(rng, size, cells=0.9 / radius, octaves=2)
+    lumps = roughness * np.clip(lumps, -1.5, 1.5)
+    return distance + lumps * np.clip(distance, 0, 1)
+
+
+def random_blob(
+    scene: Scene, radius: Number, rng: Generator, roughness: Number, longest: Number
+) -> Plane:
+    """Return a blob anywhere on the part, up to ``longest`` times as long as wide."""
+    centre = random_point(scene, rng)
+    elongation = rng.uniform(1, longest)
+    return blob(len(scene.part), centre, radius, rng, roughness, elongation)
+
+
+def random_angle(rng: Generator, below: Number = 2 * math.pi) -> float:
+    """Return an angle from 0 on, radians."""
+    return rng.uniform(0, below)
 
 
 def random_sign(rng: Generator) -> int:
@@ -117,9 +140,14 @@ def random_walk(
     jags = rng.normal(0, 0.55, steps)
     drift = np.cumsum(rng.normal(0, 0.10, steps))
     turns = heading + jags + drift
-    directions = np.stack([np.cos(turns), np.sin(turns)], 1)
-    moves = directions * (length / steps) * rng.uniform(0.5, 1.5, (steps, 1))
+    moves = unit_vectors(turns) * (length / steps)
+    moves = moves * rng.uniform(0.5, 1.5, (steps, 1))
     return np.cumsum(moves, 0) + np.asarray(start)
+
+
+def unit_vectors(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (N, 2) points on the unit circle."""
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def normalise_coverage(coverage: Plane) -> Plane:
@@ -131,13 +159,14 @@ def normalise_coverage(coverage: Plane) -> Plane:
 def mean_colour(scene: Scene, change: Plane) -> ImageArray:
     """Return the mean colour under a defect, (3, 1, 1)."""
     total = float(change.sum()) + 1e-6
-    return (scene.image * change).sum((1, 2), keepdims=True) / np.float32(total)
+    weighted = scene.image * change
+    return weighted.sum((1, 2), keepdims=True) / np.float32(total)
 
 
 def luminance(colour: ImageArray) -> float:
     """Return the brightness of a colour, (3, 1, 1), for a grey camera."""
-    weighted = [weight * channel for weight, channel in zip(_LUMA, colour.ravel(), strict=True)]
-    return float(sum(weighted))
+    red, green, blue = colour.ravel()
+    return float(0.30 * red + 0.59 * green + 0.11 * blue)
 
 
 def visible_sign(scene: Scene, change: Plane, wanted: int) -> int:

@@ -80,17 +80,17 @@ def voronoi_cells(
     pitch = size / (count - 2)
     margin = math.ceil(pitch)
     seeds = _cell_seeds(rng, count, jitter) * pitch
-    sheet = np.full((size + 2 * margin, size + 2 * margin), 255, np.uint8)
-    pixels = (seeds - pitch + margin).astype(int).reshape(-1, 2)
-    columns, rows = np.clip(pixels, 0, len(sheet) - 1).T
+    side = size + 2 * margin
+    pixels = (seeds - pitch + margin).astype(int)
+    columns, rows = np.clip(pixels.reshape(-1, 2), 0, side - 1).T
+    sheet = np.full((side, side), 255, np.uint8)
     sheet[rows, columns] = 0
     _, numbers = cv2.distanceTransformWithLabels(
         sheet, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    same_above = numbers[1:, 1:] == numbers[:-1, 1:]
-    same_left = numbers[1:, 1:] == numbers[1:, :-1]
-    inner = (same_above & same_left).astype(np.uint8)
-    distance = cv2.distanceTransform(inner, cv2.DIST_L2, 5) / pitch
+    below = numbers[1:]
+    is_inner = (below == numbers[:-1])[:, 1:] & (below[:, 1:] == below[:, :-1])
+    distance = cv2.distanceTransform(is_inner.astype(np.uint8), cv2.DIST_L2, 5) / pitch
     window = slice(margin, margin + size)
     return numbers[window, window], distance[window, window]
 
@@ -118,4 +118,6 @@ def random_per_tile(rng: Generator, rows: Plane, columns: Plane, period: int) ->
         period: Tiles per direction with values of their own.
     """
     values = rng.random((period, period), dtype=np.float32)
-    return values[rows.astype(int) % period, columns.astype(int) % period]
+    row = rows.astype(int) % period
+    column = columns.astype(int) % period
+    return values[row, column]
