@@ -14,7 +14,7 @@ from zsad.data.images import ImageDataset
 from zsad.data.module import JsonDataModule
 from zsad.data.prepare.write_index import prepare
 from zsad.data.sampling import evenly_spaced
-from zsad.data.synthetic.into_photos import DrawnDefects
+from zsad.data.synthetic.into_photos import SyntheticDefects
 from zsad.types import Sample
 
 
@@ -42,7 +42,7 @@ def test_the_default_is_to_train_and_test_on_the_test_split(module):
     data = module()
     data.setup()
     assert len(data.train_samples) == len(data.test_samples) == 8
-    data = module(train_phase="train", synthetic_defects=DrawnDefects())
+    data = module(train_phase="train", synthetic_defects=SyntheticDefects())
     data.setup()
     assert (len(data.train_samples), len(data.test_samples)) == (4, 8)
     assert not any(sample.is_anomalous for sample in data.train_samples)
@@ -156,7 +156,7 @@ def test_references_are_train_images_preprocessed_as_the_test(module):
     assert len(data.test_samples) == 8
     shown = dict(data.reference_images())
     assert list(shown) == data.categories
-    train = module(train_phase="train", synthetic_defects=DrawnDefects())
+    train = module(train_phase="train", synthetic_defects=SyntheticDefects())
     train.setup("fit")
     as_tested = [train_image.image[0] for train_image in ImageDataset(train.train_samples, 16)]
     for images in shown.values():

@@ -25,7 +25,7 @@ from zsad.backbones.clip.model import CLIP
 from zsad.data import images
 from zsad.data.cached_dataset import CachedDataset, collate_cached
 from zsad.data.module import JsonDataModule
-from zsad.data.synthetic.into_photos import DrawnDefects
+from zsad.data.synthetic.into_photos import SyntheticDefects
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.methods.tiling import Tiling
@@ -328,7 +328,7 @@ def test_other_pixels_masks_or_ways_to_read_them_have_keys_of_their_own(
         Image.fromarray(pixels).save(tmp_path / name)
     assert len(keys(data()) & usual) == IMAGES - 2
     drawn = [
-        keys(data(synthetic_defects=DrawnDefects(share=share), views=2, seed=seed))
+        keys(data(synthetic_defects=SyntheticDefects(share=share), views=2, seed=seed))
         for share, seed in ((0.5, 1), (0.6, 1), (0.5, 2))
     ]
     assert len(set.union(usual, *drawn)) == 4 * IMAGES
@@ -338,13 +338,13 @@ def test_changing_images_need_a_number_of_views(data: Data, task: Task, folder: 
     with pytest.raises(
         ValueError, match=r"others in every epoch.*dataset.views=4.*augmentation=none"
     ):
-        learn(task(feature_cache=FeatureCache(folder)), data(synthetic_defects=DrawnDefects()))
+        learn(task(feature_cache=FeatureCache(folder)), data(synthetic_defects=SyntheticDefects()))
 
 
 def test_views_are_cached_one_by_one_with_their_masks_and_labels(
     data: Data, task: Task, folder: Path, blind: Callable[[], None]
 ) -> None:
-    changed = {"synthetic_defects": DrawnDefects(share=0.5), "views": 2}
+    changed = {"synthetic_defects": SyntheticDefects(share=0.5), "views": 2}
     without = learn(task(), data(**changed), epochs=4)
     learn(task(feature_cache=FeatureCache(folder)), data(**changed), epochs=2)
     assert len(entries(folder)) == 2 * IMAGES

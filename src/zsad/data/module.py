@@ -53,7 +53,7 @@ class JsonDataModule(LightningDataModule):
         reference_phase: Phase whose normal images serve as references. Where a category has none
             there, normal images of the test serve.
         synthetic_defects: Damages normal images in training,
-            ``zsad.data.synthetic.into_photos.DrawnDefects``; never in a test.
+            ``zsad.data.synthetic.into_photos.SyntheticDefects``; never in a test.
         fast_jpeg: Decode large JPEGs no finer than needed: several times as fast, but not the
             published pixels.
         views: Number of augmented versions of each training image, taken in turn epoch by epoch;

@@ -10,7 +10,7 @@ from PIL import Image
 
 from zsad.data.images import SynthesisedImage
 from zsad.data.masks import resize_mask
-from zsad.data.synthetic.into_photos import KINDS, DrawnDefects
+from zsad.data.synthetic.into_photos import KINDS, SyntheticDefects
 
 
 def photograph(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -27,7 +27,7 @@ def photograph(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Ima
 
 
 def draw(image: Image.Image, seed: int = 0, **options) -> SynthesisedImage | None:
-    return DrawnDefects(**{"share": 1, **options})(image.copy(), np.random.default_rng(seed))
+    return SyntheticDefects(**{"share": 1, **options})(image.copy(), np.random.default_rng(seed))
 
 
 def certainly(
@@ -111,7 +111,7 @@ def test_nothing_is_drawn_where_a_photograph_is_transparent():
 
 def test_about_the_wanted_share_gets_a_defect():
     image = photograph(24, 24)
-    defects = DrawnDefects(share=0.3)
+    defects = SyntheticDefects(share=0.3)
     count = sum(defects(image.copy(), np.random.default_rng(i)) is not None for i in range(300))
     assert 60 <= count <= 120  # four deviations of the binomial
 
@@ -180,7 +180,7 @@ def test_one_stream_gives_one_picture():
 )
 def test_a_mistake_is_named(options, message):
     with pytest.raises(ValueError, match=message):
-        DrawnDefects(**options)
+        SyntheticDefects(**options)
 
 
 @pytest.mark.parametrize("name", ["candle.JPG", "capsule.JPG", "carpet.png"])

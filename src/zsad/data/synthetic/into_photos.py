@@ -60,7 +60,7 @@ class _Damaged:
     change: Plane
 
 
-class DrawnDefects:
+class SyntheticDefects:
     """Draws one defect into some of the normal photographs that it is given.
 
     Args:

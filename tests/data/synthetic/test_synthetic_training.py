@@ -10,7 +10,7 @@ from zsad.config import compose, instantiate
 from zsad.data.images import ImageDataset
 from zsad.data.module import JsonDataModule
 from zsad.data.prepare.write_index import prepare
-from zsad.data.synthetic.into_photos import DrawnDefects
+from zsad.data.synthetic.into_photos import SyntheticDefects
 from zsad.types import Batch, Sample
 
 SIZE = 40
@@ -29,7 +29,7 @@ def normal(tmp_path) -> list[Sample]:
 
 def dataset(samples, epoch: int = 0, seed: int = 5, **options) -> ImageDataset:
     shown = ImageDataset(
-        samples, SIZE, seed=seed, **{"synthetic_defects": DrawnDefects(), **options}
+        samples, SIZE, seed=seed, **{"synthetic_defects": SyntheticDefects(), **options}
     )
     shown.epoch.fill_(epoch)
     return shown
@@ -79,16 +79,16 @@ def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(
     for mask in (save_mask(tmp_path / "m.png"), None):
         sample = Sample(defective, mask, "tile", "crack", True)
         with_drawing, without = (
-            dataset([sample], synthetic_defects=d) for d in (DrawnDefects(share=1), None)
+            dataset([sample], synthetic_defects=d) for d in (SyntheticDefects(share=1), None)
         )
         assert same(with_drawing[0], without[0])
 
 
 def test_defects_are_drawn_before_the_augmentation_which_moves_image_and_mask_together(normal):
-    plain = dataset(normal, synthetic_defects=DrawnDefects(share=1))
+    plain = dataset(normal, synthetic_defects=SyntheticDefects(share=1))
     flipped = dataset(
         normal,
-        synthetic_defects=DrawnDefects(share=1),
+        synthetic_defects=SyntheticDefects(share=1),
         augmentation=albumentations.Compose([albumentations.HorizontalFlip(p=1)]),
     )
     for i in range(len(normal)):
@@ -109,7 +109,7 @@ def module(tmp_path, mvtec_tree):
 
 
 def test_only_the_training_loader_draws(module):
-    data = module(synthetic_defects=DrawnDefects(share=1, view_px=16), shots=1)
+    data = module(synthetic_defects=SyntheticDefects(share=1, view_px=16), shots=1)
     data.setup()
     trained = list(data.train_dataloader())
     assert any(batch.is_anomalous.any() for batch in trained)
@@ -126,7 +126,7 @@ def test_only_the_training_loader_draws(module):
 
 def test_workers_draw_what_one_process_draws(module):
     def epochs(workers: int) -> list[Batch]:
-        data = module(synthetic_defects=DrawnDefects(), num_workers=workers)
+        data = module(synthetic_defects=SyntheticDefects(), num_workers=workers)
         data.setup("fit")
         loader = data.train_dataloader()
         batches = []
@@ -165,7 +165,7 @@ def test_the_command_line_chooses_them(choice, steps):
             "train", [*overrides, "dataset.synthetic_defects.share=0.25"]
         ).dataset
     )
-    assert isinstance(data.synthetic_defects, DrawnDefects)
+    assert isinstance(data.synthetic_defects, SyntheticDefects)
     assert data.synthetic_defects.share == 0.25
     assert np.size(data.augmentation.transforms if steps else []) == steps
     assert (data.augmentation is None) == (steps == 0)
