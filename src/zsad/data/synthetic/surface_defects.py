@@ -86,7 +86,7 @@ def crack(scene: Scene, grade: Grade, rng: Generator) -> Damage:
     trunk = trunk - trunk[13] + centre
     branches = [trunk]
     count = rng.integers(1, 4)
-    for joint in rng.integers(4, 22, count):
+    for joint in rng.integers(4, 22, count).tolist():
         branches.append(_twig(trunk, joint, reach, rng))
     width = 0.0055 * grade.extent * size
     core = strokes(size, [trunk[5:22]], 1.6 * width)
