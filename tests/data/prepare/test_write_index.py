@@ -372,7 +372,9 @@ def test_every_unreadable_image_is_reported_however_many(run, mvtec_tree, tmp_pa
 def test_masks_that_would_read_as_empty_are_remarked_on(run, mvtec_tree, save_mask):
     for mask in mvtec_tree.rglob("*_mask.png"):
         save_mask(mask, value=1)
-    remark = "the largest value is 1, but a defect is what lies above 127; prepare again with --mask-threshold 0"
+    remark = (
+        "the largest value is 1, but defects lie above 127; prepare again with --mask-threshold 0"
+    )
     assert remark in " ".join(run("tiles", mvtec_tree, "mvtec").notes)
     made = run("ones", mvtec_tree, "mvtec", mask_threshold=0)
     assert "read as empty" not in " ".join(made.notes)

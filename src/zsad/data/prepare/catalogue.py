@@ -75,7 +75,7 @@ def format_table(rows: Sequence[DatasetRow], width: int) -> str:
     if max(map(len, lines)) > width:
         lines = align_columns([line[:-1] for line in cells])
     about = (
-        f"{len(rows)} datasets. zsad datasets NAME: where to get one, and what must lie where; "
+        f"{len(rows)} datasets. zsad datasets NAME: where to get one, and its files; "
         f"zsad prepare NAME"
     )
     return "\n".join([*lines, "", about])

@@ -100,6 +100,6 @@ def threshold_remarks(records: Sequence[Record], root: Path, threshold: int) -> 
             yield str(error)
     if 0 < largest <= threshold:
         yield (
-            f"masks would be read as empty: in {len(tried)} of them the largest value is {largest}, "
-            f"but a defect is what lies above {threshold}; prepare again with --mask-threshold 0"
+            f"masks would be read as empty: in {len(tried)} of them the largest value is "
+            f"{largest}, but defects lie above {threshold}; prepare again with --mask-threshold 0"
         )

@@ -162,7 +162,7 @@ class MaskFiles:
         first = min(self.files, key=natural_key)
         raise ValueError(
             f"{tree.path('')} holds {len(self.files)} masks such as {first}, none of them named "
-            f"after a defective image; try --mask-suffix with what follows the image's name there"
+            f"after a defective image; try --mask-suffix with the ending after the image's name"
         )
 
     def _is_mask(self, file: str, stems: set[str]) -> bool:

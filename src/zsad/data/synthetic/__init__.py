@@ -1,4 +1,4 @@
-"""The procedural inspection world and the datasets made of it."""
+"""Generated inspection world and the datasets made of it."""
 
 from zsad.data.synthetic.captions import Caption, captions
 from zsad.data.synthetic.marks import GRADES, Grade

@@ -1,4 +1,4 @@
-"""All defects of the generated world by name, and those that need to know the part's outline or print.
+"""Defects of the generated world by name, and those that depend on outline or print of the part.
 
 A defect takes a clean scene and returns ``(image, change)``: the (3, H, W) damaged image, which
 equals the clean one wherever ``change`` is 0, and the (H, W) share in [0, 1] by which the defect

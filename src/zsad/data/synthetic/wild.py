@@ -1,4 +1,4 @@
-"""The pre-training categories, shown in any colour, light, size and direction."""
+"""Pre-training categories, in any colour, light, size and direction."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The procedural inspection world: three sets of categories, painted from random streams, with and without defects.
+"""Generated inspection world: three sets of categories, painted from random streams.
 
-Every picture is a function of its seed alone: the order and the number of processes that ask for pictures change
-nothing. A clean picture and a defective one of the same stream show the same part under the same light with the same
-sensor noise, and differ only at the defect.
+Every image is a function of its seed alone: the order and the number of processes that ask for
+images change nothing. A clean image and a defective image of the same stream show the same part
+under the same light with the same sensor noise, and differ only at the defect.
 """
 
 from __future__ import annotations
@@ -32,26 +32,32 @@ WORLDS: dict[str, dict[str, Category]] = {
     "a": auxiliary.CATEGORIES,
     "b": target.CATEGORIES,
 }
-"""Pre-training, auxiliary and target categories; no two worlds share a generator."""
+"""Pre-training, auxiliary and target categories; no two worlds share a painter."""
 
-CATEGORIES: dict[str, Category] = {
-    name: category for world in WORLDS.values() for name, category in world.items()
-}
+CATEGORIES: dict[str, Category] = {**wild.CATEGORIES, **auxiliary.CATEGORIES, **target.CATEGORIES}
 
 MASK_FROM = 0.2
 """Coverage from which a pixel counts as defective. Below it lies only the soft rim of a defect."""
 
 RIM = 0.02
-"""Width of that rim in units of the side. Farther from the mask a defective picture equals the clean one."""
+"""Width of that rim in units of the side. Beyond it a defective image equals the clean one."""
 
 _NOTICEABLE = 0.03  # least mean difference to the clean scene inside a mask
-
+_FEWEST_PIXELS = 5
+_SMALLEST = 0.0004  # share of the image, where its size is not limited
+_LARGEST = 0.25
 _TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePair:
-    """One part, flawless and damaged: (H, W, 3) uint8 RGB each, and the (H, W) bool mask of the damage."""
+    """A part, flawless and damaged.
+
+    Attributes:
+        clean: (H, W, 3) uint8 RGB.
+        defective: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, the damage.
+    """
 
     clean: Photo
     defective: Photo
@@ -60,7 +66,7 @@ class ImagePair:
 
 @dataclass(frozen=True, slots=True)
 class WildSample:
-    """A pair of the wild world with what it shows."""
+    """A pair of the pre-training world, with its category, defect and grade."""
 
     pair: ImagePair
     category: str
@@ -68,10 +74,24 @@ class WildSample:
     grade: Grade
 
 
-def random_stream(seed: int, *keys: str | int) -> np.random.Generator:
-    """Return the random stream of one picture, for example ``random_stream(0, "cork", "test/good", 17)``."""
-    numbers = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
-    return np.random.default_rng([seed, *numbers])
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A clean scene, its camera, and the random stream for a defect."""
+
+    scene: Scene
+    camera: Camera
+    damage_rng: Generator
+
+
+def random_stream(seed: int, *keys: str | int) -> Generator:
+    """Return the random stream of an image.
+
+    For example ``random_stream(0, "cork", "test/good", 17)``.
+    """
+    numbers = [seed]
+    for key in keys:
+        numbers.append(zlib.crc32(key.encode()) if isinstance(key, str) else key)
+    return np.random.default_rng(numbers)
 
 
 def render(
@@ -82,19 +102,22 @@ def render(
     grade: str | Grade = "medium",
     max_area: float | None = None,
 ) -> tuple[Photo, Mask]:
-    """Return a photograph, (H, W, 3) uint8 RGB, and the (H, W) bool mask of its defect (all False without one).
+    """Return a photograph, (H, W, 3) uint8 RGB, and the (H, W) bool mask of its defect.
+
+    The mask is all ``False`` without a defect.
 
     Args:
         category: One of ``CATEGORIES``.
-        rng: The picture's stream. Equal streams give equal parts, light and noise, whatever the defect.
+        rng: Stream of the image. Equal streams give equal parts, light and noise, whatever the
+            defect.
         size: Side in pixels.
         defect: One of ``DEFECTS``, or ``None``.
-        grade: ``easy``, ``medium``, ``hard``, or numbers of one's own.
-        max_area: Largest share of the picture that the defect may cover.
+        grade: ``easy``, ``medium``, ``hard``, or other numbers.
+        max_area: Largest share of the image that the defect may cover.
     """
     if defect is None:
-        scene, camera, _ = _staged(category, rng, size)
-        return camera(scene.image), np.zeros((size, size), bool)
+        stage = _set_stage(category, rng, size)
+        return stage.camera(stage.scene.image), np.zeros((size, size), bool)
     pair = render_pair(category, rng, size, defect, grade, max_area)
     return pair.defective, pair.mask
 
@@ -107,54 +130,37 @@ def render_pair(
     grade: str | Grade = "medium",
     max_area: float | None = None,
 ) -> ImagePair:
-    """Return the flawless and the damaged photograph of one part. Arguments as for :func:`render`."""
-    pair = _exposed(category, rng, size, defect, _checked(category, defect, grade), max_area)
+    """Return the flawless and the damaged photograph of a part; arguments as for ``render``.
+
+    Raises:
+        ValueError: No such category, defect or grade, or no visible defect fits.
+    """
+    grade = _checked_grade(category, defect, grade)
+    pair = _photograph_pair(category, rng, size, defect, grade, max_area)
     if pair is None:
         limit = "" if max_area is None else f" within max_area={max_area}"
         raise ValueError(
-            f"no {defect} that one could see fits on {category} at size={size}{limit}; ask for more."
+            f"no visible {defect} fits on {category} at size={size}{limit}; ask for more."
         )
     return pair
 
 
 def wild_pair(seed: int, index: int, size: int) -> WildSample:
-    """Return the ``index``-th pair of the pre-training stream: any wild category, any defect, any contrast."""
+    """Return a pair of the pre-training stream: any wild category, any defect, any contrast.
+
+    Args:
+        seed: Of the stream.
+        index: Number of the pair in the stream.
+        size: Side in pixels.
+    """
     rng = random_stream(seed, "wild", index)
-    while True:  # a bent uniform surface, say, shows nothing: something else is drawn then
+    while True:  # a bent uniform surface, say, shows nothing: another pair is drawn then
         category = str(rng.choice(list(wild.CATEGORIES)))
         defect = str(rng.choice(wild.CATEGORIES[category].defects))
         grade = Grade(contrast=rng.uniform(0.15, 0.6), extent=rng.uniform(0.6, 1.6))
-        pair = _exposed(category, rng, size, defect, grade)
+        pair = _photograph_pair(category, rng, size, defect, grade)
         if pair is not None:
             return WildSample(pair, category, defect, grade)
-
-
-def _exposed(
-    category: str,
-    rng: Generator,
-    size: int,
-    defect: str,
-    grade: Grade,
-    max_area: float | None = None,
-) -> ImagePair | None:
-    scene, camera, damage_rng = _staged(category, rng, size)
-    damaged = _damaged(scene, defect, grade, damage_rng, max_area)
-    return damaged and ImagePair(camera(scene.image), camera(damaged[0]), damaged[1])
-
-
-def _staged(name: str, rng: Generator, size: int) -> tuple[Scene, Camera, np.random.Generator]:
-    """Return the scene, its camera, and the stream for a defect, each from a stream of its own."""
-    category = find_category(name)
-    look_rng, scene_rng, camera_rng, damage_rng = (
-        np.random.default_rng(key) for key in rng.integers(0, 2**62, 4)
-    )
-    vary = vary_freely if category.wild else vary_slightly
-    appearance = vary(category.appearance, look_rng)
-    return (
-        category.paint(size, appearance, scene_rng),
-        Camera(appearance, size, camera_rng),
-        damage_rng,
-    )
 
 
 def find_category(name: str) -> Category:
@@ -166,8 +172,8 @@ def find_category(name: str) -> Category:
     return CATEGORIES[name]
 
 
-def _checked(name: str, defect: str, grade: str | Grade) -> Grade:
-    """Return the grade's numbers; raise for a defect or a grade that the category does not know."""
+def _checked_grade(name: str, defect: str, grade: str | Grade) -> Grade:
+    """Return the grade's numbers; raise for an unknown defect or grade of the category."""
     defects = find_category(name).defects
     if defect not in defects:
         raise ValueError(f"no defect {defect!r} on {name}; there are: {', '.join(defects)}.")
@@ -178,28 +184,69 @@ def _checked(name: str, defect: str, grade: str | Grade) -> Grade:
     return GRADES[grade]
 
 
-def _damaged(
+def _photograph_pair(
+    category: str,
+    rng: Generator,
+    size: int,
+    defect: str,
+    grade: Grade,
+    max_area: float | None = None,
+) -> ImagePair | None:
+    stage = _set_stage(category, rng, size)
+    damaged = _damage(stage.scene, defect, grade, stage.damage_rng, max_area)
+    if damaged is None:
+        return None
+    image, mask = damaged
+    return ImagePair(stage.camera(stage.scene.image), stage.camera(image), mask)
+
+
+def _set_stage(name: str, rng: Generator, size: int) -> _Stage:
+    """Return the scene, its camera, and the stream for a defect, each from its own stream."""
+    category = find_category(name)
+    streams = [np.random.default_rng(key) for key in rng.integers(0, 2**62, 4)]
+    appearance_rng, scene_rng, camera_rng, damage_rng = streams
+    vary = vary_freely if category.wild else vary_slightly
+    appearance = vary(category.appearance, appearance_rng)
+    scene = category.paint(size, appearance, scene_rng)
+    return _Stage(scene, Camera(appearance, size, camera_rng), damage_rng)
+
+
+def _damage(
     scene: Scene, defect: str, grade: Grade, rng: Generator, max_area: float | None
 ) -> tuple[ImageArray, Mask] | None:
-    """Return the damaged scene and its mask, or ``None`` if no try hit the part visibly and within the limits."""
-    least = 5 if max_area is not None else max(5, round(0.0004 * scene.part.size))
-    most = (0.25 if max_area is None else max_area) * scene.part.size
+    """Return the damaged scene and its mask.
+
+    ``None``: no try hit the part visibly and within the limits of area.
+    """
+    pixels = scene.part.size
+    least = _FEWEST_PIXELS
+    most = _LARGEST * pixels
+    if max_area is None:
+        least = max(least, round(_SMALLEST * pixels))
+    else:
+        most = max_area * pixels
     extent = grade.extent
     for _ in range(_TRIES):
         image, change = DEFECTS[defect](scene, Grade(grade.contrast, extent), rng)
-        mask = gaussian_blur(change, blur_px(scene.appearance, len(change))) > MASK_FROM
+        blurred = gaussian_blur(change, blur_px(scene.appearance, len(change)))
+        mask = blurred > MASK_FROM
         area = int(mask.sum())
-        if least <= area <= most and np.abs(image - scene.image).max(0)[mask].mean() > _NOTICEABLE:
-            return np.where(_grown(mask), image, scene.image), mask
-        extent *= 1.1 if area < least else min(1.0, 0.85 * (most / area) ** 0.5)
+        if least <= area <= most and _is_noticeable(image, scene, mask):
+            return np.where(_dilate(mask), image, scene.image), mask
+        if area < least:
+            extent *= 1.1
+        else:
+            extent *= min(1.0, 0.85 * (most / area) ** 0.5)
     return None
 
 
-def _grown(mask: Mask) -> Mask:
+def _is_noticeable(image: ImageArray, scene: Scene, mask: Mask) -> bool:
+    difference = np.abs(image - scene.image).max(0)
+    return bool(difference[mask].mean() > _NOTICEABLE)
+
+
+def _dilate(mask: Mask) -> Mask:
+    """Return the mask with a rim of the width ``RIM``."""
     side = 2 * max(2, round(RIM * len(mask))) + 1
-    return (
-        cv2.dilate(
-            mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        )
-        > 0
-    )
+    ellipse = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.dilate(mask.astype(np.uint8), ellipse) > 0

@@ -1,4 +1,4 @@
-"""The procedural world on disk, in the layout of MVTec AD, so that it is a dataset like any other."""
+"""Write the generated world to disk, in the layout of MVTec AD: a dataset like any other."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ from zsad.data.synthetic.marks import GRADES
 from zsad.data.synthetic.world import WORLDS, random_stream, render
 
 _RECIPE = "synthetic.json"
-_VERSION = 1  # to be raised whenever the same recipe gives other pictures
+_VERSION = 1  # to be raised whenever the same recipe gives other images
+_SMALLEST_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides what is written.
+    """Arguments that decide the written images.
 
     Attributes:
         world: ``a`` (auxiliary), ``b`` (target) or ``wild`` (pre-training) categories.
-        size: Side of the pictures in pixels.
-        train_good: Normal pictures per category below ``train/good``.
-        good: Normal test pictures per category.
-        defective: Defective test pictures per category, spread evenly over grades, then over kinds of defect.
-        grades: Which of ``easy``, ``medium``, ``hard`` occur. A folder's name ends in the grade: ``scratch_medium``.
-        seed: Another seed, other pictures of the same categories.
-        max_area: Largest share of a picture that a defect may cover; ``None`` for sizes as designed.
+        size: Side of the images in pixels.
+        train_good: Normal images per category below ``train/good``.
+        good: Normal test images per category.
+        defective: Defective test images per category, spread evenly over grades, then over kinds
+            of defect.
+        grades: Those of ``easy``, ``medium``, ``hard`` that occur. A folder's name ends in the
+            grade: ``scratch_medium``.
+        seed: Another seed, other images of the same categories.
+        max_area: Largest share of an image that a defect may cover; ``None`` for sizes as designed.
     """
 
     world: str
@@ -47,18 +50,25 @@ class Recipe:
     def __post_init__(self):
         if self.world not in WORLDS:
             raise ValueError(f"no procedural world {self.world!r}; there are: {', '.join(WORLDS)}.")
-        unknown = [grade for grade in self.grades if grade not in GRADES]
-        if unknown or not self.grades:
-            raise ValueError(
-                f"grades must be some of {', '.join(GRADES)}; got {', '.join(self.grades) or 'none'}."
-            )
-        if self.size < 32:
-            raise ValueError(f"size must be at least 32 pixels; got {self.size}.")
+        if not self.grades or not set(self.grades) <= set(GRADES):
+            given = ", ".join(self.grades) or "none"
+            raise ValueError(f"grades must be some of {', '.join(GRADES)}; got {given}.")
+        if self.size < _SMALLEST_PX:
+            raise ValueError(f"size must be at least {_SMALLEST_PX} pixels; got {self.size}.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One picture to write: where, from which stream, with which defect."""
+    """An image to write, with its stream and its defect.
+
+    Attributes:
+        path: Below the category's folder.
+        mask_path: Of its mask; ``None`` for a normal image.
+        split: Key of the random stream.
+        index: Number in the split.
+        defect: Kind of the defect; ``None`` for a normal image.
+        grade: Difficulty of the defect.
+    """
 
     path: Path
     mask_path: Path | None
@@ -80,21 +90,23 @@ def write_synthetic(
     seed: int = 0,
     max_area: float | None = None,
 ) -> Path:
-    """Write one world's categories below ``root`` in MVTec AD's layout and return ``root``.
+    """Write the categories of a world below ``root`` in MVTec AD's layout and return ``root``.
 
-    A category appears under its name only when it is complete, so an interrupted run leaves nothing half done and the
-    next one continues; a run with nothing left to do changes nothing. Arguments as for :class:`Recipe`.
+    A category appears under its name only when it is complete, so an interrupted run leaves nothing
+    half done and the next run continues; a run with nothing left to do changes nothing. Arguments
+    as for :class:`Recipe`.
 
     Raises:
-        ValueError: for unknown names, or when ``root`` holds pictures that were made with other arguments.
+        ValueError: Unknown names, or ``root`` holds images that were made with other arguments.
     """
     recipe = Recipe(world, size, train_good, good, defective, tuple(grades), seed, max_area)
     root.mkdir(parents=True, exist_ok=True)
     _sign(root, recipe)
-    waiting = [name for name in WORLDS[world] if not (root / name).is_dir()]
-    with Progress(transient=True, disable=not waiting) as progress:
-        bar = progress.add_task(root.name, total=len(waiting) * (train_good + good + defective))
-        for category in waiting:
+    missing = [name for name in WORLDS[world] if not (root / name).is_dir()]
+    with Progress(transient=True, disable=not missing) as progress:
+        images = train_good + good + defective
+        bar = progress.add_task(root.name, total=len(missing) * images)
+        for category in missing:
             partial = root / f".{category}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             for task in _tasks(recipe, category):
@@ -105,44 +117,47 @@ def write_synthetic(
 
 
 def _sign(root: Path, recipe: Recipe) -> None:
-    """Write the recipe, or check that what is already there was made by the same one."""
-    text = json.dumps({"version": _VERSION, **asdict(recipe)}, indent=1) + "\n"
+    """Write the recipe, or check that existing images were made by the same recipe."""
+    content = {"version": _VERSION, **asdict(recipe)}
+    text = json.dumps(content, indent=1) + "\n"
     path = root / _RECIPE
-    if not path.exists():
-        if any(
-            file.suffix != ".partial" for file in root.iterdir()
-        ):  # what a killed process had begun to write
+    if path.exists():
+        if path.read_text() != text:
             raise ValueError(
-                f"{root} is not empty and holds no {_RECIPE}; choose an empty or a new folder."
+                f"{root} holds images made with other parameters (see {path}); "
+                f"choose another folder or delete this one."
             )
-        write_whole(path, text)
-    elif path.read_text() != text:
+        return
+    # An interrupted run leaves partial files.
+    if any(file.suffix != ".partial" for file in root.iterdir()):
         raise ValueError(
-            f"{root} holds pictures made with other parameters (see {path}); choose another folder or delete this one."
+            f"{root} is not empty and holds no {_RECIPE}; choose an empty or a new folder."
         )
+    write_whole(path, text)
 
 
 def _tasks(recipe: Recipe, category: str) -> list[_Task]:
-    tasks = [
-        _Task(Path(f"train/good/{i:03d}.png"), None, "train/good", i)
-        for i in range(recipe.train_good)
-    ]
-    tasks += [
-        _Task(Path(f"test/good/{i:03d}.png"), None, "test/good", i) for i in range(recipe.good)
-    ]
-    defects, counts = WORLDS[recipe.world][category].defects, Counter()
-    for i in range(recipe.defective):
-        grade = recipe.grades[i % len(recipe.grades)]
-        defect = defects[i // len(recipe.grades) % len(defects)]
+    tasks = _normal_tasks("train/good", recipe.train_good)
+    tasks += _normal_tasks("test/good", recipe.good)
+    kinds = WORLDS[recipe.world][category].defects
+    counts: Counter[str] = Counter()
+    for index in range(recipe.defective):
+        round_, place = divmod(index, len(recipe.grades))
+        grade = recipe.grades[place]
+        defect = kinds[round_ % len(kinds)]
         folder = f"{defect}_{grade}"
         number = f"{counts[folder]:03d}"
         counts[folder] += 1
+        path = Path(f"test/{folder}/{number}.png")
         mask_path = Path(f"ground_truth/{folder}/{number}_mask.png")
-        tasks.append(
-            _Task(
-                Path(f"test/{folder}/{number}.png"), mask_path, "test/defective", i, defect, grade
-            )
-        )
+        tasks.append(_Task(path, mask_path, "test/defective", index, defect, grade))
+    return tasks
+
+
+def _normal_tasks(split: str, count: int) -> list[_Task]:
+    tasks: list[_Task] = []
+    for index in range(count):
+        tasks.append(_Task(Path(f"{split}/{index:03d}.png"), None, split, index))
     return tasks
 
 
