@@ -38,9 +38,10 @@ def test_captions_are_written_with_what_they_came_from(tmp_path: Path, hook: str
     }
 
 
-def test_processes_together_write_one_file_whatever_came_to_which(
+def test_processes_together_write_the_same_single_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The images of each process do not change the file."""
     distributed = torch.distributed
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda group: 2)

@@ -1,4 +1,4 @@
-"""Everything found is in one COCO file, whatever process saw it, and a file is there whole or not at all."""
+"""All detections of all processes are in a single COCO file, whole or not at all."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_the_file_is_coco(tmp_path):
     assert list(writer.file.parent.iterdir()) == [writer.file]
 
 
-def test_boxes_are_cut_at_the_border_and_without_masks_the_area_is_theirs(tmp_path):
+def test_boxes_are_cut_at_the_border_of_the_image(tmp_path):
+    """Without masks the area is that of the box."""
     writer = DetectionWriter(tmp_path / "detections.json")
     outside = found("crack", box=(-3.0, 15.0, 6.5, 40.0), masks=False)
     beyond = found("crack", box=(40.0, 2.0, 50.0, 4.0), masks=False)
@@ -100,7 +101,8 @@ def test_boxes_are_cut_at_the_border_and_without_masks_the_area_is_theirs(tmp_pa
     assert "segmentation" not in first
 
 
-def test_a_method_without_a_detector_leaves_no_file_nor_that_of_an_earlier_one(tmp_path):
+def test_a_method_without_a_detector_leaves_no_file(tmp_path):
+    """Not even that of an earlier run."""
     writer = DetectionWriter(tmp_path / "detections.json")
     run(writer, (predicted(found("crack")), batch_of("a.png")))
     assert writer.file.exists()
@@ -125,7 +127,8 @@ def test_a_test_writes_it_if_asked(tmp_path, on_test):
     assert [path.name for path in tmp_path.iterdir()] == ["detections.json"] * on_test
 
 
-def test_two_processes_write_what_one_would_though_both_saw_an_image(tmp_path, monkeypatch):
+def test_two_processes_write_the_file_of_a_single_process(tmp_path, monkeypatch):
+    """Even if both saw an image."""
     steps = [
         (predicted(found("hole", "crack")), batch_of("c.png")),
         (predicted(found("dent")), batch_of("a.png")),
@@ -160,7 +163,8 @@ def test_a_process_whose_part_cannot_be_seen_is_told(tmp_path, monkeypatch):
     assert not writer.file.exists()
 
 
-def test_the_first_process_clears_the_folder_before_any_other_writes(tmp_path):
+def test_the_first_process_clears_the_folder_first(tmp_path):
+    """No other process writes before."""
     file, seen = tmp_path / "detections.json", []
     file.write_text("of an earlier run")
     DetectionWriter(file).on_predict_epoch_start(
@@ -194,7 +198,8 @@ def lightning(writer):
     )
 
 
-def test_lightning_hands_over_what_was_found_and_a_broken_run_leaves_nothing(tmp_path):
+def test_lightning_hands_over_detections(tmp_path):
+    """A broken run leaves no files."""
     loader = DataLoader([batch_of(f"{i}.png") for i in range(3)], batch_size=None)
     writer = DetectionWriter(tmp_path / "detections.json")
     lightning(writer).predict(Task(), loader, return_predictions=False)

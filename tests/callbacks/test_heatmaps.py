@@ -1,4 +1,4 @@
-"""Heat maps: one scale for all images, no file lost to another, nothing kept but small candidates."""
+"""Heat maps have one scale, no file is lost to another, only small candidates are kept."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +103,8 @@ def test_equal_stems_do_not_overwrite_each_other(tmp_path):
     assert files == [f"tile/crack/{stem}.png" for stem in ("000", "000_2", "000_3", "b_000")]
 
 
-def test_every_kind_of_defect_is_written_though_the_index_groups_them(tmp_path):
+def test_every_kind_of_defect_is_written(tmp_path):
+    """Even though the index lists them kind by kind."""
     samples = indexed({"good": 20, "blowhole": 20, "crack": 20, "uneven": 1})
     writer = HeatmapWriter(tmp_path, max_per_category=8, sheet_columns=0)
     files = files_after(
@@ -131,7 +132,8 @@ def test_two_processes_write_what_one_would(tmp_path, limit):
     assert len(found) == (limit or len(samples))
 
 
-def test_pictures_of_an_earlier_run_go_before_any_process_writes_and_other_files_stay(tmp_path):
+def test_heat_maps_of_an_earlier_run_are_removed_first(tmp_path):
+    """Other files stay."""
     files_after(
         HeatmapWriter(tmp_path),
         batch_of(["a/old.png"], categories=["gone"]),
@@ -185,7 +187,8 @@ def test_the_limit_is_shared_by_good_and_defective(tmp_path, limit, good, bad):
     )
 
 
-def test_the_sheet_is_made_from_the_extremes_of_all_images_and_little_is_kept(tmp_path):
+def test_the_sheet_shows_the_extremes_of_all_images(tmp_path):
+    """Only thumbnails of the extremes are kept."""
     writer = HeatmapWriter(tmp_path, max_per_category=0, sheet_columns=2)
     writer.on_test_epoch_start(TRAINER, None)
     for i in (3, 0, 9, 5, 7, 1):
@@ -272,7 +275,8 @@ def test_lightning_hands_the_prediction_to_the_writer(tmp_path):
     assert len(list(tmp_path.rglob("*.png"))) == 4
 
 
-def test_a_fixed_range_shows_equal_values_equally_and_none_stretches_them():
+def test_a_fixed_range_shows_equal_values_equally():
+    """Without a range the values of each map are stretched."""
     picture = np.full((8, 8, 3), 128, np.uint8)
     faint = torch.linspace(0.0, 0.1, 64).reshape(8, 8)
     strong = faint.clone()
@@ -297,7 +301,8 @@ def test_a_constant_map_has_one_colour_whatever_the_range(value):
         )
 
 
-def test_the_outline_runs_around_the_defect_and_leaves_it_and_the_picture_alone():
+def test_the_outline_runs_around_the_defect():
+    """The defect and the rest of the image stay as they are."""
     picture = np.full((64, 64, 3), 100, np.uint8)
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[30:34, 30:34] = True

@@ -35,9 +35,7 @@ def run(tmp_path: Path) -> RunPage:
     return RunPage("A on b", results, curves={"nut": CURVES}, heatmaps=files, sheets={"nut": sheet})
 
 
-def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(
-    run: RunPage, tmp_path: Path
-) -> None:
+def test_tensorboard_shows_curves_images_and_the_table(run: RunPage, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path, name="log")
@@ -61,9 +59,10 @@ def test_tensorboard_shows_curves_sheets_some_heat_maps_and_the_table(
     assert b"75.0" in seen.Tensors("test/results/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_wandb_keeps_charts_pictures_the_table_and_the_page_without_a_network(
+def test_wandb_keeps_charts_images_the_table_and_the_page(
     run: RunPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a network."""
     monkeypatch.setenv("WANDB_SILENT", "true")
     write_page(run, tmp_path)
     logger = WandbLogger(project="zsad", save_dir=tmp_path, offline=True)
@@ -77,9 +76,10 @@ def test_wandb_keeps_charts_pictures_the_table_and_the_page_without_a_network(
     assert sum(len(table["data"]) >= 201 for table in tables) == 3  # the charts
 
 
-def test_runs_of_a_sweep_in_one_process_are_runs_of_their_own_in_wandb(
+def test_runs_of_a_sweep_are_separate_runs_in_wandb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Even if a single process runs them all."""
     monkeypatch.setenv("WANDB_SILENT", "true")
     names = set()
     for _ in range(2):

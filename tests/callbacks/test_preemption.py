@@ -1,4 +1,4 @@
-"""A warned training leaves a checkpoint in mid-epoch, and ends, resumed, with the weights of an undisturbed one."""
+"""A warned training leaves a checkpoint in mid-epoch and resumes without any difference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES, BATCH, EPOCHS = 11, 2, 3
 
 
 class Regression(LightningModule):
-    """Learns which image is defective from its pixels: every image, and the order of all, counts."""
+    """Learns the labels of images from their pixels: every image, and the order, counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def undisturbed(data: Callable[[int], JsonDataModule], folder: Path, **changes: 
         (0, 5, 1, 2),
     ],
 )
-def test_a_training_stopped_by_a_signal_ends_resumed_with_the_weights_of_an_undisturbed_one(
+def test_a_resumed_training_ends_with_the_undisturbed_weights(
     data: Callable[[int], JsonDataModule],
     tmp_path: Path,
     epoch: int,
@@ -144,6 +144,7 @@ def test_a_training_stopped_by_a_signal_ends_resumed_with_the_weights_of_an_undi
     accumulated: int,
     workers: int,
 ) -> None:
+    """The training was stopped by a signal."""
     whole = undisturbed(data, tmp_path / "whole", accumulate_grad_batches=accumulated)
     stopped = trainer(
         tmp_path / "run",
@@ -160,10 +161,10 @@ def test_a_training_stopped_by_a_signal_ends_resumed_with_the_weights_of_an_undi
     assert torch.equal(learned(resumed), whole)
 
 
-def test_the_rest_of_an_epoch_is_needed_to_end_with_these_weights(
+def test_the_rest_of_an_epoch_is_needed_for_these_weights(
     data: Callable[[int], JsonDataModule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beginning the stopped epoch with its first image again, as other loaders would, shows in the weights."""
+    """Restarting the stopped epoch at its first image, as other loaders do, changes the weights."""
     whole = undisturbed(data, tmp_path / "whole")
     with pytest.raises(SystemExit):
         trainer(tmp_path / "run", SendSignal(signal.SIGTERM, 1, 2)).fit(Regression(), data(0))
@@ -222,7 +223,7 @@ def test_who_started_the_job_requeues_it(
     assert signal.getsignal(signal.SIGUSR2) is requeue
 
 
-def test_a_signal_that_comes_with_the_last_step_does_not_stop_what_is_done(
+def test_a_signal_in_the_last_step_does_not_stop_a_finished_run(
     data: Callable[[int], JsonDataModule], tmp_path: Path
 ) -> None:
     model = Regression()

@@ -77,7 +77,7 @@ def predicted(batch: Batch, *detections: Detections) -> Prediction:
     return Prediction(maps, torch.zeros(len(batch)), detections)
 
 
-def test_the_region_is_what_is_outlined_or_the_map_from_a_value_on() -> None:
+def test_the_region_is_that_of_masks_or_of_the_map() -> None:
     anomaly_map = torch.linspace(0, 1, SIZE * SIZE).view(SIZE, SIZE)
     found = detected(square(0, 0), square(4, 4))
     assert torch.equal(anomalous_region(anomaly_map, found, None), square(0, 0) | square(4, 4))
@@ -96,7 +96,8 @@ def test_the_region_is_grown_before_it_is_filled(tmp_path: Path, grow_px: int, s
     assert [int(mask.sum()) for mask in inpainter.masks] == [side * side]
 
 
-def test_the_harmonic_fill_removes_a_defect_and_shows_where_it_was(tmp_path: Path) -> None:
+def test_the_harmonic_fill_removes_a_defect(tmp_path: Path) -> None:
+    """The difference shows its place."""
     writer, batch = (
         RestorationWriter(tmp_path, HarmonicInpainter(), enabled=True),
         batch_of("x/a.png"),
@@ -127,7 +128,7 @@ def test_off_nothing_is_written_and_nothing_filled(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_test_restores_some_defective_images_of_every_category_and_kind(tmp_path: Path) -> None:
+def test_a_test_restores_some_images_of_every_kind_of_defect(tmp_path: Path) -> None:
     kinds = ["good"] * 3 + ["hole"] * 3 + ["dent"] * 3
     samples = [
         Sample(
@@ -162,7 +163,7 @@ def test_images_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     assert len(set(writer.files.values())) == 3
 
 
-def test_the_report_page_shows_them_and_says_that_they_are_invented(tmp_path: Path) -> None:
+def test_the_report_page_shows_that_they_are_invented(tmp_path: Path) -> None:
     writer, batch = RestorationWriter(tmp_path, Recorder(), enabled=True), batch_of("<x>/a.png")
     writer.on_predict_batch_end(trainer_of(), None, predicted(batch), batch, 0)
     results = Results({"nut": {"image_auroc": 0.5}}, {}, {"nut": (1, 1)})

@@ -1,4 +1,4 @@
-"""Every tested image has a line of its own, whatever process saw it; what is read back is what was written."""
+"""Every tested image of every process has a line, and is read back as it was written."""
 
 import csv
 from types import SimpleNamespace
@@ -46,9 +46,8 @@ def test_a_second_test_forgets_the_first_and_needs_no_file(tmp_path, random_batc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_scores_of_all_processes_are_in_one_file_in_an_order_of_their_own(
-    tmp_path, random_batch, monkeypatch
-):
+def test_the_scores_of_all_processes_are_in_a_single_file(tmp_path, random_batch, monkeypatch):
+    """In the order of categories and paths."""
     others = [
         ImageScore("a.png", "nut", "good", False, 0.5, 0.6),
         ImageScore("z.png", "bolt", "", True, 1.0, 0.7),

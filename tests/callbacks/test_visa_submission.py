@@ -58,7 +58,8 @@ def contents_of(folder):
     }
 
 
-def test_every_image_has_a_score_and_a_map_and_nothing_else_is_left(two_classes, tmp_path):
+def test_every_image_has_a_score_and_a_map(two_classes, tmp_path):
+    """No other files are left."""
     written = write_submission(two_classes, tmp_path, shots=5, run=2, size_px=None)
     files = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert set(written) == files
@@ -67,9 +68,8 @@ def test_every_image_has_a_score_and_a_map_and_nothing_else_is_left(two_classes,
     assert sorted(path.name for path in (tmp_path / "5shot/2").iterdir()) == ["candle", "pcb1"]
 
 
-def test_maps_are_scaled_over_their_class_not_image_by_image_and_not_over_all(
-    two_classes, tmp_path
-):
+def test_maps_are_scaled_over_their_class(two_classes, tmp_path):
+    """Not over each image, and not over all classes."""
     write_submission(two_classes, tmp_path, size_px=None)
     candles = torch.cat([two_classes[0][1].map, two_classes[2][1].map]).double().numpy()
     expected = np.round(255 * (candles - candles.min()) / (candles.max() - candles.min()))
@@ -82,7 +82,8 @@ def test_maps_are_scaled_over_their_class_not_image_by_image_and_not_over_all(
     assert (board.min(), board.max()) == (0, 255)
 
 
-def test_image_scores_are_scaled_over_their_class_with_five_decimals(two_classes, tmp_path):
+def test_image_scores_are_scaled_over_their_class(two_classes, tmp_path):
+    """They have five decimals."""
     write_submission(two_classes, tmp_path)
     shown = [score_of(tmp_path / "0shot/0/candle", name) for name in ("000", "001", "a-b.c")]
     assert shown == ["0.00000", "1.00000", "0.50000"]

@@ -1,4 +1,4 @@
-"""Runs are compared on the same images only, the best number is bold, and no name breaks a table."""
+"""Runs are compared on the same images, the best number is bold, no name breaks a table."""
 
 import csv
 import io
@@ -55,7 +55,8 @@ def best_of(block):
     }
 
 
-def test_the_best_of_each_metric_is_marked_and_what_prints_alike_is_marked_alike(run):
+def test_the_best_of_each_metric_is_marked(run):
+    """Numbers that print alike are marked alike."""
     folders = [
         run("a", image_auroc=0.9, pixel_ap=0.30004, pixel_fpr95=0.2),
         run("b", image_auroc=0.8, pixel_ap=0.30001, pixel_fpr95=0.4, trained_on=None),
@@ -74,7 +75,7 @@ def test_the_best_of_each_metric_is_marked_and_what_prints_alike_is_marked_alike
     ]
 
 
-def test_other_datasets_and_other_images_are_in_other_tables_without_a_best(run):
+def test_other_images_are_in_other_tables_without_a_best(run):
     folders = [
         run("a", image_auroc=0.9),
         run("b", "mtd", image_auroc=0.8),
@@ -166,7 +167,7 @@ def test_every_form_says_the_same_and_survives_odd_names(run, tmp_path):
     assert (rows[2]["normal"], rows[2]["remarks"]) == ("8", "not <zero> shot")
 
 
-def test_every_row_of_the_latex_has_the_columns_that_are_announced(run):
+def test_every_row_of_the_latex_has_all_columns(run):
     blocks = compare(
         [run("a", image_auroc=0.9, pixel_ap=0.2), run("b", image_auroc=0.8)], by_category=True
     )
@@ -181,7 +182,7 @@ def test_every_row_of_the_latex_has_the_columns_that_are_announced(run):
         assert {row.count("&") + 1 for row in rows} == {len(columns)}
 
 
-def test_a_browser_has_nothing_to_complain_about_in_the_comparison(run, tmp_path):
+def test_a_browser_shows_the_comparison_without_problems(run, tmp_path):
     if browser() is None:
         pytest.skip("no Chromium on this machine; Debian's package is called chromium")
     metrics = {

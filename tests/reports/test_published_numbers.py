@@ -1,4 +1,4 @@
-"""Published numbers stand beside measured ones, with a difference only where the two runs are alike."""
+"""Published numbers stand beside measured ones; only like runs have a difference."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def published():
 
 
 def measured(categories, images=1725, **metrics):
-    """Return results of so many categories and, in all, so many images: by default those of MVTec AD."""
+    """Return results with a number of categories and images, by default those of MVTec AD."""
     names = [f"c{i}" for i in range(categories)]
     counts = dict.fromkeys(names, (1, 1)) | {"c0": (1, images - 2 * categories + 1)}
     return Results({name: dict(metrics) for name in names}, {name: {} for name in names}, counts)
@@ -94,7 +94,7 @@ def test_half_a_download_has_no_difference(published):
     assert all(math.isnan(row.difference) for row in rows)
 
 
-def test_where_the_number_of_images_is_not_known_it_makes_no_difference(published):
+def test_an_unknown_number_of_images_is_no_mismatch(published):
     rows = compared(
         published, {"ksdd_strips": measured(1, images=7, image_auroc=0.8)}, trained_on="mvtec"
     )
@@ -195,7 +195,7 @@ def test_methods_have_the_names_of_the_models(published):
     } & models
 
 
-def test_metrics_and_backbones_have_the_names_of_the_configuration(published):
+def test_metrics_and_backbones_are_named_as_in_conf(published):
     metrics = yaml.safe_load((REPOSITORY / "conf/metrics/default.yaml").read_text())
     known = {*metrics["image"], *metrics["pixel"], "region_f1"}
     backbones = {file.stem for file in (REPOSITORY / "conf/backbone").glob("*.yaml")} | {
@@ -213,12 +213,12 @@ def test_the_images_of_the_categories_are_those_of_the_mean(published, dataset, 
     assert sum({row.category: row.images for row in here if row.category}.values()) == images
 
 
-def test_learning_methods_never_learned_from_what_they_were_tested_on(published):
+def test_no_method_was_trained_on_the_tested_dataset(published):
     assert all(row.trained_on != row.tested_on for row in published)
 
 
 def test_the_table_agrees_with_itself(published):
-    """The paper's mean of a dataset is, within its rounding, that of the categories of the same source."""
+    """A published mean is, within its rounding, that of the categories of the same source."""
     logs = [row for row in published if row.method == "anomalyclip" and "logs" in row.source]
     for mean in (row for row in logs if not row.category):
         values = [
@@ -234,7 +234,10 @@ def test_the_table_agrees_with_itself(published):
     "row", ["anomalyclip,x", "a,b,c,d,,1,9,0,image_auroc,high,s,n", "a,b,c,d,,1,9,0,m,1,s,n,more"]
 )
 def test_a_broken_row_is_told_with_its_line(tmp_path, row):
-    heading = "method,backbone,trained_on,tested_on,category,categories,images,shots,metric,value,source,note"
+    heading = (
+        "method,backbone,trained_on,tested_on,category,categories,images,shots,metric,value,"
+        "source,note"
+    )
     file = tmp_path / "published.csv"
     file.write_text(f"{heading}\n{row}\n")
     with pytest.raises(

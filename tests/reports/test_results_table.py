@@ -71,7 +71,7 @@ def test_the_csv_holds_percent_and_nothing_where_undefined(results):
     )
 
 
-def test_markdown_shows_one_decimal_and_a_footnote_for_each_reason(results):
+def test_markdown_has_one_decimal_and_a_footnote_per_reason(results):
     lines = markdown_table(results, "anomalyclip on visa", [NOTE]).splitlines()
     table = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
@@ -126,7 +126,7 @@ def results_of(*rows: tuple[str, float]) -> Results:
     return Results(values, reasons, dict.fromkeys(values, (3, 2)))
 
 
-def test_intervals_stand_below_the_table_and_in_a_file_of_their_own(tmp_path) -> None:
+def test_intervals_are_below_the_table_and_in_a_file(tmp_path) -> None:
     plain = results_of(("nut", 0.9), ("bolt", 0.7))
     ends = {"nut": {"image_auroc": (0.8, 0.95)}, "bolt": {"image_auroc": (0.5, 0.81234)}}
     results = dataclasses.replace(
@@ -144,7 +144,8 @@ def test_intervals_stand_below_the_table_and_in_a_file_of_their_own(tmp_path) ->
     ]
 
 
-def test_datasets_are_rows_with_a_mean_for_each_group_and_one_for_all() -> None:
+def test_datasets_are_rows_with_a_mean_for_each_group() -> None:
+    """The last mean is that of all datasets."""
     joined = join_datasets(
         {
             "mvtec": results_of(("bottle", 0.9), ("cable", 0.7)),

@@ -63,7 +63,7 @@ def test_the_commit_is_that_of_the_clone(tmp_path):
     assert git_state(package) == {"commit": head, "dirty": True}
 
 
-def test_a_copy_that_the_surrounding_clone_does_not_track_has_no_commit(tmp_path):
+def test_a_copy_inside_another_clone_has_no_commit(tmp_path):
     package = tmp_path / "site-packages" / "zsad" / "reports"
     package.mkdir(parents=True)
     (package.parent / "types.py").write_text("")

@@ -85,9 +85,8 @@ def test_the_number_of_a_job_is_that_of_its_files() -> None:
     assert new_status("test", "", {}, {"SLURM_JOB_ID": "15"}).job == "15"
 
 
-def test_a_training_says_in_which_epoch_it_is_and_one_dataset_of_several_says_it_for_all(
-    tmp_path: Path, running: Status
-) -> None:
+def test_the_status_tells_the_epoch_or_the_tested_dataset(tmp_path: Path, running: Status) -> None:
+    """A dataset of several writes into the status of the whole run."""
     trainer = SimpleNamespace(current_epoch=2, max_epochs=15, is_global_zero=True, datamodule=None)
     write_status(tmp_path, running)
     for folder in (tmp_path, tmp_path / "mvtec"):

@@ -58,12 +58,13 @@ def test_what_runs_say_about_themselves_is_said_once(tmp_path: Path) -> None:
 def test_runs_that_are_no_repetitions_are_refused(
     tmp_path: Path, other: dict[str, object], named: str
 ) -> None:
-    first, second = a_run(tmp_path / "1", "80.0"), a_run(tmp_path / "2", "80.0", **other)  # type: ignore[arg-type]
+    first = a_run(tmp_path / "1", "80.0")
+    second = a_run(tmp_path / "2", "80.0", **other)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"2 does not repeat .*1: they differ in {named}"):
         average([first, second])
 
 
-def test_runs_on_several_datasets_are_compared_by_the_cards_of_the_datasets(tmp_path: Path) -> None:
+def test_runs_on_several_datasets_are_compared_by_their_cards(tmp_path: Path) -> None:
     runs = [
         a_run(tmp_path / str(i), "80.0", model=model)
         for i, model in enumerate(("anomalyclip", "winclip"))

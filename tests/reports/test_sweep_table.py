@@ -1,4 +1,4 @@
-"""Every run of a sweep is in the table, with what became of it and the command that starts it again."""
+"""Every run of a sweep is in the table, with its state and the command that restarts it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_what_became_of_each_run_is_said(sweep: Path) -> None:
     )
 
 
-def test_what_slurm_says_of_a_job_that_could_not_say_it_is_its_remark(sweep: Path) -> None:
+def test_the_last_line_of_slurm_is_the_remark_of_a_killed_job(sweep: Path) -> None:
     write_status(sweep / "e", status("running", process_start="long ago", job="12_3"))
     log = sweep / ".submitit" / "12_3" / "12_3_0_log.err"
     log.parent.mkdir(parents=True)
@@ -167,6 +167,6 @@ def test_the_table_names_every_run_and_no_sign_breaks_it(sweep: Path) -> None:
     assert r"| b | training | failed |  |  | a \| b |" in markdown(collect([sweep]))
 
 
-def test_a_folder_without_runs_is_answered_with_the_command_that_makes_some(tmp_path: Path) -> None:
+def test_without_runs_the_message_tells_how_to_start_some(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no runs below .*python train\.py -m seed=1,2,3"):
         collect([tmp_path])

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback
-from PIL import Image
-from torch import Tensor
 
 from zsad.callbacks.file_names import ImageFileNames, folder_name
+from zsad.callbacks.image_predictions import (
+    ImagePrediction,
+    defect_kind,
+    image_predictions,
+    upright_size,
+)
 from zsad.distributed import gather_objects
 from zsad.reports.figures.contact_sheet import Thumbnail, draw_contact_sheet
 from zsad.reports.figures.extremes import Shortlist
@@ -23,13 +26,11 @@ from zsad.reports.figures.overlays import ValueRange, draw_heatmap, draw_overlay
 from zsad.reports.figures.png_files import remove_own_pngs, save_png
 from zsad.reports.figures.rgb_arrays import Size, fit_longest_side, to_rgb_array
 from zsad.reports.figures.sampling import representative_samples
-from zsad.types import Batch, Detections, Prediction, Sample
+from zsad.types import Batch, Sample
 
 _SMALLEST_PANEL_PX = 256
 _LARGEST_PANEL_PX = 1024  # methods that take images at their own size have maps of that size
 _THUMBNAIL_PX = 180
-_EXIF_ORIENTATION = 0x0112
-_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
 
 
 class HeatmapWriter(Callback):
@@ -93,7 +94,7 @@ class HeatmapWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the chosen images, and thumbnails of candidates for the sheet."""
-        for image in _images(outputs, batch):
+        for image in image_predictions(outputs, batch):
             if self._is_chosen(image, trainer.world_size):
                 self._write(image, self._subfolder(image.category, image.kind))
             if self.sheet_columns:
@@ -109,7 +110,7 @@ class HeatmapWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw every image. Its label is not known, so its folder is that of the category."""
-        for image in _images(outputs, batch):
+        for image in image_predictions(outputs, batch):
             self._write(image, self.folder / folder_name(image.category))
 
     def on_test_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -147,7 +148,7 @@ class HeatmapWriter(Callback):
             samples = representative_samples(samples, limit)
         chosen = set()
         for sample in samples:
-            kind = _kind(sample.defect, sample.is_anomalous)
+            kind = defect_kind(sample.defect, sample.is_anomalous)
             path = str(sample.image_path)
             self._names.name(self._subfolder(sample.category, kind), path)
             chosen.add(path)
@@ -157,7 +158,7 @@ class HeatmapWriter(Callback):
     def _limit_per_label(self) -> int | None:
         return self.max_per_category and max(1, self.max_per_category // 2)
 
-    def _is_chosen(self, image: _Image, world_size: int) -> bool:
+    def _is_chosen(self, image: ImagePrediction, world_size: int) -> bool:
         if self._chosen is not None:
             return image.path in self._chosen
         label = (image.category, image.is_anomalous)
@@ -170,7 +171,7 @@ class HeatmapWriter(Callback):
     def _subfolder(self, category: str, kind: str) -> Path:
         return self.folder / folder_name(category) / folder_name(kind)
 
-    def _offer(self, image: _Image) -> None:
+    def _offer(self, image: ImagePrediction) -> None:
         """Draw a thumbnail if the score is among the extremes of the category."""
         shortlist = self._shortlists.get(image.category)
         if shortlist is None:
@@ -179,7 +180,7 @@ class HeatmapWriter(Callback):
         draw = partial(self._thumbnail, image)
         shortlist.offer(image.score, image.path, image.is_anomalous, draw)
 
-    def _write(self, image: _Image, folder: Path) -> None:
+    def _write(self, image: ImagePrediction, folder: Path) -> None:
         longest = max(_SMALLEST_PANEL_PX, *image.anomaly_map.shape)
         size = fit_longest_side(self._size(image), min(longest, _LARGEST_PANEL_PX))
         name = Path(image.path).name
@@ -195,7 +196,7 @@ class HeatmapWriter(Callback):
         )
         save_png(drawn, self._names.name(folder, image.path))
 
-    def _thumbnail(self, image: _Image) -> Thumbnail:
+    def _thumbnail(self, image: ImagePrediction) -> Thumbnail:
         size = fit_longest_side(self._size(image), _THUMBNAIL_PX)
         plain = to_rgb_array(image.pixels, size)
         heatmap = draw_heatmap(plain, image.anomaly_map, self.value_range)
@@ -205,52 +206,12 @@ class HeatmapWriter(Callback):
         caption = f"{image.score:+.2f}  {image.kind}"
         return Thumbnail((plain, heatmap), caption, image.is_anomalous)
 
-    def _size(self, image: _Image) -> Size:
+    def _size(self, image: ImagePrediction) -> Size:
         source = Path(image.path)
         if self.keep_aspect and source.is_file():
-            return _upright_size(source)
+            return upright_size(source)
         height, width = image.anomaly_map.shape
         return width, height
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """An image of a batch with its prediction, on the device of the batch.
-
-    Only drawn images are fetched from there.
-    """
-
-    pixels: Tensor
-    anomaly_map: Tensor
-    mask: Tensor | None
-    score: float
-    is_anomalous: bool
-    category: str
-    kind: str
-    path: str
-    detections: Detections | None = None
-
-
-def _images(prediction: Prediction, batch: Batch) -> Iterator[_Image]:
-    for i, category in enumerate(batch.category):
-        is_anomalous = bool(batch.is_anomalous[i])
-        yield _Image(
-            pixels=batch.image[i],
-            anomaly_map=prediction.map[i],
-            mask=batch.mask[i] if batch.has_mask[i] else None,
-            score=float(prediction.score[i]),
-            is_anomalous=is_anomalous,
-            category=category,
-            kind=_kind(batch.defect[i], is_anomalous),
-            path=batch.path[i],
-            detections=prediction.detections[i] if prediction.detections else None,
-        )
-
-
-def _kind(defect: str, is_anomalous: bool) -> str:
-    if defect:
-        return defect
-    return "defective" if is_anomalous else "good"
 
 
 def _gather(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
@@ -263,14 +224,3 @@ def _gather(mine: dict[str, Shortlist]) -> dict[str, Shortlist]:
             else:
                 joined[category] = shortlist
     return joined
-
-
-def _upright_size(path: Path) -> Size:
-    with Image.open(path) as image:
-        if image.format == "TIFF":
-            return image.size  # Pillow turns a TIFF itself
-        # The base class reads the header; a PNG's own method would decode the whole file.
-        orientation = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1)
-        if orientation >= _SIDEWAYS:
-            return image.height, image.width
-        return image.size

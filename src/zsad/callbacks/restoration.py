@@ -43,8 +43,8 @@ class RestorationWriter(Callback):
     """Writes images with their anomalous regions filled, and the differences.
 
     ``folder/category/NAME.png`` shows the image with the outline of the region, the restored image,
-    and the difference of the two; ``folder/category/plain/NAME.png`` is the restored image alone, in
-    its own size.
+    and the difference of the two; ``folder/category/plain/NAME.png`` is the restored image alone,
+    in its own size.
 
     Args:
         folder: Folder of the images. A test first removes those of an earlier run; no other files.

@@ -20,8 +20,8 @@ class ScoreWriter(Callback):
     """Writes the score of every image.
 
     A prediction writes ``path, score, probability`` and, with a threshold, ``verdict``: a line as
-    soon as it is known, so that a stopped run keeps its lines. A test writes the labels, too, into a
-    single file for all processes, after the last image.
+    soon as it is known, so that a stopped run keeps its lines. A test writes the labels, too, into
+    a single file for all processes, after the last image.
 
     Args:
         file: The CSV file of a prediction; an earlier file is replaced.

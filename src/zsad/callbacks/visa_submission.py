@@ -213,7 +213,7 @@ def write_image(folder: Path, name: str, score: float, anomaly_map: Map) -> tupl
 
 
 def resized(maps: Float[Tensor, "b h w"], size_px: int | None) -> Float[Tensor, "b new_h new_w"]:
-    """Resize maps bicubically (a = -3/4, no antialiasing), as OpenCV does and thus SAA+'s evaluation."""
+    """Resize maps bicubically (a = -3/4, no antialiasing), as OpenCV and SAA+'s evaluation."""
     maps = maps.float()
     if size_px in (None, maps.shape[1]) and size_px in (None, maps.shape[2]):
         return maps

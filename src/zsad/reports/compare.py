@@ -91,7 +91,7 @@ def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
 def write_compared(
     folders: Sequence[Path], out: Path, by_category: bool = False
 ) -> tuple[Path, ...]:
-    """Write ``compare.md``, ``compare.tex``, ``compare.html``, ``compare.csv``; return their paths."""
+    """Write ``compare.md``, ``.tex``, ``.html`` and ``.csv`` and return their paths."""
     tables = compare(folders, by_category)
     return (
         write_whole(out / "compare.md", markdown(tables)),
@@ -132,7 +132,7 @@ def _mean_table(group: pandas.DataFrame, has_sibling: bool) -> CellTable:
 
 
 def _category_tables(group: pandas.DataFrame) -> Iterator[CellTable]:
-    """Compare the categories of two runs or more: a table for each metric, a column for each run."""
+    """Compare the categories of runs: a table for each metric, a column for each run."""
     runs = _means(group)["run"]
     if len(runs) < 2:
         return

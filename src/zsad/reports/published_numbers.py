@@ -1,6 +1,6 @@
 """Published numbers beside measured ones, in percent.
 
-A difference is given only for runs that are alike: same backbone, training data, categories, images.
+A difference is given only for runs with the same backbone, training data, categories and images.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def metrics_of(table: pandas.DataFrame) -> list[str]:
 
 
 def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
-    """Read run folders: a table for each run and dataset, with a row for each category and the mean.
+    """Read run folders: a table for each run and dataset, with a row for each category and mean.
 
     Columns: the facts of the run, the same in each row: ``run`` (its name), ``method`` (the class),
     ``trained_on`` (empty without training), ``image_size`` (side of the input in pixels) and

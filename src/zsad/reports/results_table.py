@@ -94,7 +94,7 @@ def markdown_table(
 def csv_table(results: Results, notes: Sequence[str] = (), rows: Rows = CATEGORIES) -> str:
     """Write the results as CSV: percent with four decimals, empty where undefined; remarks last.
 
-    The remark of a category gives the reasons of its undefined metrics; that of the mean, the notes.
+    The remark of a category gives the reasons of its undefined metrics, that of the mean the notes.
     """
     metrics = results.metrics
     lines = []

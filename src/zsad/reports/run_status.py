@@ -1,4 +1,4 @@
-"""The state of a run, read from its folder: running, finished, failed, stopped, killed or silent."""
+"""The state of a run in its folder: running, finished, failed, stopped, killed or silent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Status:
 
     Attributes:
         kind: ``training`` or ``test``.
-        state: ``running``, ``finished``, ``failed`` or ``stopped``; of a killed run still ``running``.
+        state: ``running``, ``finished``, ``failed`` or ``stopped``; killed runs stay ``running``.
         host, pid, process_start: The process, and its start: process numbers are used again.
         job: Its number in SLURM, empty outside.
         command: Resumes the run, or begins it anew.

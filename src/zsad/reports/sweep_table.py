@@ -34,7 +34,7 @@ class SweepRun:
         folder: Its folder.
         run: Its name: the folder relative to that of the sweep.
         kind: ``training`` or ``test``.
-        state: ``finished``, ``running``, ``failed``, ``stopped``, ``killed``, ``silent``, ``unknown``.
+        state: A state of ``run_status``, or ``unknown``.
         progress: Such as ``epoch 3 of 15``.
         loss: Of the last epoch of a training, from its log.
         remark: Reason of a failure, in a line; or time of the last sign of life.
