@@ -69,14 +69,14 @@ def passes(backbone: str, options: Sequence[str], side: int, repeats: int) -> di
     with torch.inference_mode():
         for _ in range(repeats):
             for at_once, taken in times.items():
-                method.tiling.max_tiles_per_pass = at_once
+                method.views.max_tiles_per_pass = at_once
                 start = (time.process_time(), time.perf_counter())
                 maps[at_once] = method(image, ["x"]).map
                 taken.append((time.process_time() - start[0], time.perf_counter() - start[1]))
     size, patch = (side, side), method.backbone.patch_size
     return {
         "tiles": sum(
-            len(plan.boxes) for plan in method.tiling.plans(size, method.backbone.input_size, patch)
+            len(plan.boxes) for plan in method.views.plans(size, method.backbone.input_size, patch)
         ),
         "cpu": [median(cpu for cpu, _ in taken) for taken in times.values()],
         "wall": [median(wall for _, wall in taken) for taken in times.values()],
@@ -102,7 +102,7 @@ def peak(backbone: str, options: Sequence[str], file: str) -> dict[str, float]:
 
     from zsad.runs import predict
 
-    config, task = compose(backbone, *options, "model.method.tiling.max_tiles_per_pass=4")
+    config, task = compose(backbone, *options, "model.method.views.max_tiles_per_pass=4")
     before = peak_gb()
     with torch.inference_mode():
         for batch in predict.image_loader([Path(file)], config.image_size, "object"):
@@ -154,7 +154,7 @@ def left_out(
 
     seen = found = defective = 0
     ranked: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    tiling = method.tiling
+    tiling = method.views
     tiling.skip_share, choose = share, type(tiling).select_tiles
     start = time.process_time()
     for name, image, mask in drawn:

@@ -38,8 +38,8 @@ def test_patches_are_laid_out_row_by_row_without_the_class_token() -> None:
     tokens = torch.tensor(
         [[[9.0, 9.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]]
     )
-    grid = similarity.anomaly_probability(tokens, text, (2, 3), 0.07)
-    assert (grid > 0.5).nonzero().tolist() == [[0, 0, 1]]
+    (grid,) = similarity.patch_margins([tokens], text, (2, 3), 0.07)
+    assert (grid > 0).nonzero().tolist() == [[0, 0, 1]]
 
 
 def test_peak_margin_is_the_logit_of_the_highest_pixel() -> None:

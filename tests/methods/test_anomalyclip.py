@@ -157,7 +157,7 @@ def test_with_tiling_the_tiles_take_part_in_the_loss_and_only_the_prompts_learn(
     batch = dataclasses.replace(random_batch, image=corner, mask=mask)
     losses = []
     for weight in (1.0, 0.5):
-        method.tiling = Tiling(global_weight=weight)
+        method.views = Tiling(global_weight=weight)
         terms = method.loss(batch)
         losses.append(terms["focal"].detach())
         method.zero_grad()

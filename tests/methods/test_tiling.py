@@ -16,9 +16,11 @@ from PIL import Image
 
 from zsad.backbones.clip.model import CLIP
 from zsad.config import checkpoint_settings, compose, instantiate
+from zsad.functional.tile_plan import TilePlan
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.clip_baseline import CLIPBaseline
-from zsad.methods.tiling import FUSIONS, Plan, Tiling
+from zsad.methods.tiling import FUSIONS, Tiling
+from zsad.methods.whole_image import WholeImage
 from zsad.methods.winclip import WinCLIP
 from zsad.prompts.ensemble import PromptEnsemble
 from zsad.prompts.learnable import ObjectAgnosticPrompts
@@ -137,7 +139,7 @@ def test_tiles_of_all_images_share_the_calls_and_none_is_larger_than_allowed() -
 def test_the_budget_is_kept_and_used(
     height: int, width: int, budget: int, overlap: float, scale: float
 ) -> None:
-    def plans(size: tuple[int, int], scale: float, max_tiles: int | None) -> list[Plan]:
+    def plans(size: tuple[int, int], scale: float, max_tiles: int | None) -> list[TilePlan]:
         return Tiling(overlap=overlap, max_tiles=max_tiles, scales=[scale]).plans(size, VIEW, PATCH)
 
     kept, free = plans((height, width), scale, budget), plans((height, width), scale, None)
@@ -246,7 +248,7 @@ def method(tiny_backbone: CLIP) -> AnomalyCLIP:
 def test_a_batch_equals_its_images_and_passes_change_nothing(method: AnomalyCLIP) -> None:
     images = random_image(130, 100, batch=3)
     together = method(images, ["x"] * 3)
-    method.tiling = Tiling(max_tiles_per_pass=1)
+    method.views = Tiling(max_tiles_per_pass=1)
     for image, its_map, its_score in zip(images, together.map, together.score, strict=True):
         alone = method(image[None], ["x"])
         torch.testing.assert_close(alone.map[0], its_map, atol=1e-5, rtol=0)
@@ -266,7 +268,7 @@ def test_tiles_are_compared_with_the_sentences_of_their_own_image(
         alone = method(image[None], [name])
         torch.testing.assert_close(alone.map[0], its_map, atol=1e-5, rtol=0)
         torch.testing.assert_close(alone.score[0], its_score, atol=1e-5, rtol=1e-5)
-    method.tiling.global_weight = 1.0
+    method.views.global_weight = 1.0
     assert (together.map - method(images, names).map).abs().max() > 1e-3
 
 
@@ -311,7 +313,7 @@ def test_images_in_half_precision_have_nearly_the_same_map(method: AnomalyCLIP) 
 def test_an_image_of_the_towers_size_is_seen_as_without_tiling(method: AnomalyCLIP) -> None:
     image = random_image(56, 56, batch=2)
     tiled = method(image, ["x"] * 2)
-    method.tiling = None
+    method.views = WholeImage()
     plain = method(image, ["x"] * 2)
     assert torch.equal(tiled.map, plain.map)
     assert torch.equal(tiled.score, plain.score)
@@ -321,7 +323,7 @@ def test_the_score_is_that_of_the_whole_view(method: AnomalyCLIP) -> None:
     image = random_image(130, 100)
     tiled = method(image, ["x"]).score
     whole = F.interpolate(image, size=(56, 56), mode="bicubic", antialias=True).clamp(0, 1)
-    method.tiling = None
+    method.views = WholeImage()
     torch.testing.assert_close(method(whole, ["x"]).score, tiled)
 
 

@@ -229,10 +229,12 @@ def _json_kinds(path: Path) -> set[str]:
 
 def _has_sentences(content: dict[str, Any]) -> bool:
     """Tell category → ``normal`` or ``anomalous`` → sentences, whatever the categories are called."""
-    return any(
-        isinstance(texts, dict) and {"normal", "anomalous"} & texts.keys()
-        for texts in content.values()
-    )
+    for texts in content.values():
+        if isinstance(texts, dict):
+            sentences = [texts.get(role) for role in ("normal", "anomalous")]
+            if any(isinstance(some, list) for some in sentences):
+                return True
+    return False
 
 
 def _kinds(path: Path) -> set[str]:

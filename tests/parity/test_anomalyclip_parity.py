@@ -18,7 +18,6 @@ from torch import Tensor
 
 from zsad.backbones.clip.model import CLIP
 from zsad.backbones.clip.positions import resize_positions
-from zsad.functional import similarity
 from zsad.functional.resample import gaussian_smooth, upsample
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.prompts.learnable import ObjectAgnosticPrompts
@@ -269,10 +268,8 @@ def test_patch_probabilities_and_maps(anomalyclip_case: Case) -> None:
     case = anomalyclip_case
     case.need("patch_probabilities", "similarity_maps")
     text, probabilities, maps = case.method.text_features(), [], []
-    for tokens in case.features.tokens:
-        p = similarity.anomaly_probability(
-            tokens, text, case.features.grid, case.method.temperature
-        )
+    for margins in case.method.patch_margins(case.features, text):
+        p = margins.sigmoid()
         probabilities.append(torch.stack([1 - p.flatten(1), p.flatten(1)], dim=-1))
         p = upsample(p, tuple(case.golden["images"].shape[-2:]))
         maps.append(torch.stack([1 - p, p], dim=1))

@@ -159,7 +159,9 @@ def test_image_scores_and_maps(clip_baseline_case: Case, name: str) -> None:
         names = [category] * len(case.image)
         prediction, text = method(case.image, names), method.texts.features(case.backbone, names)
         case.compare(f"{name}.{category}.image_score", prediction.probability)
-        case.compare(f"{name}.{category}.map", method.patch_map(features, text))
+        case.compare(
+            f"{name}.{category}.map", method.patch_margins(features, text).sigmoid().mean(dim=0)
+        )
         case.compare(f"{name}.{category}.pixel_map", prediction.map)
 
 

@@ -130,11 +130,8 @@ def test_token_probabilities(dhrclip_case: Case) -> None:
     for key in case.need(r"img\d+_token_prob_(global|tiles)"):
         features = case.seen(parse(key)[1])["tiles" in key]
         tokens = [features.tokens[layer] for layer in case.distinct]
-        maps = [
-            similarity.anomaly_probability(t, text, features.grid, case.method.temperature)
-            for t in tokens
-        ]
-        probabilities = two_channels(torch.stack(maps).flatten(2), -1)  # (L, views, N, 2)
+        margins = similarity.patch_margins(tokens, text, features.grid, case.method.temperature)
+        probabilities = two_channels(margins.sigmoid().flatten(2), -1)  # (L, views, N, 2)
         case.compare(key, probabilities.transpose(0, 1), MAPS)
 
 

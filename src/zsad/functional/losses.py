@@ -1,10 +1,11 @@
 """Losses between an anomaly map and its mask.
 
-Legend: B images of H × W pixels; p is the probability that a pixel is anomalous.
+Legend: L tapped blocks, B images of H × W pixels; p is the probability that a pixel is anomalous.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -39,3 +40,20 @@ def dice_loss(p: Float[Tensor, "b h w"], mask: Bool[Tensor, "b h w"]) -> Float[T
     size = p.sum(dim=(1, 2)) + target.sum(dim=(1, 2))
     dice = (2 * overlap + 1) / (size + 1)
     return (1 - dice).mean()
+
+
+def map_losses(
+    maps: Float[Tensor, "l b h w"], mask: Bool[Tensor, "b h w"]
+) -> dict[str, Float[Tensor, ""]]:
+    """Return focal and both dice losses of the maps of l blocks, each summed over the blocks.
+
+    Source: the AnomalyCLIP code.
+    """
+    focal = torch.stack([focal_loss(p, mask) for p in maps])
+    dice_anomalous = torch.stack([dice_loss(p, mask) for p in maps])
+    dice_normal = torch.stack([dice_loss(1 - p, ~mask) for p in maps])
+    return {
+        "focal": focal.sum(),
+        "dice_anomalous": dice_anomalous.sum(),
+        "dice_normal": dice_normal.sum(),
+    }

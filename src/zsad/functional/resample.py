@@ -17,6 +17,14 @@ def upsample(maps: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tenso
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
+def upsample_blocks(
+    maps: Float[Tensor, "l b h w"], size: tuple[int, int]
+) -> Float[Tensor, "l b big_h big_w"]:
+    """Resize the maps of l blocks as ``upsample`` does."""
+    blocks, images = maps.shape[:2]
+    return upsample(maps.flatten(0, 1), size).unflatten(0, (blocks, images))
+
+
 def gaussian_smooth(maps: Float[Tensor, "b h w"], sigma_px: float) -> Float[Tensor, "b h w"]:
     """Smooth with a Gaussian of ``sigma_px`` pixels, cut at four sigmas.
 

@@ -48,35 +48,34 @@ def margin(logits: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
     return logits[..., 1] - logits[..., 0]
 
 
-def anomaly_probability(
-    tokens: Float[Tensor, "b one_plus_n e"], text: Texts, grid: tuple[int, int], temperature: float
-) -> Float[Tensor, "b h w"]:
-    """Return the softmax probability that each patch is anomalous, on the patch grid.
-
-    Args:
-        tokens: Class token first, then the patches row by row.
-        text: The two text features.
-        grid: Rows and columns of patches.
-        temperature: See ``cosine_logits``.
-
-    Source: AnomalyCLIP, section 3: softmax over the two texts first, upsampling afterwards.
-    """
-    logits = cosine_logits(tokens[:, 1:], text, temperature)
-    return margin(logits).sigmoid().unflatten(1, grid)  # (B, N) -> (B, h, w)
-
-
 def patch_margins(
     tokens: Sequence[Float[Tensor, "b one_plus_n e"]],
     text: Texts,
     grid: tuple[int, int],
     temperature: float,
 ) -> Float[Tensor, "l b h w"]:
-    """Return the margin of each patch, one map for each of l blocks.
+    """Return the margin of each patch on the patch grid, one map for each of l blocks.
 
-    Its sigmoid is ``anomaly_probability``.
+    Args:
+        tokens: For each block the class token first, then the patches row by row.
+        text: The two text features.
+        grid: Rows and columns of patches.
+        temperature: See ``cosine_logits``.
+
+    Source: AnomalyCLIP, section 3: softmax over the two texts (the sigmoid of a margin) first,
+    upsampling afterwards.
     """
     logits = torch.stack([cosine_logits(block[:, 1:], text, temperature) for block in tokens])
     return margin(logits).unflatten(2, grid)  # (l, B, N) -> (l, B, h, w)
+
+
+def block_probabilities(margins: Float[Tensor, "l b h w"]) -> list[Float[Tensor, "b h w"]]:
+    """Return the probability of *anomalous* from margins, block by block.
+
+    The last bit of a vectorised sigmoid depends on the length of its input; computed by themselves,
+    the blocks do not change each other.
+    """
+    return [block.sigmoid() for block in margins]
 
 
 def peak_margin(anomaly_map: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
