@@ -13,14 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.nn import functional as F
 
+from tests.metrics.histograms import add_scores, histogram_of
 from zsad.metrics import curves, score_histogram
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.connected_components import region_weights
-from zsad.metrics.score_histogram import (
-    BinnedRanking,
-    Histogram,
-    keys_from_scores,
-    scores_from_keys,
-)
+from zsad.metrics.float_keys import keys_from_scores, scores_from_keys
+from zsad.metrics.score_histogram import Histogram
 
 METRICS = {
     "auroc": curves.auroc,
@@ -41,9 +39,7 @@ SCORES = arrays(
 
 def counted(maps, masks, bins):
     weight = torch.cat([region_weights(mask) for mask in masks])
-    return score_histogram.add(
-        score_histogram.empty_histogram(), maps[masks], maps[~masks], weight, bins
-    )
+    return histogram_of(maps[masks], maps[~masks], weight, bins)
 
 
 def smooth_maps(count, size, seed=0):
@@ -93,18 +89,12 @@ def parted_scores(draw):
 def test_no_order_and_no_split_changes_a_bit(case):
     scores, bad, part, order = case
     weight = 1 / (1 + torch.arange(len(scores)) % 7).double()
-    whole = score_histogram.add(
-        score_histogram.empty_histogram(), scores[bad], scores[~bad], weight[bad], bins=16
-    )
+    whole = histogram_of(scores[bad], scores[~bad], weight[bad], bins=16)
     streamed, apart = score_histogram.empty_histogram(), []
     for name in order:
         mine, good = bad & (part == name), ~bad & (part == name)
-        streamed = score_histogram.add(streamed, scores[mine], scores[good], weight[mine], bins=16)
-        apart.append(
-            score_histogram.add(
-                score_histogram.empty_histogram(), scores[mine], scores[good], weight[mine], bins=16
-            )
-        )
+        streamed = add_scores(streamed, scores[mine], scores[good], weight[mine], bins=16)
+        apart.append(histogram_of(scores[mine], scores[good], weight[mine], bins=16))
     for other in (streamed, score_histogram.merge_histograms(apart, bins=16)):
         assert other.shift == whole.shift
         assert torch.equal(other.bins, whole.bins)
@@ -118,13 +108,7 @@ def bin_names(keys, shift):
 @given(parted_scores())
 def test_bins_hold_all_scores_and_give_up_no_bit_without_need(case):
     scores, bad, _, _ = case
-    made = score_histogram.add(
-        score_histogram.empty_histogram(),
-        scores[bad],
-        scores[~bad],
-        torch.ones(int(bad.sum())).double(),
-        bins=16,
-    )
+    made = histogram_of(scores[bad], scores[~bad], torch.ones(int(bad.sum())).double(), bins=16)
     keys = keys_from_scores(scores).numpy()
     names = bin_names(keys, made.shift)
     assert len(made.bins) <= 16
@@ -244,13 +228,7 @@ def test_the_f1_threshold_reaches_exactly_the_f1_it_promises():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_scores_without_a_rank_are_refused(bad):
     with pytest.raises(ValueError, match="1 of 2 scores of normal items are not finite"):
-        score_histogram.add(
-            score_histogram.empty_histogram(),
-            torch.zeros(0),
-            torch.tensor([0.0, bad]),
-            torch.zeros(0).double(),
-            bins=16,
-        )
+        histogram_of(torch.zeros(0), torch.tensor([0.0, bad]), torch.zeros(0).double(), bins=16)
 
 
 @pytest.mark.parametrize("bins", [8, 2**21])
@@ -284,5 +262,5 @@ def test_constant_maps_are_chance_and_undefined_for_the_papers_aupro():
 def test_adding_leaves_what_was_counted_before_as_it_was():
     before = Histogram(counted(*smooth_maps(1, 20), bins=64).bins.clone())
     bins = before.bins.clone()
-    score_histogram.add(before, torch.rand(30), torch.rand(30), torch.ones(30).double(), bins=16)
+    add_scores(before, torch.rand(30), torch.rand(30), torch.ones(30).double(), bins=16)
     assert torch.equal(before.bins, bins)

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsad.metrics import score_histogram
+from tests.metrics.histograms import histogram_of
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.ranking import Ranking, rank
-from zsad.metrics.score_histogram import BinnedRanking
 from zsad.metrics.threshold_rules import decisions, merge_rankings, parse_rule, threshold_at_fpr
 
 PATIENT = settings(
@@ -26,11 +26,7 @@ def tensor(scores: list[float]) -> torch.Tensor:
 
 def binned(anomalous: list[float], normal: list[float], bins: int = 16) -> BinnedRanking:
     weight = torch.ones(len(anomalous), dtype=torch.float64)
-    return BinnedRanking(
-        score_histogram.add(
-            score_histogram.empty_histogram(), tensor(anomalous), tensor(normal), weight, bins
-        )
-    )
+    return BinnedRanking(histogram_of(tensor(anomalous), tensor(normal), weight, bins))
 
 
 def share_called(scores: list[float], threshold: float) -> float:

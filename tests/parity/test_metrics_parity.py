@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from zsad.metrics import curves, score_histogram
+from tests.metrics.histograms import histogram_of
+from zsad.metrics import curves
 from zsad.metrics.aupro_saa import aupro_filled
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.connected_components import region_weights
 from zsad.metrics.curves import rank_labelled, rank_pixels
 from zsad.metrics.region_f1 import region_f1, region_f1_matched
-from zsad.metrics.score_histogram import BinnedRanking
 
 IMAGE = {
     "image_auroc": curves.auroc,
@@ -95,11 +96,7 @@ def test_pixel_metrics(metrics_case: dict[str, dict[str, Any]]) -> None:
 
 def _count_pixels(maps: torch.Tensor, masks: torch.Tensor) -> BinnedRanking:
     weight = torch.cat([region_weights(mask) for mask in masks])
-    return BinnedRanking(
-        score_histogram.add(
-            score_histogram.empty_histogram(), maps[masks], maps[~masks], weight, bins=2**16
-        )
-    )
+    return BinnedRanking(histogram_of(maps[masks], maps[~masks], weight, bins=2**16))
 
 
 def test_pixel_metrics_from_a_histogram(metrics_case: dict[str, dict[str, Any]]) -> None:

@@ -1,1 +1,1 @@
-"""Formulas of the metrics, and what is kept to compute them."""
+"""Metrics: pure formulas over rankings of scores, and torchmetrics states that collect the scores."""

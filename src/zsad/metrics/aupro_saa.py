@@ -9,26 +9,20 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import ndimage
-from torch import Tensor
 
 from zsad.metrics.connected_components import label_regions
+from zsad.metrics.shapes import Maps, Mask, Masks
 
 _TOUCHING = np.ones((3, 3))  # corners touch, too
 
 
-def aupro_filled(
-    maps: Float[Tensor, "b h w"],
-    masks: Bool[Tensor, "b h w"],
-    fpr_limit: float = 0.3,
-    steps: int = 200,
-) -> float:
+def aupro_filled(maps: Maps, masks: Masks, fpr_limit: float = 0.3, steps: int = 200) -> float:
     """Area under the per-region overlap as SAA's code computes it; for comparison with its tables.
 
-    Holes of a defect count as found, but not as part of its area, so an overlap can exceed 1. False-positive rates
-    up to ``fpr_limit`` are stretched to [0, 1]. It depends on the values of the scores, not only on their order. NaN
-    without any defect, and where fewer than two different rates are left.
+    Holes of a defect count as found, but not as part of its area, so an overlap can exceed 1.
+    False-positive rates up to ``fpr_limit`` are stretched to [0, 1]. It depends on the values of
+    the scores, not only on their order. NaN without any defect, and where fewer than two different
+    rates are left.
 
     Args:
         maps: Anomaly maps of one category.
@@ -38,32 +32,41 @@ def aupro_filled(
 
     Source: Segment Any Anomaly (2023), published evaluation code.
     """
-    scores, truth = maps.double().numpy(), masks.numpy()
-    if not truth.any() or truth.all():
+    scores = maps.double().numpy()
+    is_defective = masks.numpy()
+    if not is_defective.any() or is_defective.all():
         return math.nan
-    high = scores.max()
-    thresholds = high - np.arange(steps) * (high - scores.min()) / steps
-    overlaps = [
-        _above(scores[image][filled], thresholds) / area
-        for image, mask in enumerate(masks)
-        for filled, area in _filled_regions(mask)
-    ]
-    rates = _above(scores[~truth], thresholds) / (~truth).sum()
+    highest = scores.max()
+    thresholds = highest - np.arange(steps) * (highest - scores.min()) / steps
+    overlaps = []
+    for image, mask in enumerate(masks):
+        for filled, area in _filled_regions(mask):
+            found = _count_above(scores[image][filled], thresholds)
+            overlaps.append(found / area)
+    is_normal = ~is_defective
+    rates = _count_above(scores[is_normal], thresholds) / is_normal.sum()
     kept = rates <= fpr_limit
-    rates, overlap = rates[kept], np.mean(overlaps, axis=0)[kept]
+    overlap = np.mean(overlaps, axis=0)[kept]
+    rates = rates[kept]
     if len(np.unique(rates)) < 2:
         return math.nan
-    return float(np.trapezoid(overlap, (rates - rates.min()) / (rates.max() - rates.min())))
+    lowest = rates.min()
+    stretched = (rates - lowest) / (rates.max() - lowest)
+    return float(np.trapezoid(overlap, stretched))
 
 
-def _filled_regions(mask: Bool[Tensor, "h w"]) -> Iterator[tuple[np.ndarray, int]]:
+def _filled_regions(mask: Mask) -> Iterator[tuple[np.ndarray, int]]:
     """Yield each region of a mask without its holes, and its area with them left out."""
+    from scipy import ndimage
+
     labels = label_regions(mask).numpy()
     for number in range(1, labels.max() + 1):
         region = labels == number
-        yield np.asarray(ndimage.binary_fill_holes(region, _TOUCHING)), int(region.sum())
+        filled = ndimage.binary_fill_holes(region, _TOUCHING)
+        yield np.asarray(filled), int(region.sum())
 
 
-def _above(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+def _count_above(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Count the scores above each threshold."""
-    return len(scores) - np.searchsorted(np.sort(scores), thresholds, side="right")
+    ascending = np.sort(scores)
+    return len(scores) - np.searchsorted(ascending, thresholds, side="right")

@@ -1,7 +1,8 @@
-"""Bootstrap confidence intervals: how far a metric would move with other images of the same kind.
+"""Bootstrap confidence intervals: the range of a metric over other images of the same kind.
 
-Normal and anomalous items are drawn with replacement, each kind from its own, as many as there are: every replicate has
-both. All replicates of a metric are computed at once, from operating points with one more axis.
+Normal and anomalous items are drawn with replacement, each kind from its own, as many as there
+are: every replicate has both. All replicates of a metric are computed at once, from operating
+points with an additional axis.
 
 Legend: r replicates, k operating points, n and p normal and anomalous items.
 """
@@ -16,74 +17,96 @@ from torch import Tensor
 
 from zsad.metrics.operating_points import OperatingPoints
 from zsad.metrics.ranking import SortedRanking
+from zsad.metrics.shapes import Scores
 
 Formula = Callable[[OperatingPoints], Tensor]
+Replicates = Float64[Tensor, " r"]
+
 _ITEMS_AT_ONCE = 2**22  # replicates × items in memory at a time
 
 
 def replicates(
     ranking: SortedRanking, formula: Formula, count: int = 1000, seed: int = 0
-) -> Float64[Tensor, " r"]:
-    """Compute a metric of ``zsad.metrics.operating_points`` on resampled items; the same seed gives the same draws.
+) -> Replicates:
+    """Compute a metric on resampled items; the same seed gives the same draws.
 
-    Raises ValueError where an item of either kind is missing.
+    Args:
+        ranking: The items.
+        formula: A formula of ``zsad.metrics.operating_points``.
+        count: Number of replicates.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: An item of either kind is missing.
     """
     if not ranking.is_defined:
         raise ValueError(
-            f"got {ranking.counts} normal and anomalous items, expected at least one of each to resample"
+            f"got {ranking.counts} normal and anomalous items, expected at least one of each to "
+            "resample"
         )
     generator = torch.Generator().manual_seed(seed)
-    at_once = max(1, _ITEMS_AT_ONCE // sum(ranking.counts))
-    sizes = [min(at_once, count - start) for start in range(0, count, at_once)]
-    return torch.cat([formula(_resampled(ranking, size, generator)) for size in sizes])
+    items = sum(ranking.counts)
+    at_once = max(1, _ITEMS_AT_ONCE // items)
+    values = []
+    for start in range(0, count, at_once):
+        size = min(at_once, count - start)
+        points = _resample(ranking, size, generator)
+        values.append(formula(points))
+    return torch.cat(values)
 
 
-def interval(values: Float64[Tensor, " r"], confidence: float = 0.95) -> tuple[float, float]:
-    """Return the percentiles between which the middle part of the replicates lies.
+def interval(values: Replicates, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the percentiles that enclose the middle part of the replicates.
 
     >>> interval(torch.arange(41).double(), confidence=0.5)
     (10.0, 30.0)
     """
     tail = (1 - confidence) / 2
-    low, high = torch.quantile(values, values.new_tensor((tail, 1 - tail))).tolist()
+    ends = values.new_tensor((tail, 1 - tail))
+    low, high = torch.quantile(values, ends).tolist()
     return low, high
 
 
-def _resampled(ranking: SortedRanking, count: int, generator: torch.Generator) -> OperatingPoints:
+def _resample(ranking: SortedRanking, count: int, generator: torch.Generator) -> OperatingPoints:
     threshold = ranking.points.threshold
-    drawn_bad, drawn_good = (
-        torch.randint(len(items), (count, len(items)), generator=generator).to(items.device)
-        for items in (ranking.anomalous, ranking.normal)
-    )
-    true_positives = _reached(_first_point(ranking.anomalous, threshold)[drawn_bad], len(threshold))
+    anomalous = _draw(ranking.anomalous, count, generator)
+    normal = _draw(ranking.normal, count, generator)
+    reached_by_anomalous = _first_point(ranking.anomalous, threshold)
+    reached_by_normal = _first_point(ranking.normal, threshold)
+    exceeded_by_normal = _first_point(ranking.normal, threshold, is_strict=True)
+    points = len(threshold)
+    true_positives = _count_called(reached_by_anomalous[anomalous], points)
     return OperatingPoints(
         threshold=threshold,
         true_positives=true_positives,
         overlap=true_positives / true_positives[:, -1:],
-        false_positives=_reached(
-            _first_point(ranking.normal, threshold)[drawn_good], len(threshold)
-        ),
-        false_positives_above=_reached(
-            _first_point(ranking.normal, threshold, above=True)[drawn_good], len(threshold)
-        ),
+        false_positives=_count_called(reached_by_normal[normal], points),
+        false_positives_above=_count_called(exceeded_by_normal[normal], points),
         normal=true_positives.new_full((count,), len(ranking.normal)),
         mixed=ranking.points.mixed,
     )
 
 
+def _draw(items: Scores, count: int, generator: torch.Generator) -> Int64[Tensor, "r n"]:
+    """Draw indices of items with replacement, ``count`` times as many as there are."""
+    total = len(items)
+    drawn = torch.randint(total, (count, total), generator=generator)
+    return drawn.to(items.device)
+
+
 def _first_point(
-    scores: Float[Tensor, " n"], threshold: Float[Tensor, " k"], above: bool = False
+    scores: Scores, threshold: Float[Tensor, " k"], is_strict: bool = False
 ) -> Int64[Tensor, " n"]:
-    """Index of the strictest threshold that each score reaches, or is above; k where there is none."""
-    return len(threshold) - torch.searchsorted(
-        threshold.flip(0), scores.contiguous(), right=not above
-    )
+    """Return the index of the strictest threshold that each score reaches, or exceeds; else k."""
+    ascending = threshold.flip(0)
+    reached = torch.searchsorted(ascending, scores.contiguous(), right=not is_strict)
+    return len(threshold) - reached
 
 
-def _reached(first_point: Int64[Tensor, "r n"], points: int) -> Float64[Tensor, "r k"]:
-    """How many of the drawn items are called at each point."""
-    called = torch.zeros(
-        len(first_point), points + 1, dtype=torch.float64, device=first_point.device
-    )
-    ones = torch.ones((), dtype=torch.float64, device=first_point.device).expand_as(first_point)
-    return called.scatter_add_(1, first_point, ones)[:, :points].cumsum(1)
+def _count_called(first_point: Int64[Tensor, "r n"], points: int) -> Float64[Tensor, "r k"]:
+    """Count the drawn items that are called anomalous at each point."""
+    device = first_point.device
+    counts = torch.zeros(len(first_point), points + 1, dtype=torch.float64, device=device)
+    ones = torch.ones((), dtype=torch.float64, device=device)
+    counts.scatter_add_(1, first_point, ones.expand_as(first_point))
+    return counts[:, :points].cumsum(1)

@@ -1,4 +1,4 @@
-"""Metrics per category: which are computed over what, and why some are undefined."""
+"""Metrics per category, their confidence intervals, and the reasons of undefined values."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from zsad.metrics.states import (
 from zsad.types import Batch, Prediction, Results
 
 Interval = tuple[float, float]
+Replicates = dict[str, Tensor]  # metric → its values on resampled images
 
 
 class CategoryMetrics(nn.Module):
@@ -36,19 +37,23 @@ class CategoryMetrics(nn.Module):
         categories: All categories of the dataset, the same on every process.
         image: Metrics over image scores, by name; see ``conf/metrics``.
         pixel: Metrics over pixels, by name. With none, nothing is kept of the anomaly maps.
-        maps: Metrics over whole anomaly maps with their masks, by name. With any, all maps are kept in memory.
-        bins: Pixels are counted into at most so many bins, in constant memory; ``None`` keeps and sorts every score.
-        intervals: Formulas of ``zsad.metrics.operating_points`` for the image metrics that get a confidence interval,
-            by name.
-        replicates: Resampled datasets behind an interval.
-        seed: Of the resampling.
-        side_px: Maps (bilinear) and masks (nearest) are compared as squares of this side, as in the evaluation of SAA+;
-            ``None``: at the size that the method was given. Metrics over whole maps of images of different sizes need
-            it.
+        maps: Metrics over whole anomaly maps with their masks, by name. With any, all maps are
+            kept in memory.
+        bins: Pixels are counted into at most so many bins, in constant memory; ``None`` keeps and
+            sorts every score.
+        intervals: Formulas of ``zsad.metrics.operating_points`` for the image metrics that get a
+            confidence interval, by name.
+        replicates: Number of resampled datasets behind an interval.
+        seed: Seed of the resampling.
+        side_px: Maps (bilinear) and masks (nearest) are compared as squares of this side, as in
+            the evaluation of SAA+; ``None``: at the size that the method was given. Metrics over
+            whole maps of images of different sizes need it.
 
     Attributes:
-        rankings: After ``compute``, the rankings of images and of pixels behind each category's metrics.
-        intervals: After ``compute``, for each category the 95 % confidence interval of each metric that has one.
+        rankings: After ``compute``, the rankings of images and of pixels behind each category's
+            metrics.
+        intervals: After ``compute``, for each category the 95 % confidence interval of each metric
+            that has one.
         mean_intervals: The same for the means over the categories.
     """
 
@@ -70,28 +75,33 @@ class CategoryMetrics(nn.Module):
         self.image = nn.ModuleList(ImageMetrics(image) for _ in self.categories)
         self.pixel = nn.ModuleList(_pixel_metrics(pixel, bins) for _ in self.categories)
         self.maps = nn.ModuleList(MapMetrics(maps or {}) for _ in self.categories)
-        self.formulas, self.replicates, self.seed = dict(intervals or {}), replicates, seed
+        self.formulas = dict(intervals or {})
+        self.replicates = replicates
+        self.seed = seed
         self.side_px = side_px
         self.rankings: dict[str, tuple[Ranking, Ranking]] = {}
         self.intervals: dict[str, dict[str, Interval]] = {}
         self.mean_intervals: dict[str, Interval] = {}
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
-        """Add what was predicted for a batch.
+        """Add the predictions for a batch.
 
-        Raises ValueError for NaN or infinite predictions, naming the image, for unknown categories, and for images of
-        different sizes where whole maps are kept as they are.
+        Raises:
+            ValueError: NaN or infinite predictions, naming the image; unknown categories; images
+                of different sizes where whole maps are kept as they are.
         """
         _check_finite(prediction, batch)
         maps, masks = self._resize_for_comparison(prediction.map.detach().float(), batch.mask)
         indices = [self._index(category) for category in batch.category]
+        device = prediction.score.device
         for index in dict.fromkeys(indices):
-            rows = torch.tensor([one == index for one in indices], device=prediction.score.device)
-            cast("Any", self.image[index]).update(prediction.score[rows], batch.is_anomalous[rows])
+            rows = torch.tensor([one == index for one in indices], device=device)
+            image = cast("Any", self.image[index])
+            image.update(prediction.score[rows], batch.is_anomalous[rows])
             rows = rows & batch.has_mask
-            for kept in (self.pixel[index], self.maps[index]):
-                if kept.metrics and rows.any():
-                    cast("Any", kept).update(maps[rows], masks[rows])
+            for state in (self.pixel[index], self.maps[index]):
+                if state.metrics and rows.any():
+                    cast("Any", state).update(maps[rows], masks[rows])
 
     def compute(self) -> Results:
         """Return the values of all metrics, the same on every process."""
@@ -100,26 +110,28 @@ class CategoryMetrics(nn.Module):
             # This process may have seen no image of a category that others have seen.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
             for index, category in enumerate(self.categories):
-                image, pixel, maps = (
-                    cast("Any", kept[index]).compute()
-                    for kept in (self.image, self.pixel, self.maps)
-                )
-                results.values[category] = image.values | pixel.values | maps
-                results.reasons[category] = _undefined_reasons(image, "image") | _undefined_reasons(
-                    pixel, "pixel"
-                )
-                results.reasons[category] |= {
-                    name: _NO_MAPS for name, value in maps.items() if math.isnan(value)
-                }
-                results.images[category] = image.ranking.counts
-                self.rankings[category] = (image.ranking, pixel.ranking)
+                self._compute_category(index, category, results)
         self._resample()
         return replace(results, intervals=self.intervals, mean_intervals=self.mean_intervals)
 
     def reset(self) -> None:
         """Forget everything that was added."""
-        for kept in (*self.image, *self.pixel, *self.maps):
-            cast("Any", kept).reset()
+        for state in (*self.image, *self.pixel, *self.maps):
+            cast("Any", state).reset()
+
+    def _compute_category(self, index: int, category: str, results: Results) -> None:
+        """Add a category to the results."""
+        image: ComputedMetrics = cast("Any", self.image[index]).compute()
+        pixel: ComputedMetrics = cast("Any", self.pixel[index]).compute()
+        maps: dict[str, float] = cast("Any", self.maps[index]).compute()
+        reasons = _undefined_reasons(image, "image") | _undefined_reasons(pixel, "pixel")
+        for name, value in maps.items():
+            if math.isnan(value):
+                reasons[name] = _NO_MAPS
+        results.values[category] = image.values | pixel.values | maps
+        results.reasons[category] = reasons
+        results.images[category] = image.ranking.counts
+        self.rankings[category] = (image.ranking, pixel.ranking)
 
     def _resize_for_comparison(self, maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         if self.side_px is None:
@@ -128,56 +140,70 @@ class CategoryMetrics(nn.Module):
         return upsample(maps, side), nearest(masks, side)
 
     def _resample(self) -> None:
-        """Fill the intervals. Each category has a seed of its own, or their draws would move together."""
-        drawn: dict[str, dict[str, Tensor]] = {}
+        """Compute the intervals. Each category has its own seed, or their draws would correlate."""
+        replicates: dict[str, Replicates] = {}
         for index, (category, (ranking, _)) in enumerate(self.rankings.items()):
             if isinstance(ranking, SortedRanking) and ranking.is_defined:
-                drawn[category] = {
-                    name: bootstrap.replicates(ranking, formula, self.replicates, self.seed + index)
-                    for name, formula in self.formulas.items()
-                }
-        self.intervals = {
-            category: {name: bootstrap.interval(values) for name, values in row.items()}
-            for category, row in drawn.items()
-        }
-        self.mean_intervals = {
-            name: bootstrap.interval(torch.stack([row[name] for row in drawn.values()]).mean(0))
-            for name in (self.formulas if drawn else ())
-        }
+                replicates[category] = self._draw_replicates(ranking, self.seed + index)
+        self.intervals = {}
+        for category, values in replicates.items():
+            self.intervals[category] = _intervals(values)
+        means = {}
+        if replicates:
+            for name in self.formulas:
+                values_of_categories = [values[name] for values in replicates.values()]
+                means[name] = torch.stack(values_of_categories).mean(0)
+        self.mean_intervals = _intervals(means)
+
+    def _draw_replicates(self, ranking: SortedRanking, seed: int) -> Replicates:
+        values = {}
+        for name, formula in self.formulas.items():
+            values[name] = bootstrap.replicates(ranking, formula, self.replicates, seed)
+        return values
 
     def _index(self, category: str) -> int:
         if category not in self.categories:
-            raise ValueError(
-                f"got an image of category {category!r}, expected one of: {', '.join(self.categories)}"
-            )
+            expected = ", ".join(self.categories)
+            raise ValueError(f"got an image of category {category!r}, expected one of: {expected}")
         return self.categories.index(category)
 
 
 _NO_MAPS = "too few regions, normal images or different scores for a metric over whole maps"
 
 
+def _intervals(replicates: Replicates) -> dict[str, Interval]:
+    return {name: bootstrap.interval(values) for name, values in replicates.items()}
+
+
 def _pixel_metrics(
     metrics: Mapping[str, RankingMetric], bins: int | None
 ) -> SortedPixelMetrics | BinnedPixelMetrics:
-    return SortedPixelMetrics(metrics) if bins is None else BinnedPixelMetrics(metrics, bins)
+    if bins is None:
+        return SortedPixelMetrics(metrics)
+    return BinnedPixelMetrics(metrics, bins)
 
 
-def _undefined_reasons(measured: ComputedMetrics, item: str) -> dict[str, str]:
-    normal, anomalous = measured.ranking.counts
+def _undefined_reasons(computed: ComputedMetrics, item: str) -> dict[str, str]:
+    """Return the metrics that are undefined, with the reason."""
+    normal, anomalous = computed.ranking.counts
+    reason = "no two thresholds differ below the false-positive limit"
     if normal == anomalous == 0:
         reason = f"no {item} with ground truth"
-    elif 0 in (normal, anomalous):
-        reason = f"no {'defective' if normal else 'normal'} {item}"
-    else:
-        reason = "no two thresholds differ below the false-positive limit"
-    return {name: reason for name, value in measured.values.items() if math.isnan(value)}
+    elif normal == 0:
+        reason = f"no normal {item}"
+    elif anomalous == 0:
+        reason = f"no defective {item}"
+    undefined = [name for name, value in computed.values.items() if math.isnan(value)]
+    return dict.fromkeys(undefined, reason)
 
 
 def _check_finite(prediction: Prediction, batch: Batch) -> None:
-    finite = prediction.score.isfinite() & prediction.map.isfinite().flatten(1).all(dim=1)
-    if not finite.all():
-        path = batch.path[int((~finite).nonzero()[0])]
-        raise ValueError(
-            f"the prediction for {path} contains NaN or infinite values, which cannot be ranked; "
-            "with trainer.precision=16-* try trainer.precision=bf16-mixed or 32"
-        )
+    maps = prediction.map.flatten(1)
+    finite = prediction.score.isfinite() & maps.isfinite().all(dim=1)
+    if finite.all():
+        return
+    first = int((~finite).nonzero()[0])
+    raise ValueError(
+        f"the prediction for {batch.path[first]} contains NaN or infinite values, which cannot be "
+        "ranked; with trainer.precision=16-* try trainer.precision=bf16-mixed or 32"
+    )

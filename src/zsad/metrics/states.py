@@ -1,7 +1,7 @@
-"""What is kept of the predictions of one category: torchmetrics shells that every process of a run fills and joins.
+"""States of the metrics of one category: torchmetrics shells that every process fills and joins.
 
-Every process holds the same states in the same order, so that a category which one process never saw is still gathered
-by all.
+Every process holds the same states in the same order, so that a category which one process never
+saw is still gathered by all.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from torchmetrics import Metric
 
 from zsad.distributed import gather_objects
 from zsad.metrics import score_histogram
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.connected_components import region_weights
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
-from zsad.metrics.score_histogram import BinnedRanking, Histogram
+from zsad.metrics.score_histogram import Histogram
 
 RankingMetric = Callable[[Ranking], float]
 MapMetric = Callable[[Tensor, Tensor], float]
 
 
 class ComputedMetrics:
-    """The values of the metrics, and the ranking they were read from.
+    """The values of the metrics, and the ranking behind them.
 
-    Not a dataclass: torchmetrics would look for tensors in it, copy it and refuse what is frozen.
+    Not a dataclass: torchmetrics would look for tensors in it, copy it and refuse a frozen class.
     """
 
     def __init__(self, metrics: Mapping[str, RankingMetric], ranking: Ranking):
-        self.values = {name: measure(ranking) for name, measure in metrics.items()}
+        self.values = {name: metric(ranking) for name, metric in metrics.items()}
         self.ranking = ranking
 
 
 class _SortedMetrics(Metric):
-    """Keep the scores of anomalous and of normal items until ``compute`` ranks them once for all metrics.
+    """Keeps scores of anomalous and normal items; ``compute`` ranks them once for all metrics.
 
     Args:
         metrics: The metrics by name.
@@ -53,17 +54,16 @@ class _SortedMetrics(Metric):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def compute(self) -> ComputedMetrics:
-        """Rank what was kept, NaN for metrics that are undefined."""
+        """Rank the scores, and compute the metrics; NaN where they are undefined."""
         return ComputedMetrics(self.metrics, self._ranking())
 
     def _ranking(self) -> SortedRanking:
-        return rank(
-            _concatenate(self.anomalous),
-            _concatenate(self.normal),
-            _concatenate(self.weight).double(),
-        )
+        anomalous = _concatenate(self.anomalous)
+        normal = _concatenate(self.normal)
+        weight = _concatenate(self.weight)
+        return rank(anomalous, normal, weight.double())
 
-    def _keep(self, anomalous: Tensor, weight: Tensor, normal: Tensor) -> None:
+    def _append(self, anomalous: Tensor, weight: Tensor, normal: Tensor) -> None:
         self.anomalous.append(anomalous.cpu())
         self.weight.append(weight.cpu())
         self.normal.append(normal.cpu())
@@ -76,7 +76,8 @@ class ImageMetrics(_SortedMetrics):
         """Add a batch: ``score`` (B,) and ``is_anomalous`` (B,) bool."""
         score = score.detach().double()
         anomalous = score[is_anomalous]
-        self._keep(anomalous, torch.ones_like(anomalous), score[~is_anomalous])
+        weight = torch.ones_like(anomalous)
+        self._append(anomalous, weight, score[~is_anomalous])
 
 
 class SortedPixelMetrics(_SortedMetrics):
@@ -84,20 +85,19 @@ class SortedPixelMetrics(_SortedMetrics):
 
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
         """Add maps and masks (B, H, W)."""
-        self._keep(
-            anomaly_map[mask], torch.cat([region_weights(one) for one in mask]), anomaly_map[~mask]
-        )
+        weights = [region_weights(one) for one in mask]
+        self._append(anomaly_map[mask], torch.cat(weights), anomaly_map[~mask])
 
 
 class BinnedPixelMetrics(Metric):
-    """Metrics over pixels from a histogram: the memory of one map, however many there are.
+    """Metrics over pixels from a histogram: the memory of one map, for any number of maps.
 
-    All states are integers that depend on what was counted alone, so that any number of processes comes to the same
-    last bit. See ``zsad.metrics.score_histogram`` for what a bin is.
+    All states are integers that depend on the scores alone, so that any number of processes comes
+    to the same last bit. ``zsad.metrics.score_histogram`` describes the bins.
 
     Args:
         metrics: The metrics by name.
-        bins: The most bins that may be used.
+        bins: Largest number of bins.
     """
 
     full_state_update = False
@@ -108,30 +108,28 @@ class BinnedPixelMetrics(Metric):
         super().__init__(dist_sync_fn=_gather_rows)
         self.metrics = dict(metrics)
         self.most_bins = score_histogram.check_bins(bins)
-        self.add_state(
-            "bins", default=score_histogram.empty_histogram().bins, dist_reduce_fx=_filled_rows
-        )
+        empty = score_histogram.empty_histogram()
+        self.add_state("bins", default=empty.bins, dist_reduce_fx=_drop_empty_rows)
         self.add_state("shift", default=torch.tensor(0), dist_reduce_fx="max")
 
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
         """Add maps and masks (B, H, W)."""
         parts = [self._histogram()]
-        for scores, bad in zip(anomaly_map, mask, strict=True):
-            weight = region_weights(bad).to(scores.device)
+        for scores, is_defective in zip(anomaly_map, mask, strict=True):
+            weight = region_weights(is_defective).to(scores.device)
             shift = max(part.shift for part in parts[-2:])
             parts += score_histogram.count_scores(
-                scores[bad], scores[~bad], weight, self.most_bins, shift
+                scores[is_defective], scores[~is_defective], weight, self.most_bins, shift
             )
-        counted = score_histogram.merge_histograms(parts, self.most_bins)
-        self.bins, self.shift = counted.bins, self.shift.new_tensor(counted.shift)
+        merged = score_histogram.merge_histograms(parts, self.most_bins)
+        self.bins = merged.bins
+        self.shift = self.shift.new_tensor(merged.shift)
 
     def compute(self) -> ComputedMetrics:
-        """Read the metrics off what was counted, NaN where they are undefined."""
-        # The rows of several processes are fused here, after all of them were gathered.
-        return ComputedMetrics(
-            self.metrics,
-            BinnedRanking(score_histogram.merge_histograms([self._histogram()], self.most_bins)),
-        )
+        """Compute the metrics from the histogram; NaN where they are undefined."""
+        # The rows of several processes are merged here, after all of them were gathered.
+        histogram = score_histogram.merge_histograms([self._histogram()], self.most_bins)
+        return ComputedMetrics(self.metrics, BinnedRanking(histogram))
 
     def _histogram(self) -> Histogram:
         return Histogram(self.bins, int(self.shift))
@@ -158,50 +156,66 @@ class MapMetrics(Metric):
         """Add maps and masks (B, H, W).
 
         Raises:
-            ValueError: If they are of another size than those before.
+            ValueError: They are of another size than those before.
         """
-        if self.maps and self.maps[0].shape[1:] != anomaly_map.shape[1:]:
-            (height, width), (high, wide) = self.maps[0].shape[1:], anomaly_map.shape[1:]
-            raise ValueError(
-                f"{', '.join(self.metrics)} need maps of one size, and the images are of {width} x {height} and of "
-                f"{wide} x {high} px: compare them as squares with +metrics.side_px=400, or metrics=saa"
-            )
+        if self.maps:
+            self._check_size(anomaly_map)
         self.maps.append(anomaly_map.cpu())
         self.masks.append(mask.cpu())
 
     def compute(self) -> dict[str, float]:
         """Compute the metrics, NaN where they are undefined."""
-        maps, masks = _concatenate(self.maps), _concatenate(self.masks).bool()
+        maps = _concatenate(self.maps)
+        masks = _concatenate(self.masks).bool()
         if not len(maps):
-            maps, masks = maps.reshape(0, 1, 1), masks.reshape(0, 1, 1)
-        return {name: measure(maps, masks) for name, measure in self.metrics.items()}
+            maps = maps.reshape(0, 1, 1)
+            masks = masks.reshape(0, 1, 1)
+        return {name: metric(maps, masks) for name, metric in self.metrics.items()}
+
+    def _check_size(self, anomaly_map: Tensor) -> None:
+        height, width = self.maps[0].shape[1:]
+        new_height, new_width = anomaly_map.shape[1:]
+        if (height, width) == (new_height, new_width):
+            return
+        names = ", ".join(self.metrics)
+        raise ValueError(
+            f"{names} need maps of one size, and the images are of {width} x {height} and of "
+            f"{new_width} x {new_height} px: compare them as squares with +metrics.side_px=400, "
+            "or metrics=saa"
+        )
 
 
 def _concatenate(state: list[Tensor] | Tensor) -> Tensor:
-    """Return the state as one tensor; it is a list before the processes were joined, and a tensor after."""
-    return torch.cat([torch.empty(0), *state]) if isinstance(state, list) else state
+    """Return the state as one tensor; after the processes were joined it is one already."""
+    if isinstance(state, list):
+        return torch.cat([torch.empty(0), *state])
+    return state
 
 
 def _gather(state: Tensor, group: Any = None) -> list[Tensor]:
     """Gather a state from all processes.
 
-    Unlike torchmetrics' own way it takes CPU tensors with any backend, and empty states of another type than the rest.
+    Unlike torchmetrics' own way it takes CPU tensors with any backend, and empty states of another
+    type than the rest.
     """
     return gather_objects(state.cpu(), group)
 
 
 def _gather_rows(state: Tensor, group: Any = None) -> list[Tensor]:
-    """Gather a state from all processes; empty rows make those with fewer as long as the longest, to be stacked."""
+    """Gather a state from all processes, with empty rows up to the longest, to be stacked."""
     gathered = _gather(state, group)
     if not state.ndim:
         return gathered
     longest = max(map(len, gathered))
-    return [
-        torch.cat((rows, rows.new_zeros(longest - len(rows), rows.shape[1]))) for rows in gathered
-    ]
+    padded = []
+    for rows in gathered:
+        missing = longest - len(rows)
+        empty = rows.new_zeros(missing, rows.shape[1])
+        padded.append(torch.cat((rows, empty)))
+    return padded
 
 
-def _filled_rows(stacked: Tensor) -> Tensor:
+def _drop_empty_rows(stacked: Tensor) -> Tensor:
     """Put the rows of all processes below each other, without the empty ones."""
     rows = stacked.flatten(0, 1)
     return rows[rows.any(dim=1)]

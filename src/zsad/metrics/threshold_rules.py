@@ -1,6 +1,8 @@
-"""Where to draw the line between normal and anomalous: rules that choose a threshold, and what it does.
+"""Rules that choose the threshold between normal and anomalous, and the decisions of a threshold.
 
-An item is called anomalous when it scores the threshold or more. Legend: n normal items, g groups of them.
+An item is called anomalous when it scores the threshold or more.
+
+Legend: n normal items, g groups of them.
 """
 
 from __future__ import annotations
@@ -17,21 +19,23 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from zsad.metrics import score_histogram
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.curves import f1_optimum
+from zsad.metrics.float_keys import scores_from_keys
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
-from zsad.metrics.score_histogram import HIGHEST, NORMAL, BinnedRanking, scores_from_keys
+from zsad.metrics.score_histogram import HIGHEST, NORMAL
 
 _ROUNDING = 1e-9  # 0.05 × 20 is a little more than 1, 0.07 × 100 a little more than 7
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What a threshold does to the items that it is tried on; NaN where it is undefined.
+    """Rates of a threshold's decisions; NaN where they are undefined.
 
     Attributes:
-        normal: How many normal items there are.
-        anomalous: How many anomalous ones.
-        recall: Share of the anomalous items that are called so.
+        normal: Number of normal items.
+        anomalous: Number of anomalous items.
+        recall: Share of the anomalous items that are called anomalous.
         false_positive_rate: Share of the normal items that are called anomalous.
         f1: Harmonic mean of precision and recall.
     """
@@ -44,7 +48,7 @@ class Decisions:
 
 
 class Rule(ABC):
-    """How a threshold is chosen; NaN where the items do not allow it."""
+    """A rule for thresholds; NaN where the items do not allow it."""
 
     @abstractmethod
     def image_threshold(self, images: Ranking) -> float:
@@ -57,7 +61,10 @@ class Rule(ABC):
 
 @dataclass(frozen=True, slots=True)
 class F1Max(Rule):
-    """The strictest threshold that reaches the highest F1 score: needs defective images, and masks for pixels."""
+    """The strictest threshold that reaches the highest F1 score.
+
+    Needs defective images, and masks for pixels.
+    """
 
     def image_threshold(self, images: Ranking) -> float:
         """Return the threshold of the highest F1 score of the images."""
@@ -70,25 +77,26 @@ class F1Max(Rule):
 
 @dataclass(frozen=True, slots=True)
 class FalsePositiveRate(Rule):
-    """The lowest threshold that calls no more than a share of the normal images, or normal pixels, anomalous."""
+    """The lowest threshold with no more than a share of false positives, images or pixels."""
 
     share: float
 
     def image_threshold(self, images: Ranking) -> float:
-        """Return the threshold at which no more than the share of the normal images is called anomalous."""
+        """Return the threshold with no more than the share of false positives among images."""
         return threshold_at_fpr(images, self.share)
 
     def pixel_threshold(self, pixels: Ranking, peaks: Float[Tensor, " n"]) -> float:  # noqa: ARG002
-        """Return the threshold at which no more than the share of the normal pixels is called anomalous."""
+        """Return the threshold with no more than the share of false positives among pixels."""
         return threshold_at_fpr(pixels, self.share)
 
 
 @dataclass(frozen=True, slots=True)
 class NormalOnly(Rule):
-    """The quantile of normal images alone, for those who have no defective ones.
+    """The quantile of normal images alone, where there are no defective images.
 
-    No more than a share of the normal images is called anomalous, and no more than that share shows any anomalous
-    pixel: the pixel threshold is the quantile of the highest values of their maps.
+    No more than a share of the normal images is called anomalous, and no more than that share
+    shows any anomalous pixel: the pixel threshold is the quantile of the highest values of their
+    maps.
     """
 
     share: float = 0.05
@@ -108,7 +116,7 @@ _SHARE = re.compile(r"0(\.\d*)?|\.\d+|[1-9]e-\d+")
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule as a user writes it.
+    """Parse a rule as a user writes it.
 
     Raises:
         ValueError: An unknown rule, or a share outside of [0, 1).
@@ -116,20 +124,22 @@ def parse_rule(text: str) -> Rule:
     >>> parse_rule("f1_max"), parse_rule("fpr=0.01"), parse_rule("normal_only")
     (F1Max(), FalsePositiveRate(share=0.01), NormalOnly(share=0.05))
     """
-    name, given, share = text.partition("=")
-    rules = _WITH_SHARE if given else _WITHOUT_SHARE
-    if name in rules and (not given or _SHARE.fullmatch(share)):
-        return rules[name](*([float(share)] if given else []))
+    name, equals, share = text.partition("=")
+    if equals and name in _WITH_SHARE and _SHARE.fullmatch(share):
+        return _WITH_SHARE[name](float(share))
+    if not equals and name in _WITHOUT_SHARE:
+        return _WITHOUT_SHARE[name]()
     raise ValueError(
-        f"threshold rule {text!r}: expected f1_max, fpr=0.05 (share of the normal ones called anomalous, from 0 to "
-        "below 1), normal_only or normal_only=0.05 (share of normal images)"
+        f"threshold rule {text!r}: expected f1_max, fpr=0.05 (share of the normal ones called "
+        "anomalous, from 0 to below 1), normal_only or normal_only=0.05 (share of normal images)"
     )
 
 
 def threshold_at_fpr(ranking: Ranking, false_positive_rate: float) -> float:
-    """Return the lowest threshold at which no more than a share of the normal items is called anomalous.
+    """Return the lowest threshold with no more than a share of false positives.
 
-    NaN without normal items. A histogram knows it to a bin, and never lets more through than asked for.
+    NaN without normal items. A histogram knows it to a bin, and never lets more through than asked
+    for.
 
     >>> round(threshold_at_fpr(rank(torch.zeros(0), torch.tensor([1.0, 2.0, 3.0, 4.0])), 0.25), 6)
     3.0
@@ -140,49 +150,57 @@ def threshold_at_fpr(ranking: Ranking, false_positive_rate: float) -> float:
         return math.nan
     above = total - counts.cumsum(0)  # normal items that score more than each group
     allowed = math.floor(false_positive_rate * float(total) + _ROUNDING)
-    highest_refused = scores[int((above <= allowed).int().argmax())]
-    return float(highest_refused.nextafter(torch.full_like(highest_refused, math.inf)))
+    first_allowed = (above <= allowed).int().argmax()
+    highest_refused = scores[int(first_allowed)]
+    infinity = torch.full_like(highest_refused, math.inf)
+    return float(highest_refused.nextafter(infinity))
 
 
 def decisions(ranking: Ranking, threshold: float) -> Decisions:
-    """Return what a threshold does to ranked items."""
+    """Return the rates of a threshold's decisions on ranked items."""
     normal, anomalous = ranking.counts
     scores, counts = _normal_groups(ranking)
-    false_positives = float(counts[scores.double() >= threshold].sum())
+    is_called = scores.double() >= threshold
+    false_positives = float(counts[is_called].sum())
     true_positives = _count_true_positives(ranking, threshold)
+    called = true_positives + false_positives
     return Decisions(
         normal=normal,
         anomalous=anomalous,
         recall=_share(true_positives, anomalous),
         false_positive_rate=_share(false_positives, normal),
-        f1=_share(2 * true_positives, true_positives + false_positives + anomalous),
+        f1=_share(2 * true_positives, called + anomalous),
     )
 
 
 def merge_rankings(rankings: Sequence[Ranking]) -> Ranking:
     """Rank the items of several rankings of one kind together, such as those of all categories.
 
-    >>> merge_rankings([rank(torch.tensor([2.0]), torch.zeros(1)), rank(torch.zeros(0), torch.ones(1))]).counts
+    >>> categories = [rank(torch.ones(1), torch.zeros(1)), rank(torch.zeros(0), torch.ones(1))]
+    >>> merge_rankings(categories).counts
     (2, 1)
     """
     if all(isinstance(one, BinnedRanking) for one in rankings):
-        parts = [one.histogram for one in cast("Sequence[BinnedRanking]", rankings)]
-        return BinnedRanking(
-            score_histogram.merge_histograms(
-                [score_histogram.empty_histogram(), *parts], score_histogram.MOST_BINS
-            )
-        )
-    ranked = cast("Sequence[SortedRanking]", rankings)
-    return rank(
-        *(
-            torch.cat([getattr(one, part) for one in ranked])
-            for part in ("anomalous", "normal", "weight")
-        )
-    )
+        return _merge_binned(cast("Sequence[BinnedRanking]", rankings))
+    return _merge_sorted(cast("Sequence[SortedRanking]", rankings))
+
+
+def _merge_binned(rankings: Sequence[BinnedRanking]) -> BinnedRanking:
+    parts = [score_histogram.empty_histogram()]
+    parts += [one.histogram for one in rankings]
+    merged = score_histogram.merge_histograms(parts, score_histogram.MOST_BINS)
+    return BinnedRanking(merged)
+
+
+def _merge_sorted(rankings: Sequence[SortedRanking]) -> SortedRanking:
+    anomalous = torch.cat([one.anomalous for one in rankings])
+    normal = torch.cat([one.normal for one in rankings])
+    weight = torch.cat([one.weight for one in rankings])
+    return rank(anomalous, normal, weight)
 
 
 def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tensor, " g"]]:
-    """Return the highest score of each group of normal items, upwards, and how many items it has."""
+    """Return the highest score of each group of normal items, upwards, and its number of items."""
     if isinstance(ranking, BinnedRanking):
         bins = ranking.histogram.bins
         bins = bins[bins[:, NORMAL] > 0]
@@ -194,7 +212,9 @@ def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tenso
 def _count_true_positives(ranking: Ranking, threshold: float) -> float:
     if not ranking.is_defined:
         return math.nan
-    reached = ranking.points.true_positives[ranking.points.threshold.double() >= threshold]
+    points = ranking.points
+    is_reached = points.threshold.double() >= threshold
+    reached = points.true_positives[is_reached]
     return float(reached[-1]) if len(reached) else 0.0
 
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from tests.metrics.histograms import histogram_of
+from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.curves import aupro, auroc, average_precision
 from zsad.metrics.ranking import rank, rank_labelled, rank_pixels
-from zsad.metrics.score_histogram import BinnedRanking, add, empty_histogram
 from zsad.reports.figures.curve_data import (
     FPR_LIMIT,
     Curves,
@@ -86,7 +87,7 @@ def test_counted_scores_give_the_lines_of_sorted_ones():
     generator = torch.Generator().manual_seed(0)
     bad, good = torch.rand(50, generator=generator) + 0.3, torch.rand(200, generator=generator)
     counted = BinnedRanking(
-        add(empty_histogram(), bad, good, torch.ones(50, dtype=torch.float64), bins=2**12)
+        histogram_of(bad, good, torch.ones(50, dtype=torch.float64), bins=2**12)
     )
     assert curves_from_rankings(counted, counted) == curves_from_rankings(
         rank(bad, good), rank(bad, good)
