@@ -173,7 +173,7 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
     """Write the table."""
     import torch
 
-    from zsad.tasks.feature_cache import folder_bytes
+    from zsad.tasks.cache_folder import folder_bytes
 
     machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
     tower = (median(without.wall_s), median(without.cpu_s))

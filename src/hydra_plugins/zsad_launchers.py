@@ -1,4 +1,4 @@
-"""Hydra launchers for the runs of a sweep: jobs of a SLURM cluster, or a few processes of this machine at a time."""
+"""Hydra launchers for the runs of a sweep: SLURM jobs, or a pool of processes on this machine."""
 
 # ruff: noqa: ARG002 (the signatures are Hydra's)
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides
-from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
@@ -26,9 +25,16 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 log = logging.getLogger("zsad")
 
+# Overrides of the sweep itself, which its runs do not get.
+_OF_THE_SWEEP = ("hydra.launcher", "hydra/launcher", "hydra.sweep", "hydra/sweeper", "hydra.mode")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
 
 class Slurm(SlurmLauncher):
-    """Submit every run as a job, and wait for all of them; a run knows the command that begins it alone."""
+    """Submits every run as a SLURM job, and waits for all of them.
+
+    Each run has the command line that begins it alone.
+    """
 
     def __init__(self, **params: Any) -> None:
         super().__init__(**params)
@@ -45,36 +51,34 @@ class Slurm(SlurmLauncher):
         """Submit, and wait. An interrupt ends the waiting, not the jobs."""
         assert self.config is not None
         if subprocess.run(["sacct"], capture_output=True, check=False).returncode:
-            logging.getLogger("submitit").setLevel(
-                logging.ERROR
-            )  # or it would say so every few seconds
+            # submitit would complain every few seconds.
+            logging.getLogger("submitit").setLevel(logging.ERROR)
             log.warning(
-                "this cluster has no accounts (sacct): a job that is killed is waited for, until Ctrl-C"
+                "this cluster has no accounting (sacct): killed jobs are waited for, until Ctrl-C"
             )
         try:
             return super().launch(job_overrides, initial_job_idx)
         except KeyboardInterrupt:
+            folder = _sweep_folder(self.config)
             log.warning(
-                "the jobs go on: squeue --me. What has become of them: zsad collect %s",
-                _sweep(self.config),
+                "the jobs continue: squeue --me. To see their states: zsad collect %s", folder
             )
             return []
 
 
-class _Run(
-    NamedTuple
-):  # no dataclass: Hydra executes a plugin before it is among the known modules
+class _Run(NamedTuple):  # a dataclass would need the module, which Hydra executes unregistered
     number: int
     overrides: list[str]
     folder: Path
 
 
 class LocalPool(Launcher):
-    """Start every run of a sweep as a process of its own, so many at a time.
+    """Starts every run of a sweep as a process of its own, a few at a time.
 
     Args:
         workers: Runs at a time.
-        threads: CPUs of each run, for its threads and its loader workers; ``None``: the machine's, shared out.
+        threads: CPUs of each run, for its threads and its loader workers; ``None``: an equal share
+            of the machine's.
         gpus: Each worker sees one of these alone; ``None``: all see all.
     """
 
@@ -83,27 +87,31 @@ class LocalPool(Launcher):
     ) -> None:
         if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"hydra.launcher.workers={workers}: expected 1 or more")
-        self.workers, self.threads, self.gpus = workers, threads, gpus
+        self.workers = workers
+        self.threads = threads
+        self.gpus = gpus
         self._slots: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Take from Hydra what a launch needs."""
-        self.hydra_context, self.config = hydra_context, config
+        """Store Hydra's context and configuration for a launch."""
+        self.hydra_context = hydra_context
+        self.config = config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Start the runs, wait for all of them, and return how each ended."""
+        """Start the runs, wait for all of them, and return their ends."""
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        runs = [
-            self._run(initial_job_idx + place, list(one)) for place, one in enumerate(job_overrides)
-        ]
+        runs = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            runs.append(self._prepare(number, list(overrides)))
         for slot in range(self.workers):
             self._slots.put(slot)
-        log.info("%d runs, %d at a time, in %s", len(runs), self.workers, _sweep(self.config))
+        folder = _sweep_folder(self.config)
+        log.info("%d runs, %d at a time, in %s", len(runs), self.workers, folder)
         with ThreadPoolExecutor(self.workers) as pool:
             ends = [pool.submit(self._finish, run) for run in runs]
             try:
@@ -114,108 +122,98 @@ class LocalPool(Launcher):
                     process.send_signal(signal.SIGTERM)
                 raise
 
-    def _run(self, number: int, overrides: list[str]) -> _Run:
+    def _prepare(self, number: int, overrides: list[str]) -> _Run:
+        """Compose the configuration of a run, which names its folder."""
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
         before = HydraConfig.instance().cfg
         HydraConfig.instance().set_config(config)  # names of folders ask for the choices of the run
         try:
-            return _Run(
-                number, overrides, Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
-            )
+            folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
         finally:
             HydraConfig.instance().cfg = before
+        return _Run(number, overrides, folder)
 
     def _finish(self, run: _Run) -> JobReturn:
         """Run one combination to its end, in the next free slot."""
-        slot, began = self._slots.get(), time.monotonic()
-        shown = " ".join(filter_overrides(run.overrides))
-        log.info("#%d started: %s", run.number, shown)
+        slot = self._slots.get()
+        start = time.monotonic()
+        log.info("#%d started: %s", run.number, " ".join(filter_overrides(run.overrides)))
         try:
             code = self._wait(run, slot)
         finally:
             self._slots.put(slot)
         ended = JobReturn(overrides=run.overrides, working_dir=str(run.folder))
-        ended.status = JobStatus.FAILED if code else JobStatus.COMPLETED
-        ended.return_value = _failure(run, code, _sweep(self.config)) if code else None
-        took = time.monotonic() - began
-        log.info(
-            "#%d %s after %.0f s: %s",
-            run.number,
-            "failed" if code else "finished",
-            took,
-            run.folder,
-        )
+        ended.status = JobStatus.COMPLETED
+        word = "finished"
+        if code:
+            ended.status = JobStatus.FAILED
+            ended.return_value = _failure(run, code, _sweep_folder(self.config))
+            word = "failed"
+        seconds = time.monotonic() - start
+        log.info("#%d %s after %.0f s: %s", run.number, word, seconds, run.folder)
         return ended
 
     def _wait(self, run: _Run, slot: int) -> int:
-        given = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
-        kept = [one for one in map(str, given) if not one.startswith(_OF_THE_SWEEP)]  # type: ignore[arg-type]
-        command = [
-            sys.executable,
-            sys.argv[0],
-            *run.overrides,
-            *kept,
-            f"hydra.run.dir='{run.folder}'",
-        ]
+        """Start the process of a run, wait for it, and return its exit code."""
         run.folder.mkdir(parents=True, exist_ok=True)
         with (run.folder / "screen.log").open("ab") as screen:
             process = subprocess.Popen(
-                command,
+                self._command(run),
                 stdin=subprocess.DEVNULL,
                 stdout=screen,
                 stderr=screen,
                 env=self._environment(slot),
             )
         self._running[run.number] = process
-        with contextlib.suppress(
-            AttributeError, OSError
-        ):  # not on every system; the environment says it, too
+        # Not on every system; the environment says it, too.
+        with contextlib.suppress(AttributeError, OSError):
             os.sched_setaffinity(process.pid, self._cpus(slot))
         try:
             return process.wait()
         finally:
             del self._running[run.number]
 
+    def _command(self, run: _Run) -> list[str]:
+        typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
+        kept = [override for override in typed if not str(override).startswith(_OF_THE_SWEEP)]
+        program = [sys.executable, sys.argv[0]]
+        return [*program, *run.overrides, *map(str, kept), f"hydra.run.dir='{run.folder}'"]
+
     def _cpus(self, slot: int) -> list[int]:
-        """Return the CPUs of a slot: neighbours, and shared with other slots only where there are too few."""
-        own = sorted(os.sched_getaffinity(0))
-        count = min(self.threads or max(1, len(own) // self.workers), len(own))
-        return [own[(slot * count + place) % len(own)] for place in range(count)]
+        """Return the CPUs of a slot: neighbours, shared with other slots if there are too few."""
+        available = sorted(os.sched_getaffinity(0))
+        share = max(1, len(available) // self.workers)
+        count = min(self.threads or share, len(available))
+        first = slot * count
+        return [available[place % len(available)] for place in range(first, first + count)]
 
     def _environment(self, slot: int) -> dict[str, str]:
         count = self.threads or max(1, (os.cpu_count() or 1) // self.workers)
-        with contextlib.suppress(AttributeError):
+        with contextlib.suppress(AttributeError):  # sched_getaffinity is not on every system
             count = len(self._cpus(slot))
-        own = {
-            name: str(count)
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        }
+        environment = dict(os.environ)
+        for variable in _THREAD_VARIABLES:
+            environment[variable] = str(count)
         if self.gpus:
-            own["CUDA_VISIBLE_DEVICES"] = str(self.gpus[slot % len(self.gpus)])
-        return os.environ | own
+            environment["CUDA_VISIBLE_DEVICES"] = str(self.gpus[slot % len(self.gpus)])
+        return environment
 
 
-_OF_THE_SWEEP = ("hydra.launcher", "hydra/launcher", "hydra.sweep", "hydra/sweeper", "hydra.mode")
+def _failure(run: _Run, code: int, sweep: str) -> Exception:
+    """Return the error of a run, with the last error message of its screen."""
+    # Hydra imports this file in all of its programs: zsad only where a run of ours has failed.
+    from zsad.config.errors import RunFailedError
 
-
-class RunFailedError(CompactHydraException):
-    """A run came to no good end; Hydra shows the message alone."""
-
-
-def _failure(run: _Run, code: int, sweep: str) -> RunFailedError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed ({code})"
-    said = [
-        line
-        for line in (run.folder / "screen.log").read_text(errors="replace").splitlines()
-        if line.strip()
-    ]
-    errors = [line for line in said if line.startswith("error:")] or said[-1:]
-    return RunFailedError(
-        f"run #{run.number} {how}, {' '.join(errors[-1:])}\nAll of them: zsad collect {sweep}"
-    )
+    screen = (run.folder / "screen.log").read_text(errors="replace")
+    lines = [line for line in screen.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("error:")] or lines
+    last = errors[-1] if errors else ""
+    return RunFailedError(f"run #{run.number} {how}, {last}\nAll of them: zsad collect {sweep}")
 
 
-def _sweep(config: DictConfig) -> str:
+def _sweep_folder(config: DictConfig) -> str:
     return str(config.hydra.sweep.dir)

@@ -28,9 +28,7 @@ OUTPUT = "paths.output_dir=/nowhere"
         ("dataset=visa,mvtex", "no dataset=mvtex. .*Did you mean dataset=mvtec"),
     ],
 )
-def test_a_misspelt_choice_is_answered_with_the_known_and_the_nearest(
-    argument: str, answer: str
-) -> None:
+def test_a_misspelt_choice_is_answered_with_known_names(argument: str, answer: str) -> None:
     with pytest.raises(SystemExit, match=answer):
         compose.read_arguments(["-m", argument])
 
@@ -40,9 +38,7 @@ def test_right_choices_and_plain_numbers_pass() -> None:
     assert compose.read_arguments(given) == given
 
 
-def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_an_experiment_says() -> (
-    None
-):
+def test_dataset_overrides_the_datasets_of_an_experiment() -> None:
     several = ["dataset=mvtec", "test_on=[mvtec,visa]"]
     assert compose.read_arguments(["dataset=[mvtec, visa]"]) == several
     assert compose.read_arguments(["dataset=mtd"]) == ["dataset=mtd", "test_on=null"]
@@ -50,7 +46,7 @@ def test_a_list_of_datasets_means_each_of_them_and_one_means_that_one_whatever_a
         compose.read_arguments(["dataset=[visa,mvtex]"])
 
 
-def test_what_sets_a_run_apart_from_the_published_one_is_known() -> None:
+def test_changed_settings_of_a_model_are_known() -> None:
     compose.compose_config(
         "test",
         ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT],
@@ -58,7 +54,7 @@ def test_what_sets_a_run_apart_from_the_published_one_is_known() -> None:
     assert checkpoint_settings.changed_settings() == ["image_size=64", "model.method.sigma_px=2"]
 
 
-def test_each_dataset_of_a_test_has_its_own_mask_rule_and_folder_and_shares_all_else() -> None:
+def test_each_dataset_has_its_own_mask_rule_and_folder() -> None:
     arguments = compose.read_arguments(
         ["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT]
     )
@@ -98,7 +94,7 @@ def test_help_answers_without_importing_torch(script: str) -> None:
     assert "anomalyclip" in done.stdout
 
 
-def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> None:
+def test_prediction_adopts_the_settings_of_the_prompts() -> None:
     config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     learned = {
         "settings": {
@@ -134,7 +130,7 @@ def test_prediction_takes_over_the_settings_that_prompts_were_learned_with() -> 
         {"unknown": 1},
     ],
 )
-def test_a_strangers_checkpoint_cannot_say_what_is_built_or_looked_up(settings: dict) -> None:
+def test_a_strangers_checkpoint_cannot_choose_code_or_files(settings: dict) -> None:
     config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     before = OmegaConf.to_yaml(config)
     assert checkpoint_settings.adopt_settings(config, {"settings": settings}) == list(settings)
@@ -155,9 +151,7 @@ def test_a_checkpoint_may_only_name_choices_that_exist() -> None:
         checkpoint_settings.known_choices({}, model=None, backbone="pocket")
 
 
-def test_errors_of_users_are_one_message_and_the_traceback_is_a_wish_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_errors_of_users_are_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit, match="error: got 3, expected 2"), errors.clear_errors():
         raise ValueError("got 3, expected 2")

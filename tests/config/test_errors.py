@@ -24,7 +24,10 @@ def test_a_dead_loader_process_is_called_so(pid: str) -> None:
 
 
 def test_too_little_shared_memory_is_said() -> None:
-    text = "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that … out of shared memory."
+    text = (
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that … out of "
+        "shared memory."
+    )
     assert "too little shared memory" in message(RuntimeError(text))
 
 

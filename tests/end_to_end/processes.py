@@ -25,7 +25,7 @@ SERVER = multiprocessing.get_context(
     "forkserver"
 )  # imports torch once, and forks a process for each command
 SERVER.set_forkserver_preload(
-    ["zsad.runs.several_datasets", "zsad.runs.preflight", "zsad.data.module", __name__]
+    ["zsad.runs.evaluate_datasets", "zsad.runs.preflight", "zsad.data.module", __name__]
 )
 
 

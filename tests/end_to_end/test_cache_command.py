@@ -49,8 +49,8 @@ def test_training_from_the_cache_encodes_nothing_and_learns_same(
     run_script: RunScript, zsad: Zsad, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without = losses(run_script, place, tmp_path / "without")
-    assert f"0 of {IMAGES} images were known, {IMAGES} are looked at" in cache(zsad, place)
-    assert f"{IMAGES} of {IMAGES} images were known, 0 are looked at" in cache(zsad, place)
+    assert f"0 of {IMAGES} images were cached, {IMAGES} are encoded now" in cache(zsad, place)
+    assert f"{IMAGES} of {IMAGES} images were cached, 0 are encoded now" in cache(zsad, place)
     monkeypatch.setattr(CLIP, "encode_image", lambda *_, **__: pytest.fail("it looked"))
     cached = losses(run_script, place, tmp_path / "cached", "feature_cache=disk")
     assert [float(loss) for loss in cached] == pytest.approx(
@@ -59,7 +59,7 @@ def test_training_from_the_cache_encodes_nothing_and_learns_same(
 
 
 def test_every_view_of_changing_images_is_looked_at(zsad: Zsad, place: Path) -> None:
-    assert f"{2 * IMAGES} are looked at" in cache(
+    assert f"{2 * IMAGES} are encoded now" in cache(
         zsad, place, "augmentation=synthetic_defects", "dataset.views=2"
     )
 

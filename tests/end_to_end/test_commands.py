@@ -316,7 +316,7 @@ def test_last_checkpoint_is_never_older_than_another(run: Run, tmp_path: Path) -
 
 def test_training_cannot_go_on_with_other_data(run: Run, trained: Path) -> None:
     with pytest.raises(
-        SystemExit, match=r"cannot go on from ckpt_path: its trained_on.*synthetic_a.*synthetic_b"
+        SystemExit, match=r"cannot resume from ckpt_path: its trained_on.*synthetic_a.*synthetic_b"
     ):
         run("train", "dataset=synthetic_b", "epochs=2", f"ckpt_path={trained}")
 

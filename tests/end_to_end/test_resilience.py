@@ -341,7 +341,7 @@ def test_out_of_memory_halves_batches_and_changes_no_number(
 
     monkeypatch.setattr(AnomalyCLIP, "forward", small)
     halved = run("test.py", *test)
-    assert "out of memory with 4 images at once, going on with 2" in capsys.readouterr().out
+    assert "out of memory with 4 images at once, continuing with 2" in capsys.readouterr().out
     assert (halved / "results.csv").read_text() == (calm / "results.csv").read_text()
 
 

@@ -31,7 +31,7 @@ def choose(file: Path) -> Thresholds:
 @pytest.mark.parametrize(
     "given", [".", "checkpoints", "checkpoints/last.ckpt", "checkpoints/epoch_03.ckpt"]
 )
-def test_thresholds_lie_in_the_run_folder_whatever_of_it_is_given(run: Path, given: str) -> None:
+def test_thresholds_of_any_path_in_a_run_are_in_its_folder(run: Path, given: str) -> None:
     file = thresholds_file(run / given)
     assert file is not None
     assert file.resolve() == run / "thresholds.json"
@@ -50,7 +50,7 @@ def test_fitting_thresholds_are_taken_and_none_are_no_mistake(run: Path) -> None
     assert find_thresholds(run, None, MADE) == (chosen, [])
 
 
-def test_thresholds_of_other_scores_are_taken_only_when_they_are_asked_for(run: Path) -> None:
+def test_thresholds_of_other_scores_are_taken_only_if_given(run: Path) -> None:
     chosen = choose(run / "thresholds.json")
     other = MADE | {"networks": "4567"}
     taken, notes = find_thresholds(run, None, other)

@@ -10,7 +10,7 @@ from zsad.runs import preflight
 OUTPUT = "paths.output_dir=/nowhere"
 
 
-def test_a_training_free_model_is_not_trained_and_the_right_command_is_given() -> None:
+def test_a_training_free_model_is_answered_with_a_test_command() -> None:
     config = compose.compose_config(
         "train", ["model._target_=zsad.tasks.evaluation.ZeroShotEvaluation", "dataset=mtd", OUTPUT]
     )
@@ -29,7 +29,7 @@ def test_prompts_are_not_learned_in_half_precision() -> None:
     preflight.require_trainable(compose.compose_config("train", ["trainer=bf16", OUTPUT]))
 
 
-def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
+def test_a_trainable_model_is_not_tested_without_prompts() -> None:
     config = compose.compose_config("test", ["backbone=pocket", OUTPUT])
     with pytest.raises(
         ValueError,
@@ -38,7 +38,7 @@ def test_a_model_that_learns_is_not_tested_without_what_it_learned() -> None:
         preflight.require_prompts(config)
 
 
-def test_a_missing_checkpoint_is_said_before_anything_is_loaded() -> None:
+def test_a_missing_checkpoint_is_refused_before_loading() -> None:
     config = compose.compose_config("test", ["ckpt_path=/nowhere/last.ckpt", OUTPUT])
     with pytest.raises(
         FileNotFoundError, match=r"no checkpoint at /nowhere/last.ckpt.*python train.py"

@@ -12,12 +12,12 @@ LEARNED = {
 SAME = {"weights": {"backbone": "0123"}, "settings": {"temperature": 0.07, "image_size": 518}}
 
 
-def test_nothing_is_remarked_on_a_zero_shot_test_with_the_same_weights_and_settings() -> None:
+def test_a_zero_shot_test_with_same_weights_has_no_notes() -> None:
     assert evaluation_notes(LEARNED, dataset="mvtec", **SAME) == []
     assert evaluation_notes({}, dataset="mvtec", **SAME) == []
 
 
-def test_testing_on_what_was_learned_from_is_called_not_zero_shot() -> None:
+def test_testing_on_training_data_is_called_not_zero_shot() -> None:
     (note,) = evaluation_notes(LEARNED, dataset="visa", **SAME)
     assert note == "not zero-shot: the prompts were learned on visa and tested on visa"
 

@@ -65,7 +65,7 @@ def test_why_a_run_ended_is_in_its_folder(
     assert (status.state, status.error) == (state, why)
 
 
-def test_an_interrupt_that_a_trainer_has_made_an_exit_is_called_so(tmp_path: Path) -> None:
+def test_an_interrupt_is_told_from_a_trainers_exit(tmp_path: Path) -> None:
     left = SystemExit(1)
     left.__context__ = KeyboardInterrupt()
     with pytest.raises(SystemExit):
@@ -91,9 +91,7 @@ def test_a_start_that_is_refused_does_not_change_how_to_go_on(tmp_path: Path) ->
     assert (kept.progress, kept.command, kept.error) == ("epoch 2 of 3", status.command, "refused")
 
 
-def test_a_failed_start_with_other_settings_does_not_pass_for_the_run_itself(
-    tmp_path: Path,
-) -> None:
+def test_a_failed_start_does_not_change_the_stored_settings(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wrong"):
         end_with(ValueError("wrong"), config_of(tmp_path, "seed=1"))
     for _ in range(2):
@@ -141,7 +139,7 @@ def test_a_folder_in_which_another_process_works_is_refused(tmp_path: Path) -> N
         pass
 
 
-def test_a_job_that_slurm_starts_again_goes_on_with_its_own_run_only(
+def test_a_requeued_slurm_job_resumes_its_own_run_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "12")
@@ -154,7 +152,7 @@ def test_a_job_that_slurm_starts_again_goes_on_with_its_own_run_only(
     assert not Run(config_of(tmp_path), "training").is_resuming
 
 
-def test_a_folder_of_an_earlier_version_is_not_taken_for_a_stopped_run(tmp_path: Path) -> None:
+def test_results_without_a_status_are_no_stopped_run(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("earlier")
     for _ in range(2):
         config = config_of(tmp_path, name="test")
@@ -180,7 +178,7 @@ def test_the_way_on_is_the_command_that_was_typed(tmp_path: Path) -> None:
     assert Run(config, "training")._status.command.endswith("seed=3 'name=a b' resume=auto")
 
 
-def test_results_are_kept_to_the_last_bit_and_for_the_same_decisions_only(tmp_path: Path) -> None:
+def test_saved_results_are_exact_and_for_the_same_settings(tmp_path: Path) -> None:
     results = Results(
         {"nut": {"a": 1 / 3, "b": float("nan")}},
         {"nut": {"b": "why"}},
@@ -205,9 +203,7 @@ def test_a_test_of_a_part_is_not_taken_for_one_of_the_whole(tmp_path: Path) -> N
     assert load_results(tmp_path, whole) is None
 
 
-def test_a_fault_of_the_program_is_in_the_log_with_its_place_and_a_mistake_without(
-    tmp_path: Path,
-) -> None:
+def test_the_log_has_tracebacks_of_faults_but_not_of_mistakes(tmp_path: Path) -> None:
     handler = logging.FileHandler(tmp_path / "train.log")
     logging.getLogger().addHandler(handler)
     for error in (KeyError("fault"), ValueError("mistake")):

@@ -1,4 +1,4 @@
-"""An earlier run keeps its files unless overwriting is asked for, and is resumed from the right one."""
+"""An earlier run keeps its files unless overwriting is asked for, and resumes from the right one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tmp_path: Path) -> N
     assert last.read_bytes() == b"earlier"
 
 
-def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_be_in_order(
-    tmp_path: Path,
-) -> None:
+def test_overwriting_removes_files_once_the_new_run_is_ready(tmp_path: Path) -> None:
     last, results = (
         tmp_path / "MyRun" / "checkpoints" / "last.ckpt",
         tmp_path / "MyRun" / "results.csv",
@@ -50,9 +48,7 @@ def test_overwriting_removes_the_earlier_run_only_once_the_new_one_is_known_to_b
     assert not last.exists()
 
 
-def test_the_way_on_from_an_earlier_training_names_its_folder_letter_by_letter(
-    tmp_path: Path,
-) -> None:
+def test_the_resume_hint_names_the_folder_letter_by_letter(tmp_path: Path) -> None:
     last = tmp_path / "MyRun" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(b"")
@@ -82,7 +78,7 @@ def test_resuming_into_the_folder_of_another_training_is_refused(tmp_path: Path)
         run_folder.resume_path(config, Run(config, "training"))
 
 
-def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: Path) -> None:
+def test_a_training_is_not_resumed_from_exported_prompts(tmp_path: Path) -> None:
     (tmp_path / "prompts.safetensors").write_bytes(b"")
     config = compose.compose_config("train", [f"ckpt_path={tmp_path}/prompts.safetensors", OUTPUT])
     with pytest.raises(
@@ -91,7 +87,7 @@ def test_exported_prompts_are_not_taken_for_a_training_to_go_on_with(tmp_path: P
         run_folder.resume_path(config, Run(config, "training"))
 
 
-def test_a_damaged_checkpoint_is_refused_before_a_trainer_touches_it(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "bad.ckpt").write_bytes(b"not a checkpoint")
     config = compose.compose_config(
         "train", [f"ckpt_path={tmp_path}/bad.ckpt", f"paths.output_dir={tmp_path}/out"]

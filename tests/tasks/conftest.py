@@ -52,14 +52,14 @@ def data(tmp_path: Path) -> Callable[..., JsonDataModule]:
             }
         )
     write_json(tmp_path / "index.json", {"train": {}, "test": {"plate": entries}})
-    usual = {
+    usual: dict[str, Any] = {
         "index": tmp_path / "index.json",
         "root": tmp_path,
         "image_size": 56,
         "batch_size": 4,
         "num_workers": 0,
     }
-    return lambda **settings: JsonDataModule("plates", **(usual | settings))  # type: ignore[arg-type]
+    return lambda **settings: JsonDataModule("plates", **(usual | settings))
 
 
 @pytest.fixture

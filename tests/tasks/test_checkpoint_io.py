@@ -12,7 +12,7 @@ from zsad.model_files.run_checkpoints import is_whole, newest_first
 from zsad.tasks.checkpoint_io import AtomicCheckpointIO
 
 
-def test_a_checkpoint_is_read_as_it_was_written_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_written_checkpoint_is_read_and_the_only_file(tmp_path: Path) -> None:
     state = {"a": torch.arange(5.0), "epoch": 3}
     AtomicCheckpointIO().save_checkpoint(state, tmp_path / "checkpoints" / "last.ckpt")
     read = AtomicCheckpointIO().load_checkpoint(
@@ -42,7 +42,7 @@ def test_a_checkpoint_with_another_number_in_it_is_not_whole(tmp_path: Path) -> 
     assert not is_whole(file)
 
 
-def test_the_newest_checkpoint_comes_first_and_of_two_as_new_the_last(tmp_path: Path) -> None:
+def test_the_newest_checkpoint_comes_first_then_the_last(tmp_path: Path) -> None:
     files = [
         tmp_path / "checkpoints" / name for name in ("epoch_00.ckpt", "last.ckpt", "epoch_01.ckpt")
     ]

@@ -1,4 +1,4 @@
-"""Few-shot tests: a method is shown its references before the first image, and only a method that can use them."""
+"""A few-shot method gets its references before the first image; other methods refuse them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Forgetful(nn.Module):
 
 
 class NearestReference(Forgetful):
-    """Scores an image by its distance to the nearest reference of its category; knows nothing without any."""
+    """Scores an image by its distance to the nearest reference of its category."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class NearestReference(Forgetful):
 
 @pytest.fixture
 def data(tmp_path: Path) -> Callable[..., JsonDataModule]:
-    """Two categories: of each 3 grey pictures to learn from, 2 grey ones and 2 with a bright half to test."""
+    """Two categories: 3 grey training images each; 2 grey test images, and 2 with a bright half."""
     phases: dict[str, dict[str, list[dict[str, object]]]] = {"train": {}, "test": {}}
     for phase, labels in (("train", [0, 0, 0]), ("test", [0, 1, 0, 1])):
         for shade, category in ((40, "nut"), (90, "cork")):
@@ -96,7 +96,7 @@ def trainer(**options: str) -> Trainer:
 
 
 @pytest.mark.parametrize("phase", ["train", "none"])
-def test_references_are_known_before_the_first_image_and_tell_defects_apart(
+def test_references_come_first_and_tell_defects_apart(
     data: Callable[..., JsonDataModule], phase: str
 ) -> None:
     task = ZeroShotEvaluation(NearestReference(), METRICS)
@@ -123,7 +123,7 @@ def test_references_have_the_precision_of_the_images(data: Callable[..., JsonDat
     assert task.method.memory["nut"].dtype == torch.bfloat16
 
 
-def test_a_method_that_cannot_remember_is_not_tested_with_references(
+def test_a_zero_shot_method_is_not_tested_with_references(
     data: Callable[..., JsonDataModule],
 ) -> None:
     with pytest.raises(ValueError, match="Forgetful takes no reference images: leave k_shot out"):

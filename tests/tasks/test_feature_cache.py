@@ -1,4 +1,4 @@
-"""Learning from cached features is learning from images, and nothing stale or broken is ever learned from."""
+"""Training from cached features equals training from images; nothing stale is ever read."""
 
 from __future__ import annotations
 
@@ -30,13 +30,8 @@ from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.methods.dhrclip import DHRCLIP
 from zsad.methods.tiling import Tiling
 from zsad.tasks import feature_cache
-from zsad.tasks.feature_cache import (
-    FeatureCache,
-    cache_entries,
-    clear_cache,
-    fill_cache,
-    folder_bytes,
-)
+from zsad.tasks.cache_folder import cache_entries, clear_cache, folder_bytes
+from zsad.tasks.feature_cache import FeatureCache, fill_cache
 from zsad.tasks.prompt_tuning import PromptTuning
 from zsad.types import Batch, CachedFeatures
 
@@ -70,7 +65,8 @@ def learn(
         enable_model_summary=False,
         **settings,
     ).fit(task, data)
-    learned = [parameter.detach().flatten() for parameter in task.method.prompts.parameters()]  # type: ignore[union-attr]
+    prompts: Any = task.method.prompts
+    learned = [parameter.detach().flatten() for parameter in prompts.parameters()]
     return torch.cat([torch.tensor(losses.values), *learned])
 
 
@@ -99,7 +95,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(("method", "image_size"), [(AnomalyCLIP, 56), (DHRCLIP, 112)])
-def test_training_takes_the_same_course_with_an_empty_a_full_and_no_cache(
+def test_training_is_the_same_with_and_without_cache(
     data: Data, task: Task, folder: Path, blind: Callable[[], None], method: Any, image_size: int
 ) -> None:
     without = learn(task(method=method), data(image_size=image_size))
@@ -115,7 +111,7 @@ def test_training_takes_the_same_course_with_an_empty_a_full_and_no_cache(
     torch.testing.assert_close(filled, without, atol=SAME, rtol=SAME)
 
 
-def test_half_precision_takes_the_same_course_from_a_full_cache(
+def test_half_precision_training_is_the_same_from_a_full_cache(
     data: Data, task: Task, folder: Path, blind: Callable[[], None]
 ) -> None:
     half = {"precision": "bf16-mixed"}
@@ -204,7 +200,7 @@ def test_a_damaged_entry_is_made_anew(
     torch.testing.assert_close(again, first, atol=SAME, rtol=SAME)
 
 
-def test_what_a_killed_process_had_begun_is_not_read_and_goes_after_an_hour(
+def test_partial_files_are_not_read_and_removed_after_an_hour(
     data: Data, task: Task, folder: Path
 ) -> None:
     first = learn(task(feature_cache=FeatureCache(folder)), data())
@@ -277,18 +273,21 @@ def test_bfloat16_takes_half_the_space_and_sees_nearly_the_same(
     assert not torch.equal(seen[1], seen[0])
 
 
-def shelf(
+def cache_entries_of(
     method: Any, folder: Path, precision: str = "32-true", dtype: str = "float32"
 ) -> set[Path]:
     FeatureCache(folder, dtype).open(method, precision)
     return set(cache_entries(folder))
 
 
-def test_other_weights_taps_precisions_or_types_have_features_of_their_own(
+def test_weights_taps_precisions_and_types_have_own_features(
     tiny_backbone: CLIP, folder: Path
 ) -> None:
-    known = shelf(AnomalyCLIP(tiny_backbone), folder)
-    assert shelf(AnomalyCLIP(tiny_backbone, sigma_px=1.0, local_weight=2.0), folder) == known
+    known = cache_entries_of(AnomalyCLIP(tiny_backbone), folder)
+    assert (
+        cache_entries_of(AnomalyCLIP(tiny_backbone, sigma_px=1.0, local_weight=2.0), folder)
+        == known
+    )
     for another in (
         {"method": AnomalyCLIP(tiny_backbone, feature_blocks=(12,))},
         {"method": AnomalyCLIP(tiny_backbone, value_attention_from=None)},
@@ -298,12 +297,12 @@ def test_other_weights_taps_precisions_or_types_have_features_of_their_own(
         {"method": AnomalyCLIP(tiny_backbone), "precision": "bf16-mixed"},
         {"method": AnomalyCLIP(tiny_backbone), "dtype": "bfloat16"},
     ):
-        found = shelf(folder=folder, **another)
+        found = cache_entries_of(folder=folder, **another)
         assert len(found) == len(known) + 1, another
         known = found
     with torch.no_grad():
         tiny_backbone.model.visual.class_embedding[0] += 1e-3
-    assert len(shelf(AnomalyCLIP(tiny_backbone), folder)) == len(known) + 1
+    assert len(cache_entries_of(AnomalyCLIP(tiny_backbone), folder)) == len(known) + 1
 
 
 def keys(module: JsonDataModule) -> set[str]:
@@ -313,9 +312,7 @@ def keys(module: JsonDataModule) -> set[str]:
     return {dataset.key(index) for index in range(len(dataset))}
 
 
-def test_other_pixels_masks_or_ways_to_read_them_have_keys_of_their_own(
-    data: Data, tmp_path: Path
-) -> None:
+def test_pixels_masks_and_ways_to_read_them_have_own_keys(data: Data, tmp_path: Path) -> None:
     usual = keys(data())
     assert len(usual) == IMAGES
     assert keys(data(batch_size=2, seed=5)) == usual

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,11 +16,12 @@ COUNTS = st.integers(1, 4)
 
 
 def dealt(images: int, processes: int, rank: int) -> list[int]:
-    return list(DistributedSampler(range(images), processes, rank, shuffle=False, drop_last=False))  # type: ignore[arg-type]
+    dataset: Any = range(images)
+    return list(DistributedSampler(dataset, processes, rank, shuffle=False, drop_last=False))
 
 
 @given(st.integers(1, 40), COUNTS, COUNTS, COUNTS)
-def test_every_step_learns_the_mean_over_the_images_of_one_large_batch(
+def test_every_step_learns_the_mean_of_one_large_batch(
     images: int, batch_size: int, processes: int, accumulated: int
 ) -> None:
     value = torch.rand(images, generator=torch.Generator().manual_seed(images), dtype=torch.float64)
@@ -32,7 +35,7 @@ def test_every_step_learns_the_mean_over_the_images_of_one_large_batch(
             for batch in range(step * accumulated, min((step + 1) * accumulated, batches)):
                 some = own[batch * batch_size : (batch + 1) * batch_size]
                 counted = some[: max(shares.images_of(batch, rank), 1)]
-                # As the trainer does: the mean over the processes of a sum divided by the number of batches.
+                # As the trainer does: the mean over processes of a sum divided by the batches.
                 learned += (
                     shares.weight(batch, rank) * value[counted].mean() / accumulated / processes
                 )

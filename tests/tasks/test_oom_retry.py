@@ -36,7 +36,7 @@ def test_halves_predict_what_the_whole_would(room, caplog):
     assert torch.equal(halves.map, whole.map)
     assert torch.equal(halves.score, whole.score)
     assert [one.phrases for one in halves.detections] == [(name,) for name in NAMES]
-    assert "out of memory with 7 images at once, going on with 4" in caplog.text
+    assert "out of memory with 7 images at once, continuing with 4" in caplog.text
 
 
 def test_what_did_not_fit_is_not_tried_again():

@@ -1,4 +1,4 @@
-"""Training: what a checkpoint holds, resuming as if nothing had happened, and refusing what does not fit."""
+"""Training: contents of a checkpoint, exact resuming, and refusal of files that do not fit."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ class _KillIn(Callback):
 
 
 def prompts_of(task: PromptTuning) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in task.method.prompts.state_dict().items()}  # type: ignore[union-attr]
+    prompts: Any = task.method.prompts
+    return {name: tensor.clone() for name, tensor in prompts.state_dict().items()}
 
 
-def test_a_killed_training_resumes_and_ends_with_the_weights_of_an_undisturbed_one(
+def test_a_resumed_training_ends_with_the_same_weights(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
     undisturbed = task()
@@ -72,7 +73,7 @@ def test_a_killed_training_resumes_and_ends_with_the_weights_of_an_undisturbed_o
 def test_accumulated_batches_learn_what_one_large_batch_does(
     data: Callable[..., JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
-    # Nine images: the last step has two batches instead of three, the last batch one image instead of two.
+    # Nine images: the last step has two batches instead of three, the last batch one image.
     whole, parts = task(), task()
     for tuned in (whole, parts):
         tuned.method.prompts.round_deep_to_half = False  # the rounding is of each batch's gradients
@@ -84,7 +85,7 @@ def test_accumulated_batches_learn_what_one_large_batch_does(
         torch.testing.assert_close(prompts_of(parts)[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_a_checkpoint_holds_what_was_learned_and_on_what_and_is_small(
+def test_a_checkpoint_holds_prompts_and_provenance_alone(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
     tuned = task()
@@ -110,13 +111,14 @@ def test_training_learns(
     tuned, module = task(), data()
     module.setup("fit")
     batch = next(iter(module.train_dataloader()))
-    before = sum(float(term.detach()) for term in tuned.method.loss(batch).values())  # type: ignore[operator]
+    method: Any = tuned.method
+    before = sum(float(term.detach()) for term in method.loss(batch).values())
     trainer(tmp_path / "run", 5).fit(tuned, module)
-    after = sum(float(term.detach()) for term in tuned.method.loss(batch).values())  # type: ignore[operator]
+    after = sum(float(term.detach()) for term in method.loss(batch).values())
     assert after < 0.9 * before
 
 
-def test_testing_gives_a_table_of_every_category_and_ignores_the_batch_size(
+def test_every_category_is_tested_at_any_batch_size(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
     tables = []
@@ -132,7 +134,7 @@ def test_testing_gives_a_table_of_every_category_and_ignores_the_batch_size(
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "16-true"])
-def test_testing_runs_in_half_precision_with_nearly_the_same_scores(
+def test_scores_in_half_precision_are_nearly_the_same(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], precision: str
 ) -> None:
     scores = {}
@@ -146,9 +148,8 @@ def test_testing_runs_in_half_precision_with_nearly_the_same_scores(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        predictions = runner.predict(tested, module.test_dataloader())
-        assert predictions is not None
-        scores[each] = torch.cat([prediction.score for prediction in predictions])  # type: ignore[union-attr]
+        predictions: Any = runner.predict(tested, module.test_dataloader())
+        scores[each] = torch.cat([prediction.score for prediction in predictions])
         assert scores[each].dtype == torch.float32
     torch.testing.assert_close(scores[precision], scores["32-true"], atol=0.5, rtol=0.05)
 
@@ -165,7 +166,7 @@ def test_loaded_prompts_are_the_saved_ones(
         assert torch.equal(tensor, prompts_of(fresh)[name])
 
 
-def test_a_checkpoint_of_another_depth_is_refused_with_both_shapes_and_the_setting(
+def test_a_checkpoint_of_another_depth_is_refused(
     data: Callable[[], JsonDataModule], task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
     trainer(tmp_path / "run", 1).fit(task(deep_blocks=3), data())
@@ -197,7 +198,7 @@ def test_a_checkpoint_of_another_method_is_refused(
         task().load_prompts(file)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused_with_what_is_expected(
+def test_a_file_that_is_no_checkpoint_is_refused(
     task: Callable[..., PromptTuning], tmp_path: Path
 ) -> None:
     file = tmp_path / "weights.pth"
@@ -218,7 +219,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_what_is_expected(
         {"prompt_learner": {"ctx_pos": 1, "ctx_neg": 2}},
     ],
 )
-def test_a_checkpoint_of_the_wrong_form_is_refused_not_stumbled_over(
+def test_a_checkpoint_of_the_wrong_form_is_refused(
     task: Callable[..., PromptTuning], tmp_path: Path, content: dict[str, Any]
 ) -> None:
     file = tmp_path / "odd.ckpt"

@@ -1,109 +1,117 @@
-"""The command about cached features: fill, look, clear."""
+"""The command about cached features: fill, show, clear."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from omegaconf import DictConfig
 
-from zsad.cli.options import DataJson, app
+from zsad.cli.options import MODELS, DataJson, Override, app
 from zsad.cli.progress import images, progress_bars
 from zsad.config import compose, errors, instantiate
 
 
-@app.command()
+@app.command(rich_help_panel=MODELS)
 def cache(
     dataset: Annotated[
-        str | None, typer.Argument(help="Whose training images are looked at; none: what is kept.")
+        str | None, typer.Argument(help="Dataset to train on; without it, the cache is shown.")
     ] = None,
-    model: Annotated[str, typer.Option(help="That will learn.")] = "anomalyclip",
+    model: Annotated[str, typer.Option(help="Model to train.")] = "anomalyclip",
     backbone: Annotated[
-        str | None, typer.Option(help="Whose features; by default the model's usual one.")
+        str | None, typer.Option(help="Its backbone; by default the model's own.")
     ] = None,
     ram: Annotated[
         bool, typer.Option("--ram", help="In memory (feature_cache=ram), not on disk.")
     ] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all that is kept.")] = False,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="As given to train.py, such as trainer=bf16.")
-    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all cached features.")] = False,
+    override: Override = None,
     data_json: DataJson = Path("data_json"),
 ) -> None:
-    """Let a frozen backbone look at training images once, for train.py … feature_cache=disk; show or clear the cache.
+    """Cache features of training images; show or clear the cache.
 
-    Trainings fill the cache by themselves in their first epoch. This does it beforehand, once for a whole sweep.
+    A training with `feature_cache=disk` fills the cache in its first epoch. This command does it
+    beforehand, once for a whole sweep.
     """
+    place = "ram" if ram else "disk"
     with errors.clear_errors():
-        config = _config(
-            dataset,
-            model,
-            backbone,
-            [f"feature_cache={'ram' if ram else 'disk'}", *(override or [])],
-        )
+        overrides = [f"feature_cache={place}", *(override or [])]
+        config = _config(dataset, model, backbone, overrides)
+        folder = Path(config.feature_cache.folder).expanduser()
         if clear:
-            typer.echo(_cleared(Path(config.feature_cache.folder).expanduser()))
+            typer.echo(_clear(folder))
         elif dataset is None:
-            typer.echo(_kept(Path(config.feature_cache.folder).expanduser()))
+            typer.echo(_describe(folder))
         else:
             config.paths.data_json = str(data_json)
-            typer.echo(_filled(config))
+            typer.echo(_fill(config))
 
 
-def _config(dataset: str | None, model: str, backbone: str | None, given: list[str]) -> DictConfig:
-    chosen = {"dataset": dataset, "model": model, "backbone": backbone}
-    choices = compose.read_arguments(
-        [f"{group}={name}" for group, name in chosen.items() if name is not None]
+def _config(
+    dataset: str | None, model: str, backbone: str | None, overrides: Sequence[str]
+) -> DictConfig:
+    choices = {"dataset": dataset, "model": model, "backbone": backbone}
+    typed = [f"{group}={name}" for group, name in choices.items() if name is not None]
+    checked = compose.read_arguments(typed)
+    return compose.compose_config(
+        "train", [*checked, "logger=none", "paths.output_dir=.", *overrides]
     )
-    return compose.compose_config("train", [*choices, "logger=none", "paths.output_dir=.", *given])
 
 
-def _filled(config: DictConfig) -> str:
+def _fill(config: DictConfig) -> str:
     from zsad.runs import preflight
 
-    preflight.require_trainable(config)
-    preflight.require_known_tiling(config)
+    preflight.check_training(config)
     data = instantiate.build(config.dataset)
     data.setup("fit")
-    task, trainer = instantiate.build_task(config), instantiate.quiet_trainer(config)
-    kept, looked_at = task.feature_cache, 0
-    kept.open(task.method, str(trainer.precision))
-    data.recall = kept.recall
+    task = instantiate.build_task(config)
+    trainer = instantiate.quiet_trainer(config)
+    feature_cache = task.feature_cache
+    feature_cache.open(task.method, str(trainer.precision))
+    data.cache_lookup = feature_cache.lookup
     loader = data.train_dataloader()
-    for view in range(data.views or 1):
+    num_views = data.views or 1
+    num_encoded = 0
+    for view in range(num_views):
         loader.sampler.set_epoch(view)
-        with progress_bars({f"looking at {config.dataset.name}": images}) as (progress,):
-            looked_at += _looked_at(kept, task, trainer, loader, progress)
-    total = len(data.train_samples) * (data.views or 1)
-    return f"{total - looked_at} of {total} images were known, {looked_at} are looked at: {_kept(kept.folder)}"
+        with progress_bars({f"encoding {config.dataset.name}": images}) as (progress,):
+            num_encoded += _fill_view(task, trainer, loader, progress)
+    total = len(data.train_samples) * num_views
+    return (
+        f"{total - num_encoded} of {total} images were cached, {num_encoded} are encoded now: "
+        f"{_describe(feature_cache.folder)}"
+    )
 
 
-def _looked_at(kept: Any, task: Any, trainer: Any, loader: Any, progress: Any) -> int:
+def _fill_view(task: Any, trainer: Any, loader: Any, progress: Any) -> int:
     from zsad.tasks.feature_cache import fill_cache
 
+    device = trainer.strategy.root_device
     with trainer.precision_plugin.forward_context():
-        return fill_cache(kept, task.method, loader, progress, trainer.strategy.root_device)
+        return fill_cache(task.feature_cache, task.method, loader, progress, device)
 
 
-def _kept(folder: Path) -> str:
-    from zsad.tasks.feature_cache import GB, cache_entries, folder_bytes
+def _describe(folder: Path) -> str:
+    from zsad.tasks.cache_folder import GB, cache_entries, folder_bytes
 
-    rows = [
-        f"  {shelf.name}  {folder_bytes(shelf) / GB:8.3f} GB  {_method(about)}, "
-        f"weights {about['weights']}, "
-        f"{about['precision']}, {about['dtype']}"
-        for shelf, about in cache_entries(folder).items()
-    ]
-    return "\n".join([f"{folder} holds {folder_bytes(folder) / GB:.3f} GB", *rows])
+    lines = [f"{folder} holds {folder_bytes(folder) / GB:.3f} GB"]
+    for entry, info in cache_entries(folder).items():
+        size = f"{folder_bytes(entry) / GB:8.3f} GB"
+        weights, precision, dtype = info["weights"], info["precision"], info["dtype"]
+        lines.append(
+            f"  {entry.name}  {size}  {_method(info)}, weights {weights}, {precision}, {dtype}"
+        )
+    return "\n".join(lines)
 
 
-def _method(about: dict[str, Any]) -> str:
-    features = about.get("features") or about["sight"]  # the name of version 0.1
+def _method(info: dict[str, Any]) -> str:
+    features = info.get("features") or info["sight"]  # the name of version 0.1
     return features["method"]
 
 
-def _cleared(folder: Path) -> str:
-    from zsad.tasks.feature_cache import GB, clear_cache
+def _clear(folder: Path) -> str:
+    from zsad.tasks.cache_folder import GB, clear_cache
 
     return f"{folder}: {clear_cache(folder) / GB:.3f} GB removed"

@@ -1,4 +1,4 @@
-"""Commands about datasets: index, list, check."""
+"""Commands about datasets: prepare, list, verify."""
 
 from __future__ import annotations
 
@@ -9,88 +9,81 @@ from typing import Annotated
 
 import typer
 
-from zsad.cli.options import DataJson, app
+from zsad.cli.options import DATASETS, DataJson, app
 from zsad.cli.progress import images, megabytes, progress_bars
 from zsad.config import compose, errors, model_facts
 
-# Datasets that are generated, not downloaded, and the worlds that they consist of.
+# Datasets that are generated, not downloaded, and their worlds.
 GENERATED = {"synthetic": ("a", "b")}
-ROOT_HELP = (
-    "The download: a folder, an archive, or a folder of archives. For 'synthetic': where to write. "
-    "By default $ZSAD_DATASETS/NAME or datasets/NAME."
-)
-WIDE = 1000  # columns of a table that no terminal shows
+NO_TERMINAL_COLUMNS = 1000  # the width of a table that no terminal shows
+
+Source = tuple[Path | None, str | None]  # root and layout of a dataset
 
 
 class BadImage(StrEnum):
-    """What to do about a file that is there and cannot be used."""
+    """Answers to image files that cannot be read."""
 
     REFUSE = "refuse"
     SKIP = "skip"
 
 
-@app.command()
+@app.command(rich_help_panel=DATASETS)
 def prepare(
     name: Annotated[
-        str,
-        typer.Argument(help="A dataset that `zsad datasets` lists, a name of yours, or folder."),
+        str, typer.Argument(help="A dataset of `zsad datasets`, a new name, or: folder, synthetic.")
     ],
-    root: Annotated[Path | None, typer.Argument(help=ROOT_HELP)] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="How ROOT is laid out; by default as NAME's download.")
+    root: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The download: a folder, an archive, or a folder of archives. For synthetic: the "
+            "folder to write. By default $ZSAD_DATASETS/NAME or datasets/NAME."
+        ),
     ] = None,
-    called: Annotated[
-        str | None, typer.Option("--name", help="Another name: dataset=NAME from now on.")
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of ROOT, such as mvtec; by default that of NAME.")
+    ] = None,
+    new_name: Annotated[
+        str | None, typer.Option("--name", help="Your name for it: dataset=NAME from now on.")
     ] = None,
     table: Annotated[
         Path | None, typer.Option(help="CSV with image,label[,mask,category,defect,phase].")
     ] = None,
     normal: Annotated[
-        list[str] | None, typer.Option(help="Other names of the folder of normal images.")
+        list[str] | None, typer.Option(help="Another name of the folder of normal images.")
     ] = None,
     mask_suffix: Annotated[
-        str | None, typer.Option(help="Another end of mask names, such as _GT.")
+        str | None, typer.Option(help="Another ending of mask names, such as _GT.")
     ] = None,
     mask_threshold: Annotated[
-        int | None, typer.Option(min=0, max=254, help="Defective above this value.")
+        int | None, typer.Option(min=0, max=254, help="Mask values above it are defective.")
     ] = None,
     allow_missing_masks: Annotated[
-        bool, typer.Option(help="Accept defective images without their mask.")
+        bool, typer.Option("--allow-missing-masks", help="Accept defective images without a mask.")
     ] = False,
     on_bad_image: Annotated[
-        BadImage, typer.Option(help="About files that cannot be used.")
+        BadImage, typer.Option(help="Refuse or skip files that cannot be read.")
     ] = BadImage.REFUSE,
     checksum: Annotated[
         bool, typer.Option(help="Compare archives with published checksums.")
     ] = True,
     data_json: DataJson = Path("data_json"),
-    conf: Annotated[Path, typer.Option(help="Where dataset configurations are.")] = compose.CONF
-    / "dataset",
+    conf: Annotated[
+        Path,
+        typer.Option(help="Folder of the dataset configurations.", show_default="conf/dataset"),
+    ] = compose.CONF / "dataset",
 ) -> None:
-    """Write the index of a download, checking every file. The download itself is not altered.
+    """Index a dataset for training and testing, and check every file. The files stay as they are.
 
-    ``zsad prepare folder ROOT --name NAME`` takes images of your own, sorted into good/ and bad/, with masks in masks/,
-    or listed in a ``--table``. ``zsad prepare synthetic`` first generates two sets of images, synthetic_a to learn from
-    and synthetic_b to test on, for which nothing has to be downloaded.
+    `zsad prepare folder ROOT --name NAME` takes your own images, sorted into good/ and bad/, with
+    masks in masks/, or listed in a `--table`. `zsad prepare synthetic` generates two datasets
+    without any download: synthetic_a to train on, synthetic_b to test on.
     """
     from zsad.data.prepare.write_index import prepare as write_index
-    from zsad.data.synthetic import write_synthetic
 
     with errors.clear_errors():
-        worlds = {f"{name}_{world}": world for world in GENERATED.get(name, ())}
-        place = root or Path("datasets") / name
-        generated = {
-            each: (write_synthetic(place / each, world=world), "mvtec")
-            for each, world in worlds.items()
-        }
-        layout = layout or (name if called else None)
-        for dataset, (folder, its_layout) in (
-            generated or {called or name: (root, layout)}
-        ).items():
-            with progress_bars({"unpacking": megabytes, f"reading {dataset}": images}) as (
-                unpacking,
-                progress,
-            ):
+        for dataset, (folder, its_layout) in _sources(name, root, layout, new_name).items():
+            bars = {"unpacking": megabytes, f"reading {dataset}": images}
+            with progress_bars(bars) as (unpacking, progress):
                 prepared = write_index(
                     dataset,
                     folder,
@@ -110,39 +103,38 @@ def prepare(
             typer.echo(prepared)
 
 
-@app.command()
+@app.command(rich_help_panel=DATASETS)
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(help="One of them: where to get it, and what must lie where.")
+        str | None, typer.Argument(help="A dataset, to show its source and its layout.")
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="industrial, medical, synthetic or own.")
+        str | None, typer.Option(help="Only one group: industrial, medical, synthetic or own.")
     ] = None,
     data_json: DataJson = Path("data_json"),
 ) -> None:
-    """List the datasets that can be prepared, with size, licence and page, and what of them is on this machine."""
+    """List known datasets: size, licence, web page, and whether they are on this machine."""
     from zsad.data.prepare import catalogue
 
     with errors.clear_errors():
         if name is None:
-            text = catalogue.format_table(
-                catalogue.list_datasets(data_json, group),
-                shutil.get_terminal_size((WIDE, 0)).columns,
-            )
+            columns = shutil.get_terminal_size((NO_TERMINAL_COLUMNS, 0)).columns
+            rows = catalogue.list_datasets(data_json, group)
+            text = catalogue.format_table(rows, columns)
         else:
             text = catalogue.describe_dataset(name, data_json)
     typer.echo(text)
 
 
-@app.command()
+@app.command(rich_help_panel=DATASETS)
 def verify(
-    name: Annotated[str, typer.Argument(help="Dataset whose index is checked against the disk.")],
+    name: Annotated[str, typer.Argument(help="A prepared dataset.")],
     root: Annotated[
         Path | None, typer.Option(help="Folder of the images, if they have moved.")
     ] = None,
     data_json: DataJson = Path("data_json"),
 ) -> None:
-    """Decode every image and mask of an index and report all that does not fit; the exit code is 1 if anything."""
+    """Decode all images and masks of a dataset; with any problem, the exit code is 1."""
     from zsad.data.prepare.verify import verify as check
 
     with errors.clear_errors(), progress_bars({f"decoding {name}": images}) as (progress,):
@@ -151,3 +143,20 @@ def verify(
     typer.echo(report)
     if report.problems:
         raise typer.Exit(1)
+
+
+def _sources(
+    name: str, root: Path | None, layout: str | None, new_name: str | None
+) -> dict[str, Source]:
+    """Return the sources of the datasets to index, by name; generated datasets are written."""
+    if name not in GENERATED:
+        usual_layout = name if new_name else None
+        return {new_name or name: (root, layout or usual_layout)}
+    from zsad.data.synthetic import write_synthetic
+
+    place = root or Path("datasets") / name
+    sources: dict[str, Source] = {}
+    for world in GENERATED[name]:
+        dataset = f"{name}_{world}"
+        sources[dataset] = (write_synthetic(place / dataset, world=world), "mvtec")
+    return sources

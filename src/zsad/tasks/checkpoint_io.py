@@ -1,4 +1,4 @@
-"""Checkpoints that are written whole or not at all, and found again when one of them is damaged."""
+"""Checkpoint files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from zsad.atomic_write import write_whole
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints beside their place and rename them.
+    """Writes a checkpoint beside its place and renames it.
 
-    Lightning writes into the machine's folder for temporary files and moves from there. Where that is another file
-    system, as on most clusters, moving is copying, and a process killed meanwhile leaves half a checkpoint.
+    Lightning writes into the machine's folder for temporary files and moves from there. On another
+    file system, as on most clusters, moving is copying, and a process killed meanwhile leaves half
+    a checkpoint.
     """
 
     def save_checkpoint(
@@ -24,9 +25,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         """Write a checkpoint, onto the disk itself."""
         if storage_options is not None:
-            raise TypeError(
-                f"{type(self).__name__} takes no storage_options, got {storage_options}"
-            )
+            name = type(self).__name__
+            raise TypeError(f"{name} takes no storage_options, got {storage_options}")
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_whole(Path(path), buffer.getvalue(), durable=True)

@@ -1,4 +1,4 @@
-"""Test a method on a dataset, or let it predict: when things happen, never how."""
+"""Evaluation of a method on a dataset, and prediction: the order of steps, not their maths."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from zsad.types import Batch, Prediction, Results, Sample
 
 
 class ZeroShotEvaluation(LightningModule):
-    """Run a method over a dataset and gather its metrics category by category.
+    """Runs a method over a dataset and collects its metrics by category.
 
-    Methods that learn nothing use this task as it is; ``PromptTuning`` adds the training.
+    Training-free methods use this task as it is; ``PromptTuning`` adds the training.
 
     Args:
-        method: ``forward(image, category) -> Prediction``. A few-shot method also has
-            ``set_references(category, images)``, called for every category before the first image,
-            where the data come with references, and ``clear_references()``. A method with words for
-            certain datasets has ``set_dataset(dataset)``, called before the first image of a test.
+        method: A ``Method`` of ``zsad.contract``. A ``FewShot`` method gets its references for
+            every category before the first image, if the data come with references. A
+            ``DatasetAware`` method gets the name of the dataset before the first image of a test.
         metrics: Makes the metrics for the categories of the tested dataset.
         heatmap_range: Values of the method's anomaly maps at the two ends of the colours of heat
             maps.
@@ -42,10 +41,10 @@ class ZeroShotEvaluation(LightningModule):
         self._predict_with_retry = HalveOnOutOfMemory()
 
     def setup(self, stage: str) -> None:
-        """Make the metrics of the categories that will be tested, the same on every process.
+        """Make the metrics of the tested categories, the same on every process.
 
         Raises:
-            ValueError: If the data come with references and the method has no use for them.
+            ValueError: If the data come with references and the method takes none.
         """
         if self._references() and not isinstance(self.method, FewShot):
             raise ValueError(
@@ -55,13 +54,13 @@ class ZeroShotEvaluation(LightningModule):
             self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
 
     def on_test_start(self) -> None:
-        """Tell the method which dataset comes, and show it its references."""
-        self._enter()
-        self._show_references()
+        """Give the method the name of the dataset, and its references."""
+        self._set_dataset()
+        self._set_references()
 
     def on_predict_start(self) -> None:
-        """Show the method its references."""
-        self._show_references()
+        """Give the method its references."""
+        self._set_references()
 
     def test_step(self, batch: Batch) -> Prediction:
         """Predict a batch and add it to the metrics. Callbacks receive the prediction."""
@@ -72,17 +71,16 @@ class ZeroShotEvaluation(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute the metrics; ``results`` holds them afterwards, the logger their means."""
         self.results = self.metrics.compute()
-        # Already joined over the processes, so that the logger's mean over them changes nothing.
-        self.log_dict(
-            {f"test/{name}": value for name, value in self.results.mean.items()}, sync_dist=True
-        )
+        means = {f"test/{name}": value for name, value in self.results.mean.items()}
+        # The metrics are joined over processes already, so the logger's mean changes nothing.
+        self.log_dict(means, sync_dist=True)
 
     def predict_step(self, batch: Batch) -> Prediction:
-        """Predict a batch, in halves where memory does not hold it."""
+        """Predict a batch, in halves if it does not fit into memory."""
         return self._predict_with_retry(self.method, batch.image, batch.category)
 
-    def _enter(self) -> None:
-        """Tell a method with words for certain datasets which one comes."""
+    def _set_dataset(self) -> None:
+        """Give a method with prompts for certain datasets the name of this one."""
         if isinstance(self.method, DatasetAware):
             self.method.set_dataset(self.trainer.datamodule.name)  # type: ignore[attr-defined]
 
@@ -90,10 +88,10 @@ class ZeroShotEvaluation(LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         return data.references.samples if hasattr(data, "references") else {}
 
-    def _show_references(self) -> None:
-        """Let the method remember the references, on every process, in the precision of the images that follow.
+    def _set_references(self) -> None:
+        """Give the method its references, on every process, in the precision of the tested images.
 
-        What it was shown of an earlier dataset is forgotten.
+        References of an earlier dataset are dropped.
         """
         if not isinstance(self.method, FewShot):
             return

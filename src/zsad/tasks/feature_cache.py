@@ -1,4 +1,4 @@
-"""What a frozen backbone saw, kept on disk: it looks at every image once, not once an epoch."""
+"""Feature cache: features of a frozen backbone on disk, so that it runs on every image once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import errno
 import json
 import logging
 import os
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,32 +20,31 @@ from torch import Tensor, nn
 from zsad.atomic_write import write_whole
 from zsad.backbones.weight_files import fingerprint
 from zsad.contract import FeatureCacheable
+from zsad.tasks.cache_folder import ENTRY_INFO, GB, folder_bytes, remove_abandoned
 from zsad.types import Batch, CachedFeatures
 
 log = logging.getLogger("zsad")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ABOUT = "about.json"
-GB = 1e9
 _FEATURE = "features."
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_ABANDONED_S = (
-    3600.0  # a file that has been partial for so long belongs to a process that was killed
-)
+
+Extract = Callable[[Tensor], dict[str, Tensor]]
 
 
 class FeatureCache:
-    """A folder with a file for every image (and view of it): features, mask and label, ready for the loss.
+    """A folder with a file for every image (and view of it): features, mask and label for the loss.
 
-    Files are written whole or not at all, mapped into memory when read, and named after all that they depend on, so
-    that any number of processes and runs can share the folder, and none ever meets features of other weights,
-    settings or pixels.
+    Files are written whole or not at all, mapped into memory when read, and named after all that
+    they depend on. So any number of processes and runs can share the folder, and none ever gets
+    features of other weights, settings or pixels.
 
     Args:
-        folder: Where everything is kept, for all datasets and backbones.
-        dtype: ``float32``, with which training takes the course it takes without cache, or ``bfloat16``, which takes
-            half the space.
-        limit_gb: The folder grows up to about so many 10⁹ bytes; what finds no room is looked at in every epoch.
+        folder: Folder of the cache, for all datasets and backbones.
+        dtype: ``float32``, with which training takes the course it takes without cache, or
+            ``bfloat16``, which takes half the space.
+        limit_gb: The folder grows up to about so many 10⁹ bytes; images without room are encoded in
+            every epoch.
 
     Raises:
         ValueError: If ``dtype`` is neither, or the limit is not above 0.
@@ -63,50 +60,57 @@ class FeatureCache:
         self.folder = Path(folder).expanduser()
         self.dtype = dtype
         self.limit_gb = limit_gb
-        self._shelf: Path | None = None
+        self._entry: Path | None = None
         self._room = 0.0  # bytes that this process may still write
 
     def open(self, method: nn.Module, precision: str = "32-true", processes: int = 1) -> None:
-        """Find the features of a method and its backbone, and how much room there is for more.
+        """Open the entry of a method and its backbone, and measure the room for more features.
 
         Args:
-            method: With ``extract_features``, ``loss_from_features`` and ``feature_key``.
-            precision: Of the trainer; half precision sees other features.
-            processes: How many share what room there is.
+            method: A ``FeatureCacheable`` method.
+            precision: Precision of the trainer; half precision gives other features.
+            processes: The number of processes that share the room.
 
         Raises:
-            ValueError: If the method does not tell what it sees, or looks at more than whole images.
+            ValueError: If features of the method cannot be cached, such as those of tiles.
             OSError: If the folder cannot be made.
         """
         if not isinstance(method, FeatureCacheable):
             raise ValueError(
-                f"{type(method).__name__} cannot learn from cached features: leave feature_cache out"
+                f"{type(method).__name__} cannot learn from cached features: "
+                "leave feature_cache out"
             )
         backbone: Any = method.backbone
-        about = {
+        info = {
             "features": method.feature_key(),
             "weights": fingerprint(backbone),
             "layers": blake2b(repr(backbone).encode(), digest_size=8).hexdigest(),
             "precision": precision,
             "dtype": self.dtype,
         }
-        text = json.dumps(about, sort_keys=True, indent=1)
-        self._shelf = self.folder / blake2b(text.encode(), digest_size=8).hexdigest()
-        write_whole(self._shelf / ABOUT, text)
+        text = json.dumps(info, sort_keys=True, indent=1)
+        self._entry = self.folder / blake2b(text.encode(), digest_size=8).hexdigest()
+        write_whole(self._entry / ENTRY_INFO, text)
         remove_abandoned(self.folder)
-        self._room = max(self.limit_gb * GB - folder_bytes(self.folder), 0.0) / processes
+        room = self.limit_gb * GB - folder_bytes(self.folder)
+        self._room = max(room, 0.0) / processes
 
     def __str__(self) -> str:
-        """Say where the cache is, and how full."""
-        return f"{os.path.relpath(self.folder)}, {folder_bytes(self.folder) / GB:.2f} of {self.limit_gb:g} GB used"
+        """Return folder and size."""
+        used = folder_bytes(self.folder) / GB
+        return f"{os.path.relpath(self.folder)}, {used:.2f} of {self.limit_gb:g} GB used"
 
     def lookup(self, key: str) -> Batch | None:
-        """Return what is known of an image, as a batch of one without pixels, category and path; ``None``: nothing."""
+        """Return a cached image as a batch of one, without pixels, category and path.
+
+        ``None`` if it is not cached.
+        """
         path = self._path(key)
         try:
             with safe_open(path, framework="pt") as file:
                 facts = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
         except FileNotFoundError:
             return None
         except SafetensorError as error:
@@ -115,11 +119,10 @@ class FeatureCache:
             return None
         height, width = int(facts["height"]), int(facts["width"])
         bits = np.unpackbits(tensors["mask"].numpy(), count=height * width).astype(bool)
-        features = {
-            n.removeprefix(_FEATURE): t[None].float()
-            for n, t in tensors.items()
-            if n.startswith(_FEATURE)
-        }
+        features = {}
+        for name, tensor in tensors.items():
+            if name.startswith(_FEATURE):
+                features[name.removeprefix(_FEATURE)] = tensor[None].float()
         return Batch(
             image=torch.empty(0, 3, height, width),
             mask=torch.from_numpy(bits).view(1, height, width),
@@ -131,37 +134,39 @@ class FeatureCache:
             cached=CachedFeatures((key,), torch.tensor([True]), features),
         )
 
-    def features_of(
-        self, batch: Batch, extract_features: Callable[[Tensor], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def features_of(self, batch: Batch, extract_features: Extract) -> dict[str, Tensor]:
         """Return a row of features for each image of a batch, cached or from ``extract_features``.
 
-        What is seen is kept. Everything passes through ``dtype``, so that an image looks the same in every epoch.
+        New features are written. All pass through ``dtype``, so that an image has the same features
+        in every epoch.
         """
-        seen = batch.cached
-        if seen is not None and seen.known.all():
-            return seen.features
-        fresh = {
-            name: rows.to(DTYPES[self.dtype]).float()
-            for name, rows in extract_features(batch.image).items()
-        }
-        if seen is None:
+        cached = batch.cached
+        if cached is not None and cached.known.all():
+            return cached.features
+        fresh = {}
+        for name, rows in extract_features(batch.image).items():
+            fresh[name] = rows.to(DTYPES[self.dtype]).float()
+        if cached is None:
             return fresh
-        self._keep(batch, seen, fresh)
-        return {
-            name: _joined(rows, seen.features.get(name), seen.known) for name, rows in fresh.items()
-        }
+        self._write(batch, cached, fresh)
+        joined = {}
+        for name, rows in fresh.items():
+            joined[name] = _join_rows(rows, cached.features.get(name), cached.known)
+        return joined
 
-    def _keep(self, batch: Batch, seen: CachedFeatures, fresh: Mapping[str, Tensor]) -> None:
+    def _write(self, batch: Batch, cached: CachedFeatures, fresh: Mapping[str, Tensor]) -> None:
+        """Write the fresh features, as long as there is room."""
         if self._room < 0:
             return
-        for row, place in enumerate((~seen.known).nonzero().flatten().tolist()):
-            content = self._entry(batch, place, {name: rows[row] for name, rows in fresh.items()})
+        unknown = (~cached.known).nonzero().flatten().tolist()
+        for row, place in enumerate(unknown):
+            features = {name: rows[row] for name, rows in fresh.items()}
+            content = self._serialize(batch, place, features)
             if len(content) > self._room:
                 self._stop("feature_cache.limit_gb is reached")
                 return
             try:
-                write_whole(self._path(seen.keys[place]), content)
+                write_whole(self._path(cached.keys[place]), content)
             except OSError as error:
                 if error.errno not in _DISK_FULL:
                     raise
@@ -171,32 +176,31 @@ class FeatureCache:
 
     def _stop(self, reason: str) -> None:
         log.warning(
-            "feature cache: %s. What is not in it is looked at in every epoch. To make room: zsad cache --clear, "
-            "feature_cache.dtype=bfloat16, or feature_cache.folder=/another/disk",
+            "feature cache: %s. Images that are not in it are encoded in every epoch. "
+            "To make room: zsad cache --clear, feature_cache.dtype=bfloat16, "
+            "or feature_cache.folder=/another/disk",
             reason,
         )
         self._room = -1.0
 
-    def _entry(self, batch: Batch, place: int, features: Mapping[str, Tensor]) -> bytes:
+    def _serialize(self, batch: Batch, place: int, features: Mapping[str, Tensor]) -> bytes:
+        """Return the file of an image: its features, its packed mask, its label."""
+        tensors = {}
+        for name, tensor in features.items():
+            tensors[_FEATURE + name] = tensor.to("cpu", DTYPES[self.dtype]).contiguous()
         mask = batch.mask[place].cpu()
-        tensors = {
-            _FEATURE + name: tensor.to("cpu", DTYPES[self.dtype])
-            for name, tensor in features.items()
-        }
+        here = slice(place, place + 1)
         tensors["mask"] = torch.from_numpy(np.packbits(mask.numpy()))
-        tensors["has_mask"] = batch.has_mask[place : place + 1].cpu()
-        tensors["is_anomalous"] = batch.is_anomalous[place : place + 1].cpu()
-        facts = {
-            "defect": batch.defect[place],
-            "height": str(mask.shape[0]),
-            "width": str(mask.shape[1]),
-        }
-        return save({name: tensor.contiguous() for name, tensor in tensors.items()}, facts)
+        tensors["has_mask"] = batch.has_mask[here].cpu().contiguous()
+        tensors["is_anomalous"] = batch.is_anomalous[here].cpu().contiguous()
+        height, width = mask.shape
+        facts = {"defect": batch.defect[place], "height": str(height), "width": str(width)}
+        return save(tensors, facts)
 
     def _path(self, key: str) -> Path:
-        if self._shelf is None:
-            raise ValueError("the feature cache is not open yet: open(method) comes first")
-        return self._shelf / key[:2] / f"{key}.safetensors"
+        if self._entry is None:
+            raise ValueError("the feature cache is not open yet: call open(method) first")
+        return self._entry / key[:2] / f"{key}.safetensors"
 
 
 def fill_cache(
@@ -206,59 +210,27 @@ def fill_cache(
     progress: Callable[[int, int], None],
     device: torch.device | str = "cpu",
 ) -> int:
-    """Look at all images of a loader that are not known yet, keep what is seen, and return how many they were."""
-    looked_at = done = 0
+    """Cache the features of all images of a loader.
+
+    Returns the number of images that were not cached before.
+    """
+    num_encoded = 0
+    num_done = 0
     method.to(device)
     with torch.no_grad():
         for batch in loader:
             cache.features_of(batch.to(device), method.extract_features)
-            looked_at, done = looked_at + len(batch.image), done + len(batch)
-            progress(done, len(loader.dataset))
-    return looked_at
+            num_encoded += len(batch.image)
+            num_done += len(batch)
+            progress(num_done, len(loader.dataset))
+    return num_encoded
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return how many bytes the files below a folder have."""
-    return sum(size for _, size, _ in _files(folder))
-
-
-def cache_entries(folder: Path) -> dict[Path, dict[str, Any]]:
-    """Return what a cache keeps: a folder for each method, backbone and precision, and what it says of itself."""
-    return {file.parent: json.loads(file.read_text()) for file in sorted(folder.glob(f"*/{ABOUT}"))}
-
-
-def clear_cache(folder: Path) -> int:
-    """Remove all that a cache keeps, nothing else, and return how many bytes that were."""
-    freed = 0
-    for shelf in cache_entries(folder):
-        freed += folder_bytes(shelf)
-        shutil.rmtree(shelf)
-    return freed
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes had begun to write."""
-    for path, _, changed in _files(folder):
-        if path.name.endswith(".partial") and time.time() - changed > _ABANDONED_S:
-            path.unlink(missing_ok=True)
-
-
-def _files(folder: Path) -> Iterator[tuple[Path, int, float]]:
-    """Yield path, size and time of change of all files; those that vanish meanwhile are left out."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            yield path, status.st_size, status.st_mtime
-
-
-def _joined(fresh: Tensor, known: Tensor | None, is_known: Tensor) -> Tensor:
-    """Put the rows of known and of other images into the order of the batch."""
+def _join_rows(fresh: Tensor, known: Tensor | None, is_known: Tensor) -> Tensor:
+    """Put the rows of cached and of other images into the order of the batch."""
     if known is None:
         return fresh
     rows = fresh.new_empty((len(is_known), *fresh.shape[1:]))
-    rows[is_known], rows[~is_known] = known, fresh
+    rows[is_known] = known
+    rows[~is_known] = fresh
     return rows

@@ -1,4 +1,4 @@
-"""Batches that the memory of a GPU does not hold: in halves, with the same result."""
+"""Retries of batches that do not fit into GPU memory: in halves, with the same result."""
 
 from __future__ import annotations
 
@@ -16,45 +16,54 @@ Predict = Callable[[Tensor, Sequence[str]], Prediction]
 
 
 class HalveOnOutOfMemory:
-    """Predict a batch at once; where memory runs out, in halves, and the batches after it likewise.
+    """Predict a batch at once; if memory runs out, in halves, and the batches after it likewise.
 
-    A method looks at each image by itself, so that its predictions are the same.
+    A method looks at each image by itself, so the predictions are the same.
     """
 
     def __init__(self) -> None:
-        self._most: int | None = None
+        self._max_images: int | None = None
 
     def __call__(self, predict: Predict, image: Tensor, category: Sequence[str]) -> Prediction:
         """Predict images (B, 3, H, W) of the named categories.
 
         Raises:
-            torch.OutOfMemoryError: If there is no room for a single image.
+            torch.OutOfMemoryError: If a single image does not fit.
         """
-        most = min(len(image), self._most or len(image))
+        size = min(len(image), self._max_images or len(image))
         while True:
             try:
-                starts = range(0, len(image), most)
-                return _joined(
-                    [predict(image[i : i + most], category[i : i + most]) for i in starts]
-                )
+                return _predict_in_parts(predict, image, category, size)
             except torch.OutOfMemoryError:
-                if most == 1:
+                if size == 1:
                     raise
-            # Outside of the handler: the error holds on to all that was computed before it.
-            most = self._halved(most)
+            # Outside of the handler: the error keeps all tensors that were computed before it.
+            size = self._halve(size)
 
-    def _halved(self, count: int) -> int:
-        self._most = (count + 1) // 2
+    def _halve(self, size: int) -> int:
+        half = (size + 1) // 2
+        self._max_images = half
         log.warning(
-            "note: out of memory with %d images at once, going on with %d (dataset.test_batch_size=%d does at once)",
-            *(count, self._most, self._most),
+            "note: out of memory with %d images at once, continuing with %d "
+            "(dataset.test_batch_size=%d avoids this)",
+            *(size, half, half),
         )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return self._most
+        return half
 
 
-def _joined(parts: Sequence[Prediction]) -> Prediction:
+def _predict_in_parts(
+    predict: Predict, image: Tensor, category: Sequence[str], size: int
+) -> Prediction:
+    parts = []
+    for start in range(0, len(image), size):
+        part = slice(start, start + size)
+        parts.append(predict(image[part], category[part]))
+    return _join(parts)
+
+
+def _join(parts: Sequence[Prediction]) -> Prediction:
     if len(parts) == 1:
         return parts[0]
     return Prediction(

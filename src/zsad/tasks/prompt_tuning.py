@@ -1,4 +1,4 @@
-"""Learn a method's prompts on one dataset, then test them on others."""
+"""Training of a method's prompts on one dataset, to test them on others."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ log = logging.getLogger("zsad")
 
 
 class PromptTuning(ZeroShotEvaluation):
-    """Evaluation, and the training before it. Checkpoints hold what was learned and on what, never the backbone.
+    """Trains a method, and evaluates it.
+
+    Checkpoints hold the learned tensors and their provenance, never the backbone.
 
     Args:
-        method: A method with a ``loss(batch)`` of named, weighted terms; training minimises their sum. With
-            ``extract_features``, ``loss_from_features`` and ``feature_key`` it can learn from cached features, too.
+        method: A ``Trainable`` method of ``zsad.contract``, with a ``loss(batch)`` of named,
+            weighted terms; training minimises their sum. A ``FeatureCacheable`` method can learn
+            from cached features, too.
         metrics: Makes the metrics for the categories of the tested dataset.
-        optimizer: Makes the optimizer for the parameters that learn.
-        feature_cache: Keeps what the frozen backbone sees, so that it looks at each training image once; ``None``:
-            it looks in every epoch.
+        optimizer: Makes the optimizer for the trainable parameters.
+        feature_cache: Caches features of the frozen backbone, so that it runs on each training
+            image once; ``None``: it runs in every epoch.
+        heatmap_range: As in ``ZeroShotEvaluation``.
     """
 
     def __init__(
@@ -51,9 +55,8 @@ class PromptTuning(ZeroShotEvaluation):
         heatmap_range: Sequence[float] = (0.0, 1.0),
     ) -> None:
         super().__init__(method, metrics, heatmap_range)
-        self.strict_loading = (
-            False  # the frozen backbone is not in a checkpoint; on_load_checkpoint checks the rest
-        )
+        # The frozen backbone is not in a checkpoint; on_load_checkpoint checks the other tensors.
+        self.strict_loading = False
         self.provenance: dict[str, Any] = {"method": type(method).__name__}
         self.feature_cache = feature_cache
         # Gives files of earlier versions the present names; zsad.config sets it.
@@ -61,54 +64,52 @@ class PromptTuning(ZeroShotEvaluation):
         self._make_optimizer = optimizer
 
     def setup(self, stage: str) -> None:
-        """Open the feature cache before a training, and let the data ask it.
+        """Open the feature cache before a training, and connect the data to it.
 
         Raises:
             ValueError: If the method cannot learn from cached features.
         """
         super().setup(stage)
         if stage == "fit" and self.feature_cache is not None:
-            self.feature_cache.open(
-                self.method, str(self.trainer.precision), self.trainer.world_size
-            )
-            self.trainer.datamodule.cache_lookup = self.feature_cache.lookup  # type: ignore[attr-defined]
+            precision = str(self.trainer.precision)
+            self.feature_cache.open(self.method, precision, self.trainer.world_size)
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            data.cache_lookup = self.feature_cache.lookup
             if self.trainer.is_global_zero:
                 log.info("feature cache: %s", self.feature_cache)
 
     def on_fit_start(self) -> None:
-        """Tell the method which dataset comes."""
-        self._enter()
+        """Give the method the name of the dataset."""
+        self._set_dataset()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Give the optimizer the learned parameters alone."""
-        return self._make_optimizer(
-            [parameter for parameter in self.method.parameters() if parameter.requires_grad]
-        )
+        """Make the optimizer of the trainable parameters."""
+        parameters = self.method.parameters()
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        return self._make_optimizer(trainable)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; every term is logged under its name.
 
-        Several processes, or accumulated batches, learn what one process learns from batches as large as all of
-        theirs together.
+        Several processes, or accumulated batches, learn as one process does from batches as large
+        as all of theirs together.
         """
-        shares, rank = self._loss_weights(batch), self.trainer.global_rank
-        images = shares.images_of(batch_idx, rank)
-        terms = self._terms(
-            batch.first(max(images, 1))
-        )  # of no image there would be no gradients to share
+        weights = self._loss_weights(batch)
+        rank = self.trainer.global_rank
+        num_images = weights.images_of(batch_idx, rank)
+        # Without any image there would be no gradients to share: at least one.
+        terms = self._loss_terms(batch.first(max(num_images, 1)))
         loss = torch.stack(list(terms.values())).sum()
-        means = {f"train/{name}": term.detach() for name, term in terms.items()} | {
-            "train/total": loss.detach()
-        }
-        # The mean of the processes' sizes is rounded down to a whole number, which must not change it.
-        size = images * self.trainer.world_size
+        means = {f"train/{name}": term.detach() for name, term in terms.items()}
+        means["train/total"] = loss.detach()
+        # Lightning rounds the mean of the processes' sizes down: a whole number keeps it exact.
+        size = num_images * self.trainer.world_size
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
-        self.log(
-            "loss", loss.detach(), prog_bar=True, batch_size=len(batch)
-        )  # of this step, for the progress bar
-        return loss * shares.weight(batch_idx, rank)
+        # The loss of this step, for the progress bar.
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        return loss * weights.weight(batch_idx, rank)
 
-    def _terms(self, batch: Batch) -> dict[str, Tensor]:
+    def _loss_terms(self, batch: Batch) -> dict[str, Tensor]:
         method: Any = self.method
         if self.feature_cache is None:
             return method.loss(batch)
@@ -117,8 +118,12 @@ class PromptTuning(ZeroShotEvaluation):
         )
 
     def _loss_weights(self, batch: Batch) -> LossWeights:
-        """Return how the epoch is dealt out; a loader that deals out nothing gives every process all it has."""
-        loader, trainer = self.trainer.train_dataloader, self.trainer
+        """Return the weights of this epoch.
+
+        A loader without a distributed sampler gives every process all of its images.
+        """
+        trainer = self.trainer
+        loader = trainer.train_dataloader
         if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, DistributedSampler):
             return LossWeights(sys.maxsize, len(batch))
         return LossWeights(
@@ -142,20 +147,20 @@ class PromptTuning(ZeroShotEvaluation):
         return learned.provenance
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what was learned, and its provenance; drop the frozen weights."""
+        """Keep the learned tensors and their provenance; drop the frozen weights."""
         learned = {f"method.{name}" for name in learned_tensors(self.method)}
-        checkpoint["state_dict"] = {
-            k: v for k, v in checkpoint["state_dict"].items() if k in learned
-        }
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name: state[name] for name in state if name in learned}
         checkpoint[KEY] = self.provenance
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from another method, or from what was learned elsewhere, before anything is changed.
+        """Refuse to resume from another method, or another training, before anything is changed.
 
-        A checkpoint says what it learned from; a run that went on with other data would make that untrue.
+        A checkpoint says what it was trained on; resuming with other data would make that untrue.
 
         Raises:
-            ValueError: If the checkpoint does not fit this method, its data, its weights or its settings.
+            ValueError: If the checkpoint does not fit this method, its data, its weights or its
+                settings.
         """
         learned = self.rename_stored(from_checkpoint(checkpoint, "ckpt_path"))
         check_fit(self.method, learned, "ckpt_path")
@@ -163,8 +168,9 @@ class PromptTuning(ZeroShotEvaluation):
             theirs, ours = learned.provenance.get(fact), self.provenance.get(fact)
             if theirs != ours:
                 raise ValueError(
-                    f"cannot go on from ckpt_path: its {fact} is {theirs}, this run's is {ours}. Resume with the "
-                    "command of the first run and ckpt_path=…, or leave ckpt_path out to train anew"
+                    f"cannot resume from ckpt_path: its {fact} is {theirs}, this run's is {ours}. "
+                    "Resume with the command of the first run and ckpt_path=…, or leave ckpt_path "
+                    "out to train anew"
                 )
         checkpoint["state_dict"] = {
             f"method.{name}": tensor for name, tensor in learned.tensors.items()
