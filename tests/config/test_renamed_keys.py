@@ -15,7 +15,7 @@ from tests.config.compositions import OUTPUT, composed, covering_choices, leaves
 from zsad.config import checkpoint_settings, compose, renamed_keys
 from zsad.model_files.learned import LearnedState
 
-STORED = Path(__file__).parents[1] / "golden" / "checkpoints_0_1" / "keys.json"
+STORED = Path(__file__).parents[1] / "version_0_1" / "keys.json"
 VERSION_0_1: dict[str, Any] = json.loads(STORED.read_text())
 # Parts of a model that other groups choose.
 OF_OTHER_GROUPS = ("backbone.", "model.method.backbone.", "model.metrics.", "model.feature_cache.")

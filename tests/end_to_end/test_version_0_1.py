@@ -1,6 +1,6 @@
 """Checkpoints and run folders of version 0.1 give the numbers of version 0.1.
 
-The files lie in tests/golden/checkpoints_0_1; its README says how they were made.
+The files lie in tests/version_0_1; its README says how they were made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zsad.cli.load_model import build_task, config_of_checkpoint
 from zsad.runs.predict import image_loader
 
 ROOT = Path(__file__).parents[2]
-STORED = ROOT / "tests" / "golden" / "checkpoints_0_1"
+STORED = ROOT / "tests" / "version_0_1"
 RUN = Path("runs/train/anomalyclip")
 DATA = [
     "dataset=mtd",

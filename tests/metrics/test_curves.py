@@ -41,7 +41,7 @@ def golden_cases():
         yield from (pytest.param(path, name, id=f"{path.stem}-{name}") for name in names)
 
 
-@pytest.mark.parametrize(("path", "case"), golden_cases())
+@pytest.mark.parametrize(("path", "case"), list(golden_cases()))
 def test_metrics_equal_the_published_evaluation_code(path, case):
     stored = np.load(path)
     masks, maps = (torch.from_numpy(stored[f"{case}.{name}"]) for name in ("masks", "maps"))
