@@ -14,12 +14,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def to_uint8(image: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
     """Turn RGB in [0, 1] into grey levels, to which images were rounded when they were stored."""
-    return (image * 255).round().clamp(0, 255).to(torch.uint8)
+    levels = (image * 255).round()
+    return levels.clamp(0, 255).to(torch.uint8)
 
 
 def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     """Turn RGB in [0, 1] into a PIL image."""
-    return Image.fromarray(to_uint8(image).permute(1, 2, 0).cpu().numpy())
+    levels = to_uint8(image).permute(1, 2, 0)
+    return Image.fromarray(levels.cpu().numpy())
 
 
 def resize(
@@ -27,12 +29,13 @@ def resize(
 ) -> Float[Tensor, "3 new_h new_w"]:
     """Resize RGB in [0, 1] as PIL does with 8 bits: linear, over a new pixel's whole footprint."""
     resized = to_pil(image).resize((width, height), Image.Resampling.BILINEAR)
-    levels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    return levels.to(image.device).float() / 255
+    levels = torch.from_numpy(np.array(resized))
+    channels_first = levels.permute(2, 0, 1).to(image.device)
+    return channels_first.float() / 255
 
 
 def normalize(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     """Subtract ImageNet's channel means and divide by its deviations."""
-    mean = torch.tensor(IMAGENET_MEAN, device=image.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=image.device).view(3, 1, 1)
-    return (image - mean) / std
+    mean = torch.tensor(IMAGENET_MEAN, device=image.device)
+    std = torch.tensor(IMAGENET_STD, device=image.device)
+    return (image - mean[:, None, None]) / std[:, None, None]

@@ -22,5 +22,5 @@ class FrozenNetwork(nn.Module):
 
 
 def compute_in(dtype: torch.dtype, device: torch.device) -> Any:
-    """Return the autocast context of a precision; float32 also switches a trainer's autocast off."""
+    """Return the autocast context of a precision; float32 switches a trainer's autocast off."""
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)

@@ -56,7 +56,7 @@ def load_part(part_class: Any, name: str, *, what: str = "the model", **options:
 
 
 def load_hub_file(repository: str, filename: str, *, what: str) -> Path:
-    """Return a file of a hub repository, downloading it if needed. Errors as ``load_pretrained``."""
+    """Return a file of a hub repository, downloaded if needed. Errors as ``load_pretrained``."""
     from huggingface_hub import hf_hub_download
 
     known = find_in_hub_cache(repository, [filename])
@@ -126,7 +126,8 @@ def explain_error(error: BaseException, name: str, what: str) -> FileNotFoundErr
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return FileNotFoundError(
             f"{what} {name}: no such model at {hub_page(name)}. Check the spelling; a private "
-            "model needs `hf auth login`; a folder on this machine must exist and be given by its path"
+            "model needs `hf auth login`; a folder on this machine must exist and be given by its "
+            "path"
         )
     return _missing(name, what, reason=str(error).split("\n")[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -92,11 +93,12 @@ def load_weights(model: nn.Module, state: StateDict, source: str) -> None:
     _check_fit(own, state, source)
     # Assigned, not copied, and converted one by one: a second copy of a large tower would not fit
     # small machines.
-    model.load_state_dict({name: state.pop(name).float() for name in own}, assign=True)
+    weights = {name: state.pop(name).float() for name in own}
+    model.load_state_dict(weights, assign=True)
     # open_clip's own causal mask is no part of the state: it would stay without memory, and could
     # not change device.
     length = len(own["positional_embedding"])
-    model.attn_mask = torch.full((length, length), float("-inf")).triu(1)
+    model.attn_mask = torch.full((length, length), -math.inf).triu(1)
 
 
 def _is_openai_shaped(model: Any, visual: Any) -> bool:

@@ -5,6 +5,7 @@ Legend: n texts, T tokens, D text width, E joint width, k learned tokens of a bl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,8 +34,8 @@ def encode_embedded_text(
     """
     length = int(end.max()) + 1
     x = embedded[:, :length] + model.positional_embedding[:length]
-    everywhere = torch.full((length, length), float("-inf"), device=x.device, dtype=x.dtype)
-    causal = everywhere.triu(1)
+    square = (length, length)
+    causal = torch.full(square, -math.inf, device=x.device, dtype=x.dtype).triu(1)
     for index, block in enumerate(model.transformer.resblocks):
         if 1 <= index <= len(deep):
             prompt = deep[index - 1].to(x.dtype)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 def split_heads(x: Float[Tensor, "b t v"], heads: int) -> Float[Tensor, "b h t d"]:
     """Give each head its own axis."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, T, V) -> (B, h, T, V/h)
+    by_head = x.unflatten(-1, (heads, -1))  # (B, T, V) -> (B, T, h, V/h)
+    return by_head.transpose(1, 2)
 
 
 def merge_heads(x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t v"]:
@@ -65,7 +66,8 @@ def _project(
     weight = attention.in_proj_weight
     bias = attention.in_proj_bias
     if num_query_tokens is None:
-        query, key, value = F.linear(x, weight, bias).chunk(3, dim=-1)
+        projected = F.linear(x, weight, bias)
+        query, key, value = projected.chunk(3, dim=-1)
     else:  # no queries of rows that nobody reads
         needed = x[:, :num_query_tokens]
         query = F.linear(needed, weight[:width], bias[:width])
@@ -100,7 +102,9 @@ def dual_block(
         with_value_path=with_value_path,
     )
     if value is not None:
-        side = (ordinary if side is None else side) + block.ls_1(value)
+        start = ordinary if side is None else side
+        side = start + block.ls_1(value)
     ordinary = ordinary[:, :num_query_tokens] + block.ls_1(attended)
-    ordinary = ordinary + block.ls_2(block.mlp(block.ln_2(ordinary)))
+    normed = block.ln_2(ordinary)
+    ordinary = ordinary + block.ls_2(block.mlp(normed))
     return ordinary, side

@@ -90,12 +90,14 @@ def read_state_dict(path: Path) -> StateDict:
             f"{path} holds no CLIP image tower (no 'visual.conv1.weight'). Expected an OpenAI or "
             "open_clip file."
         )
+    for name in _NOT_WEIGHTS:
+        named.pop(name, None)
     others = [name for name, value in named.items() if not isinstance(value, Tensor)]
     if others:
         raise ValueError(
             f"{path} holds entries that are no tensors: {others[:3]}. Expected weights alone."
         )
-    return {name: tensor for name, tensor in named.items() if name not in _NOT_WEIGHTS}
+    return named
 
 
 def _without_prefix(content: Mapping[Any, Any]) -> dict[str, Any]:

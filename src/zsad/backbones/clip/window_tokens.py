@@ -44,9 +44,13 @@ def class_tokens_of_windows(
     projected = F.linear(first.ln_1(tokens), weight, first.attn.in_proj_bias)  # (B, 1 + N, 3 V)
     scales = []
     for index in indices:
-        rows = F.pad(index.to(tokens.device) + 1, (1, 0))  # the class token is row 0
-        windows_at_once = max(1, tokens_at_once // (len(tokens) * rows.shape[1]))
-        parts = [_run(visual, tokens, projected, part) for part in rows.split(windows_at_once)]
+        patches = index.to(tokens.device) + 1
+        rows = F.pad(patches, (1, 0))  # the class token is row 0
+        tokens_of_window = len(tokens) * rows.shape[1]
+        windows_at_once = max(1, tokens_at_once // tokens_of_window)
+        parts = []
+        for part in rows.split(windows_at_once):
+            parts.append(_run(visual, tokens, projected, part))
         scales.append(torch.cat(parts, dim=1))
     return scales
 
@@ -56,14 +60,17 @@ def _run(
 ) -> Float[Tensor, "b w v"]:
     first, *others = visual.transformer.resblocks
     x = tokens[:, rows].flatten(0, 1)  # (B, W, T, V) -> (B·W, T, V)
-    parts = projected[:, rows].flatten(0, 1).chunk(3, dim=-1)
-    query, key, value = (split_heads(part, first.attn.num_heads) for part in parts)
+    of_windows = projected[:, rows].flatten(0, 1)
+    heads = first.attn.num_heads
+    query, key, value = (split_heads(part, heads) for part in of_windows.chunk(3, dim=-1))
     attended = F.scaled_dot_product_attention(query, key, value)  # (B·W, h, T, V/h)
     attended = first.attn.out_proj(merge_heads(attended))
     x = x + first.ls_1(attended)
-    x = x + first.ls_2(first.mlp(first.ln_2(x)))
+    normed = first.ln_2(x)
+    x = x + first.ls_2(first.mlp(normed))
     for block in others:
         # After the last block only the class token is read.
         needed = 1 if block is others[-1] else None
         x, _ = dual_block(block, x, None, num_query_tokens=needed, with_value_path=False)
-    return x[:, 0].unflatten(0, (len(tokens), len(rows)))
+    class_tokens = x[:, 0]
+    return class_tokens.unflatten(0, (len(tokens), len(rows)))

@@ -50,7 +50,8 @@ def scale_boxes(
     """Move boxes from the pixels of an image (height, width) to those of a resized one."""
     y = frame[0] / size[0]
     x = frame[1] / size[1]
-    return boxes * torch.tensor([x, y, x, y], dtype=boxes.dtype, device=boxes.device)
+    factors = torch.tensor([x, y, x, y], dtype=boxes.dtype, device=boxes.device)
+    return boxes * factors
 
 
 class BoxSegmenter(FrozenNetwork, ABC):
@@ -86,7 +87,8 @@ class BoxSegmenter(FrozenNetwork, ABC):
         bottom = self.side - normalized.shape[1]
         square = F.pad(normalized, (0, right, 0, bottom))
         with compute_in(self.dtype, image.device):
-            return EncodedImage(size, self._encode(square[None]))
+            features = self._encode(square[None])
+        return EncodedImage(size, features)
 
     @torch.no_grad()
     def masks(
@@ -114,7 +116,8 @@ class BoxSegmenter(FrozenNetwork, ABC):
     def _upsample(
         self, logits: Tensor, size: tuple[int, int], frame: tuple[int, int]
     ) -> Bool[Tensor, "m h w"]:
-        square = F.interpolate(logits[:, None].float(), (self.side, self.side), mode="bilinear")
+        channel = logits[:, None].float()
+        square = F.interpolate(channel, (self.side, self.side), mode="bilinear")
         height, width = frame
         return upsample_each(square[:, 0, :height, :width], size)
 
@@ -134,7 +137,7 @@ def upsample_each(
     segmenter takes.
     """
     masks = []
-    for each in logits:
-        resized = F.interpolate(each[None, None].float(), size, mode="bilinear")
+    for each in logits.float():
+        resized = F.interpolate(each[None, None], size, mode="bilinear")
         masks.append(resized[0, 0] > 0)
     return torch.stack(masks)

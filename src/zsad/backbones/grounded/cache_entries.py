@@ -26,12 +26,13 @@ Outlines = dict[bytes, RunLengths]  # from the bytes of a box, as ``box_keys`` h
 
 def pack_grounding(grounding: Grounding, min_score: float) -> dict[str, Tensor]:
     """Return the boxes of a detector whose best score is above ``min_score``, for the cache."""
-    rows = grounding.token_scores.amax(dim=1) > min_score
+    scores = grounding.token_scores
+    rows = scores.amax(dim=1) > min_score
     length = len(grounding.token_ids)  # further columns are padding
     return {
         "boxes": grounding.boxes[rows],
-        "scores": grounding.token_scores[rows, :length],
-        "columns": torch.tensor(grounding.token_scores.shape[1]),
+        "scores": scores[rows, :length],
+        "columns": torch.tensor(scores.shape[1]),
         "token_ids": grounding.token_ids,
         "min_score": torch.tensor(min_score, dtype=torch.float64),
     }
@@ -80,7 +81,8 @@ def pack_outlines(outlines: Outlines) -> dict[str, Tensor]:
 
 def unpack_outlines(entry: Mapping[str, Tensor]) -> Outlines:
     """Return the masks of a cache entry by their boxes."""
-    parts = entry["counts"].long().split(entry["runs"].tolist())
+    lengths = entry["runs"].tolist()
+    parts = entry["counts"].long().split(lengths)
     outlines = {}
     for key, counts in zip(box_keys(entry["boxes"]), parts, strict=True):
         pixels = int(counts.sum())

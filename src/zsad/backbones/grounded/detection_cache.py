@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -49,30 +49,38 @@ class DetectionCache:
 
     def put(self, *key: str, tensors: Mapping[str, Tensor]) -> None:
         """Store tensors under a key, in place of earlier ones."""
-        own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        entry = {}
+        for name, tensor in tensors.items():
+            entry[name] = tensor.detach().cpu().contiguous()
+        entry[_CHECKSUM] = _checksum(entry)
         path = self._path(key)
-        content = save({**own, _CHECKSUM: _checksum(own)})
+        content = save(entry)
         self._make_room(len(content) - _size(path))
         write_whole(path, content)
 
     def _path(self, key: tuple[str, ...]) -> Path:
-        name = hashlib.blake2b("\0".join(key).encode(), digest_size=20).hexdigest()
+        text = "\0".join(key)
+        name = hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
         return self.folder / name[:2] / f"{name[2:]}.safetensors"
 
     def _make_room(self, needed: int) -> None:
         if self._bytes is None:
-            self._bytes = sum(size for _, size, _ in self._files())
+            self._bytes = self._count(self._files())
         self._bytes += needed
         if self._bytes <= self.max_bytes:
             return
         # Other processes write and delete here, too: count anew.
         files = sorted(self._files())
-        self._bytes = sum(size for _, size, _ in files) + max(needed, 0)
+        self._bytes = self._count(files) + max(needed, 0)
         for _, size, path in files:
             if self._bytes <= _KEPT_SHARE * self.max_bytes:
                 return
             path.unlink(missing_ok=True)
             self._bytes -= size
+
+    @staticmethod
+    def _count(files: Iterable[tuple[float, int, Path]]) -> int:
+        return sum(size for _, size, _ in files)
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """Yield time, bytes and path of each file."""
@@ -85,7 +93,8 @@ class DetectionCache:
 def _checksum(tensors: Mapping[str, Tensor]) -> Tensor:
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        shape = tuple(tensor.shape)
+        digest.update(f"{name} {tensor.dtype} {shape}".encode())
         content = tensor.reshape(-1).view(torch.uint8)
         digest.update(content.numpy().tobytes())
     return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)

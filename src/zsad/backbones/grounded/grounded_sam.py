@@ -208,7 +208,9 @@ class GroundedImage:
     @cached_property
     def _outlines(self) -> cache_entries.Outlines:
         """Outlines of the masks that are known."""
-        entry = self._cache.get(*self._key("segmenter")) if self._cache else None
+        if self._cache is None:
+            return {}
+        entry = self._cache.get(*self._key("segmenter"))
         return {} if entry is None else cache_entries.unpack_outlines(entry)
 
     def _cached_masks(self, boxes: Float[Tensor, "m 4"]) -> Bool[Tensor, "m h w"]:

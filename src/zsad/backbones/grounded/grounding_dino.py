@@ -94,7 +94,8 @@ class GroundingDINO(FrozenNetwork):
     @property
     def settings(self) -> str:
         """Settings that decide the answers besides the weights, as text."""
-        return f"{type(self).__name__} {self.processor.to_json_string()} {self.dtype}"
+        preprocessing = self.processor.to_json_string()
+        return f"{type(self).__name__} {preprocessing} {self.dtype}"
 
     def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
         """Detect the words of each caption in an image.
@@ -161,7 +162,8 @@ class GroundingDINO(FrozenNetwork):
         scores = out.logits.float().sigmoid()
         boxes = out.pred_boxes.float()
         for row, length in enumerate(lengths.tolist()):
-            yield Grounding(boxes[row], scores[row], tokens[row, :length], self.decode)
+            ids = tokens[row, :length]
+            yield Grounding(boxes[row], scores[row], ids, self.decode)
 
     def _tokenize(self, caption: str) -> list[int]:
         return self.tokenizer(normalize_caption(caption))["input_ids"]

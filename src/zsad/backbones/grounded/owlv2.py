@@ -75,7 +75,8 @@ class OWLv2(FrozenNetwork):
     @property
     def settings(self) -> str:
         """Settings that decide the answers besides the weights, as text."""
-        return f"{type(self).__name__} {self.processor.to_json_string()} {self.dtype}"
+        preprocessing = self.processor.to_json_string()
+        return f"{type(self).__name__} {preprocessing} {self.dtype}"
 
     def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
         """Detect the phrases of each caption in an image. As ``GroundingDINO.detect``."""

@@ -6,7 +6,8 @@ them, v learned vectors, h × w pixels of a map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ class ImageFeatures:
     def select(self, image: int) -> ImageFeatures:
         """Return the features of one image of the batch."""
         row = slice(image, image + 1)
-        return ImageFeatures(tuple(level[row] for level in self.levels), self.positions[row])
+        levels = tuple(level[row] for level in self.levels)
+        return ImageFeatures(levels, self.positions[row])
 
     def repeated(self, times: int) -> ImageFeatures:
         """Return the features of one image for several prompts, without copying them."""
@@ -68,6 +70,15 @@ class Concepts:
     queries: Tensor
     boxes: Tensor
     masks: Tensor
+
+
+def join_concepts(parts: Sequence[Concepts]) -> Concepts:
+    """Join the findings for several groups of prompts in one image."""
+    joined = {}
+    for field in fields(Concepts):
+        tensors = [getattr(part, field.name) for part in parts]
+        joined[field.name] = torch.cat(tensors)
+    return Concepts(**joined)
 
 
 class SAM3Head(nn.Module):
@@ -143,8 +154,10 @@ class SAM3Head(nn.Module):
             spatial_shapes=encoded.spatial_shapes,
         )
         states = decoded.intermediate_hidden_states[-1]  # (p, q, D)
-        scores = self.scoring(states[None], encoded.text_features, is_word)[0, ..., 0]
-        scores, best = scores.topk(min(top_queries, scores.shape[1]), dim=1)
+        scores = self.scoring(states[None], encoded.text_features, is_word)
+        scores = scores[0, ..., 0]  # (1, p, q, 1) -> (p, q)
+        count = min(top_queries, scores.shape[1])
+        scores, best = scores.topk(count, dim=1)  # (p, q) -> (p, k)
         states = _take(states, best)  # (p, q, D) -> (p, k, D)
         reference_boxes = _take(decoded.reference_boxes[-1], best)
         pixels = self.mask_decoder(
@@ -181,9 +194,12 @@ def _append_vectors(
         vector_mask = torch.ones(len(vectors), dtype=torch.bool, device=words.device)
     repeated = vectors.to(words.dtype).expand(count, -1, -1)
     is_used = vector_mask.expand(count, -1)
-    return torch.cat([words, repeated], dim=1), torch.cat([is_word, is_used], dim=1)
+    words = torch.cat([words, repeated], dim=1)
+    is_word = torch.cat([is_word, is_used], dim=1)
+    return words, is_word
 
 
 def _take(values: Float[Tensor, "p q d"], indices: Tensor) -> Float[Tensor, "p k d"]:
     """Return rows of each prompt, by its own indices (p, k)."""
-    return values.gather(1, indices[..., None].expand(-1, -1, values.shape[-1]))
+    columns = indices[..., None].expand(-1, -1, values.shape[-1])
+    return values.gather(1, columns)

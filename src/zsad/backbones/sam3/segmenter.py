@@ -23,7 +23,7 @@ from zsad.backbones import hub
 from zsad.backbones.clip.tokenizer import END, tokenize
 from zsad.backbones.frozen import FrozenNetwork
 from zsad.backbones.sam3.build import build_random, load_pretrained
-from zsad.backbones.sam3.head import Concepts, ImageFeatures, SAM3Head, TextFeatures
+from zsad.backbones.sam3.head import Concepts, ImageFeatures, SAM3Head, TextFeatures, join_concepts
 
 MEAN = STD = 0.5
 _PROMPTS_AT_ONCE = 64  # through the text tower
@@ -92,7 +92,7 @@ class SAM3Segmenter(FrozenNetwork):
         return ImageFeatures(levels, positions.to(self.head.dtype))
 
     def resize(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 side side"]:
-        """Resize to the input size as SAM 3 was trained: bilinear, antialiased, in steps of 1/255."""
+        """Resize to the input size as in the training: bilinear, antialiased, in steps of 1/255."""
         side = self.input_size
         if image.shape[-2:] == (side, side):
             return image
@@ -110,14 +110,17 @@ class SAM3Segmenter(FrozenNetwork):
             ValueError: If a prompt has more tokens than the tower takes.
         """
         weights = next(self.towers["text"].parameters())
-        state = (weights.device, weights.dtype, torch.is_autocast_enabled(weights.device.type))
+        autocast = torch.is_autocast_enabled(weights.device.type)
+        state = (weights.device, weights.dtype, autocast)
         if state != self._known_for:
             self._known = {}
             self._known_for = state
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
         for start in range(0, len(new), _PROMPTS_AT_ONCE):
-            self._encode_new(new[start : start + _PROMPTS_AT_ONCE], weights.device)
-        tokens, is_word = zip(*(self._known[prompt] for prompt in prompts), strict=True)
+            end = start + _PROMPTS_AT_ONCE
+            self._encode_new(new[start:end], weights.device)
+        known = [self._known[prompt] for prompt in prompts]
+        tokens, is_word = zip(*known, strict=True)
         return TextFeatures(torch.stack(tokens), torch.stack(is_word))
 
     def segment(
@@ -140,19 +143,12 @@ class SAM3Segmenter(FrozenNetwork):
         """
         all_tokens = text.tokens.split(self.prompt_chunk)
         all_is_word = text.is_word.split(self.prompt_chunk)
+        options = (top_queries, vectors, vector_mask)
         parts: list[Concepts] = []
         for tokens, is_word in zip(all_tokens, all_is_word, strict=True):
             repeated = features.repeated(len(tokens))
-            parts.append(
-                self._run_head(repeated, tokens, is_word, top_queries, vectors, vector_mask)
-            )
-        return Concepts(
-            semantic=torch.cat([part.semantic for part in parts]),
-            presence=torch.cat([part.presence for part in parts]),
-            queries=torch.cat([part.queries for part in parts]),
-            boxes=torch.cat([part.boxes for part in parts]),
-            masks=torch.cat([part.masks for part in parts]),
-        )
+            parts.append(self._run_head(repeated, tokens, is_word, *options))
+        return join_concepts(parts)
 
     @property
     def _tower_dtype(self) -> torch.dtype:
@@ -167,7 +163,9 @@ class SAM3Segmenter(FrozenNetwork):
 
     def _precision(self, device: str) -> Any:
         """Let the head compute in half precision where the towers do."""
-        return nullcontext() if self.dtype == torch.float32 else torch.autocast(device, self.dtype)
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(device, self.dtype)
 
     def _encode_new(self, prompts: Sequence[str], device: torch.device) -> None:
         ids = torch.cat([self._tokenize(prompt) for prompt in prompts]).to(device)
