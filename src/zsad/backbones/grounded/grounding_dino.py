@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import to_pil
-from zsad.backbones.frozen import FrozenNetwork, compute_in
+from zsad.backbones.frozen import compute_in
+from zsad.backbones.grounded.detector import WHAT, Detector, build_random_detector, load_detector
 from zsad.backbones.grounded.grounding import Grounding
 from zsad.backbones.grounded.grounding_dino_towers import ImageTower, TextTower
 from zsad.backbones.grounded.spelling_vocabulary import spelling_vocabulary
-
-_WHAT = "the detector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def normalize_caption(caption: str) -> str:
     return caption if caption.endswith(".") else f"{caption}."
 
 
-class GroundingDINO(FrozenNetwork):
+class GroundingDINO(Detector):
     """A frozen detector whose classes are the words of a caption.
 
     The image tower runs once for all captions of an image, the text tower once for each caption in
@@ -68,8 +67,6 @@ class GroundingDINO(FrozenNetwork):
         FileNotFoundError: If they cannot be had.
     """
 
-    model: Any
-
     def __init__(
         self,
         pretrained: str | None = "IDEA-Research/grounding-dino-tiny",
@@ -81,7 +78,10 @@ class GroundingDINO(FrozenNetwork):
         captions_at_once: int = 8,
     ) -> None:
         super().__init__()
-        self.model = _load_pretrained(pretrained) if pretrained else _build_random(architecture)
+        if pretrained:
+            self.model = _load_pretrained(pretrained)
+        else:
+            self.model = build_random_detector(architecture)
         self.tokenizer = _load_tokenizer(pretrained, words)
         self.decode = self.tokenizer.decode
         self.processor = _load_processor(pretrained, image_size)
@@ -90,25 +90,6 @@ class GroundingDINO(FrozenNetwork):
         self.model.model.backbone = ImageTower(self.model.model.backbone)
         self.model.model.text_backbone = TextTower(self.model.model.text_backbone)
         self.freeze()
-
-    @property
-    def settings(self) -> str:
-        """Settings that decide the answers besides the weights, as text."""
-        preprocessing = self.processor.to_json_string()
-        return f"{type(self).__name__} {preprocessing} {self.dtype}"
-
-    def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
-        """Detect the words of each caption in an image.
-
-        Args:
-            image: RGB in [0, 1].
-            captions: Lower-cased, stripped and ended with a full stop before they are read.
-
-        Raises:
-            ValueError: If a caption has more tokens than the text tower takes.
-        """
-        self.check_captions(captions)
-        return self.detect_from_features(self.encode_image(image), captions)
 
     def check_captions(self, captions: Sequence[str]) -> None:
         """Refuse captions that are too long, before anything runs.
@@ -170,9 +151,7 @@ class GroundingDINO(FrozenNetwork):
 
 
 def _load_pretrained(name: str) -> Any:
-    from transformers import AutoModelForZeroShotObjectDetection
-
-    model = hub.load_pretrained(AutoModelForZeroShotObjectDetection, name, what=_WHAT)
+    model = load_detector(name)
     if not hasattr(getattr(model, "model", None), "text_backbone"):
         raise ValueError(
             f"{name} is a {type(model).__name__}, expected Grounding DINO or MM-Grounding-DINO "
@@ -181,17 +160,11 @@ def _load_pretrained(name: str) -> Any:
     return model
 
 
-def _build_random(architecture: dict[str, Any] | None) -> Any:
-    from transformers import AutoModelForZeroShotObjectDetection
-
-    return hub.build_random(AutoModelForZeroShotObjectDetection, architecture, key="detector")
-
-
 def _load_tokenizer(pretrained: str | None, words: Sequence[str]) -> Any:
     from transformers import AutoTokenizer, BertTokenizer
 
     if pretrained is not None:
-        return hub.load_part(AutoTokenizer, pretrained, what=_WHAT)
+        return hub.load_part(AutoTokenizer, pretrained, what=WHAT)
     return BertTokenizer(vocab=spelling_vocabulary(words))
 
 
@@ -206,4 +179,4 @@ def _load_processor(pretrained: str | None, image_size: Sequence[int] | None) ->
         options["size"] = {"shortest_edge": shortest, "longest_edge": longest}
     if pretrained is None:
         return GroundingDinoImageProcessorPil(**options)
-    return hub.load_part(GroundingDinoImageProcessorPil, pretrained, what=_WHAT, **options)
+    return hub.load_part(GroundingDinoImageProcessorPil, pretrained, what=WHAT, **options)

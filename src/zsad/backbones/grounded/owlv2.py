@@ -20,10 +20,9 @@ from torch import Tensor
 
 from zsad.backbones import hub
 from zsad.backbones.eight_bit_images import to_pil
-from zsad.backbones.frozen import FrozenNetwork, compute_in
+from zsad.backbones.frozen import compute_in
+from zsad.backbones.grounded.detector import WHAT, Detector, build_random_detector, load_detector
 from zsad.backbones.grounded.grounding import Grounding
-
-_WHAT = "the detector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class OWLFeatures:
     boxes: Tensor
 
 
-class OWLv2(FrozenNetwork):
+class OWLv2(Detector):
     """A frozen detector that scores each of its boxes against each phrase of a caption.
 
     Phrases end at full stops and commas. A phrase's score is that of all its tokens, so that the
@@ -55,8 +54,6 @@ class OWLv2(FrozenNetwork):
         FileNotFoundError: If they cannot be had.
     """
 
-    model: Any
-
     def __init__(
         self,
         pretrained: str | None = "google/owlv2-base-patch16-ensemble",
@@ -65,23 +62,17 @@ class OWLv2(FrozenNetwork):
         dtype: str = "float32",
     ) -> None:
         super().__init__()
-        self.model = _load_pretrained(pretrained) if pretrained else _build_random(architecture)
+        if pretrained:
+            self.model = _load_pretrained(pretrained)
+        else:
+            if architecture is not None:
+                architecture = {"model_type": "owlv2", **architecture}
+            self.model = build_random_detector(architecture)
         self.encode, self.decode = _load_tokenizer(pretrained)
         self.processor = _load_processor(pretrained, self.model.config.vision_config.image_size)
         self.dtype = hub.as_dtype(dtype)
         self._known: dict[tuple[str, torch.device], Tensor] = {}
         self.freeze()
-
-    @property
-    def settings(self) -> str:
-        """Settings that decide the answers besides the weights, as text."""
-        preprocessing = self.processor.to_json_string()
-        return f"{type(self).__name__} {preprocessing} {self.dtype}"
-
-    def detect(self, image: Float[Tensor, "3 h w"], captions: Sequence[str]) -> list[Grounding]:
-        """Detect the phrases of each caption in an image. As ``GroundingDINO.detect``."""
-        self.check_captions(captions)
-        return self.detect_from_features(self.encode_image(image), captions)
 
     def check_captions(self, captions: Sequence[str]) -> None:
         """Refuse phrases that are too long, before anything runs.
@@ -161,22 +152,12 @@ def split_phrases(caption: str) -> list[str]:
 
 
 def _load_pretrained(name: str) -> Any:
-    from transformers import AutoModelForZeroShotObjectDetection
-
-    model = hub.load_pretrained(AutoModelForZeroShotObjectDetection, name, what=_WHAT)
+    model = load_detector(name)
     if not hasattr(model, "owlv2"):
         raise ValueError(
             f"{name} is a {type(model).__name__}, expected OWLv2 (others: backbone=grounded_sam)"
         )
     return model
-
-
-def _build_random(architecture: dict[str, Any] | None) -> Any:
-    from transformers import AutoModelForZeroShotObjectDetection
-
-    if architecture is not None:
-        architecture = {"model_type": "owlv2", **architecture}
-    return hub.build_random(AutoModelForZeroShotObjectDetection, architecture, key="detector")
 
 
 def _load_tokenizer(pretrained: str | None) -> tuple[Any, Any]:
@@ -188,7 +169,7 @@ def _load_tokenizer(pretrained: str | None) -> tuple[Any, Any]:
         return tokenizer.encode, tokenizer.decode
     from transformers import AutoTokenizer
 
-    known = hub.load_part(AutoTokenizer, pretrained, what=_WHAT)
+    known = hub.load_part(AutoTokenizer, pretrained, what=WHAT)
     return lambda text: known(text, add_special_tokens=False)["input_ids"], known.decode
 
 
@@ -197,4 +178,4 @@ def _load_processor(pretrained: str | None, side: int) -> Any:
 
     if pretrained is None:
         return Owlv2ImageProcessorPil(size={"height": side, "width": side})
-    return hub.load_part(Owlv2ImageProcessorPil, pretrained, what=_WHAT)
+    return hub.load_part(Owlv2ImageProcessorPil, pretrained, what=WHAT)
