@@ -114,7 +114,7 @@ def test_a_saved_model_comes_back_frozen_in_the_asked_precision(tmp_path: Path) 
     assert torch.equal(weight, model.embeddings.word_embeddings.weight.bfloat16())
 
 
-def test_random_weights_are_the_same_every_time_and_disturb_no_other_draw() -> None:
+def test_random_weights_repeat_and_disturb_no_other_draw() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)

@@ -1,4 +1,4 @@
-"""Filling a region: smoothly without a network, or with a diffusion model whose package may be missing."""
+"""Inpainting: smooth without a network, or with a diffusion model whose package may be missing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def inpainter(diffusers: None, tmp_path: Path) -> DiffusionInpainter:
     return DiffusionInpainter(str(tmp_path), size_px=32, steps=2, device="cpu")
 
 
-def test_a_harmonic_fill_keeps_all_other_pixels_and_stays_between_those_around() -> None:
+def test_a_harmonic_fill_keeps_all_other_pixels() -> None:
+    """And stays between those around."""
     filled = HarmonicInpainter().restore(IMAGE, MASK)
     assert torch.equal(filled[:, ~MASK], IMAGE[:, ~MASK])
     around = IMAGE[:, 9:21, 29:46]
@@ -66,9 +67,7 @@ def test_a_harmonic_fill_keeps_all_other_pixels_and_stays_between_those_around()
     assert (filled[:, MASK] <= around.amax(dim=(1, 2))[:, None] + 1e-4).all()
 
 
-def test_a_diffusion_model_fills_the_region_alone_and_alike_every_time(
-    inpainter: DiffusionInpainter,
-) -> None:
+def test_a_diffusion_model_fills_the_region_alone_and_alike(inpainter: DiffusionInpainter) -> None:
     filled = inpainter.restore(IMAGE, MASK)
     assert torch.equal(filled[:, ~MASK], IMAGE[:, ~MASK])
     assert not torch.isclose(filled[:, MASK], IMAGE[:, MASK], atol=1e-3).all(dim=0).any()

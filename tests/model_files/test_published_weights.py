@@ -57,9 +57,10 @@ def published(clip_state: dict[str, Any], method: AnomalyCLIP) -> dict[str, dict
     }
 
 
-def test_a_published_checkpoint_loads_its_live_tensors_and_ignores_the_dead_ones(
+def test_a_published_checkpoint_loads_its_live_tensors(
     method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
+    """And ignores the dead ones."""
     path = tmp_path / "epoch_15.pth"
     torch.save(published, path)
     load_learned_state(method, learned.read_learned_state(path), str(path))
@@ -85,9 +86,10 @@ def test_a_published_file_of_either_code_serves_both_methods(
         load_learned_state(other, learned.read_learned_state(path), str(path))
 
 
-def test_what_we_export_has_the_published_keys_shapes_and_frozen_copies(
+def test_exports_have_the_published_keys_and_shapes(
     method: AnomalyCLIP, published: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
+    """And the frozen copies."""
     path = tmp_path / "export.pth"
     save_prompts(path, method, {})
     ours, theirs = (
@@ -175,9 +177,10 @@ def test_an_entry_of_another_kind_or_shape_is_refused_by_name(
 
 
 @pytest.mark.parametrize("deep_tokens", [1, 4, 20])
-def test_a_checkpoint_without_deep_prompts_loads_whatever_their_number_of_tokens(
+def test_a_checkpoint_without_deep_prompts_loads(
     clip_state: dict[str, Any], method: AnomalyCLIP, tmp_path: Path, deep_tokens: int
 ) -> None:
+    """Whatever their number of tokens."""
     prompts = partial(ObjectAgnosticPrompts, deep_blocks=1, deep_tokens=deep_tokens)
     shallow = AnomalyCLIP(method.backbone, prompts=prompts)
     tokens = shallow.prompts.tokens.numpy()

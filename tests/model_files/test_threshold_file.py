@@ -35,7 +35,7 @@ NORMAL, DEFECTIVE = [0.1, 0.2, 0.3, 0.4], [0.35, 0.8, 0.9]
 
 
 def batch(brightness: float, category: str, is_anomalous: bool) -> Batch:
-    """An image of one brightness; where it is anomalous, its upper half is defective and the lower half is dark."""
+    """An image of one brightness; if anomalous, with a defective upper and a dark lower half."""
     image, mask = torch.full((1, 3, 4, 4), brightness), torch.zeros(1, 4, 4, dtype=torch.bool)
     if is_anomalous:
         image[:, :, 2:], mask[:, :2] = 0.0, True
@@ -164,7 +164,8 @@ def test_scores_say_defective_from_the_threshold_on(
     assert writer.verdicts.total() == (0 if threshold is None else 3)
 
 
-def test_contours_surround_what_is_above_the_threshold_and_nothing_else() -> None:
+def test_contours_surround_pixels_above_the_threshold() -> None:
+    """And nothing else."""
     anomaly_map, grey = torch.zeros(64, 64), np.full((64, 64, 3), 128, np.uint8)
     anomaly_map[20:40, 10:30], anomaly_map[50:60, 50:60] = 0.7, 0.3
     drawn = outline_anomalies(grey, anomaly_map, 0.5)

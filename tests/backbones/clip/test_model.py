@@ -1,4 +1,4 @@
-"""The frozen CLIP: plain CLIP when asked for nothing else, any size, any precision, nothing wasted."""
+"""The frozen CLIP: plain CLIP when asked for nothing else, at any size, in any precision."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def image(size: int | tuple[int, int], count: int = 2) -> Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_native_size_without_value_attention_equals_open_clips_own_output(tiny_clip: CLIP) -> None:
+def test_native_size_equals_open_clips_own_output(tiny_clip: CLIP) -> None:
+    """Without value–value attention."""
     x = tiny_clip.normalize(image(tiny_clip.native_size))
     ours = tiny_clip.encode_image(x).image
     torch.testing.assert_close(ours, tiny_clip.model.encode_image(x), atol=1e-5, rtol=1e-5)
@@ -65,9 +66,8 @@ def test_taps_come_in_the_order_they_were_asked_for(tiny_clip: CLIP) -> None:
     torch.testing.assert_close(forwards[0], backwards[1])
 
 
-def test_global_feature_is_the_same_whether_or_not_the_last_block_keeps_all_rows(
-    tiny_clip: CLIP,
-) -> None:
+def test_global_feature_does_not_depend_on_the_rows_kept(tiny_clip: CLIP) -> None:
+    """Whether or not the last block keeps all rows."""
     x = tiny_clip.normalize(image(56))
     full = tiny_clip.encode_image(
         x, blocks=[tiny_clip.depth]
@@ -102,7 +102,7 @@ def test_seeing_another_size_in_between_changes_nothing(tiny_clip: CLIP) -> None
     torch.testing.assert_close(tiny_clip.encode_image(x).image, before, atol=0, rtol=0)
 
 
-def test_positions_keep_the_class_row_and_interpolate_a_ramp_to_a_ramp() -> None:
+def test_positions_keep_the_class_row_and_ramps() -> None:
     ramp = torch.arange(4.0).repeat(4, 1).flatten()[:, None]  # rises with the column
     table = torch.cat([torch.tensor([[9.0]]), ramp])
     resized = resize_positions(table, (4, 4), (2, 8))
@@ -133,14 +133,14 @@ def test_autocast_runs_the_tower_in_bfloat16(tiny_clip: CLIP) -> None:
     assert features.tokens[0].dtype == torch.bfloat16
 
 
-def test_it_stays_frozen_and_in_eval_mode_whatever_its_parent_does(tiny_clip: CLIP) -> None:
+def test_it_stays_frozen_and_in_eval_mode_inside_a_parent(tiny_clip: CLIP) -> None:
     parent = torch.nn.Sequential(tiny_clip).train()
     assert not any(module.training for module in tiny_clip.modules())
     assert not any(parameter.requires_grad for parameter in parent.parameters())
     assert not tiny_clip.encode_image(tiny_clip.normalize(image(56))).image.requires_grad
 
 
-def test_gradients_reach_learned_embeddings_through_the_frozen_text_tower(tiny_clip: CLIP) -> None:
+def test_gradients_pass_the_frozen_text_tower(tiny_clip: CLIP) -> None:
     tokens = tokenize(["object"])
     embedded = tiny_clip.embed_tokens(tokens).clone().requires_grad_()
     tiny_clip.encode_prompts(embedded, tokens.argmax(dim=-1)).sum().backward()
@@ -160,7 +160,7 @@ def test_deep_prompts_replace_rows_after_the_first(tiny_clip: CLIP) -> None:
     assert (plain - replaced).abs().max() > 1e-4
 
 
-def test_more_deep_prompts_than_blocks_is_an_error_with_both_numbers(tiny_clip: CLIP) -> None:
+def test_too_many_deep_prompts_are_refused_with_both_numbers(tiny_clip: CLIP) -> None:
     tokens = tokenize(["object"])
     deep = tuple(torch.zeros(tiny_clip.text_depth, 1, 1, 64))
     with pytest.raises(ValueError, match=r"3 deep prompts need more than the 3 blocks"):
@@ -185,9 +185,7 @@ def test_blocks_of_another_tower_keep_their_relative_depth(tiny_clip: CLIP) -> N
         tiny_clip.block_at(25, of=24)
 
 
-def test_random_weights_are_the_same_every_time_and_leave_the_random_stream_alone(
-    tiny_clip: CLIP,
-) -> None:
+def test_random_weights_repeat_and_leave_the_stream_alone(tiny_clip: CLIP) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -208,7 +206,7 @@ def test_every_openai_shaped_vit_of_open_clip_is_accepted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["RN50", "coca_ViT-B-32", "ViT-B-16-SigLIP"])
-def test_other_structures_are_refused_with_the_names_of_those_that_work(name: str) -> None:
+def test_other_structures_are_refused_with_names_that_work(name: str) -> None:
     with pytest.raises(ValueError, match="OpenAI's structure"):
         CLIP(pretrained=None, architecture=open_clip.get_model_config(name))
 
@@ -259,9 +257,8 @@ def test_an_architecture_that_names_its_gelu_gets_it(monkeypatch: pytest.MonkeyP
     assert quick_gelu(backbone) == {False}
 
 
-def test_pixels_are_normalised_as_for_the_weights_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_pixels_are_normalised_as_for_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless told otherwise."""
     tagged = build_as("ViT-B-16-SigLIP", "webli", monkeypatch)
     assert tagged.mean.flatten().tolist() == tagged.std.flatten().tolist() == [0.5, 0.5, 0.5]
     told = build_as("ViT-B-16-SigLIP", "webli", monkeypatch, mean=(0.0, 0.25, 1.0))

@@ -56,7 +56,7 @@ def sentence(clip: CLIP, texts: tuple[str, ...]) -> Tensor:
 
 
 def auroc_inside_defects(clip: CLIP) -> float:
-    """How well hand-written prompts tell the patches of a defect from the others, mean over auxiliary categories."""
+    """Return the AUROC of a defect's patches by hand-written prompts, mean over categories."""
     text = torch.stack([sentence(clip, GOOD), sentence(clip, DAMAGED)])
     method, results = AnomalyCLIP(clip, sigma_px=0.0), []
     for category in WORLDS["a"]:
@@ -112,7 +112,7 @@ def test_the_weights_are_the_ones_that_were_measured(pocket: CLIP):
     )
 
 
-def test_patches_inside_a_defect_look_more_damaged_than_the_others(pocket: CLIP):
+def test_patches_inside_a_defect_look_more_damaged(pocket: CLIP):
     assert auroc_inside_defects(pocket) > 0.8
 
 

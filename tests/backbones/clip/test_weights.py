@@ -154,9 +154,10 @@ def test_the_file_equals_open_clips_own_reading_of_it(
     )
 
 
-def test_weights_of_another_architecture_are_refused_with_the_difference(
+def test_weights_of_another_architecture_are_refused(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
+    """With the difference."""
     path = save_as("plain", state, tmp_path)
     with pytest.raises(
         ValueError, match=r"does not fit the architecture: missing \['.*backbone.model_name=null"
@@ -238,7 +239,7 @@ def test_unknown_torchscript_is_refused_with_both_digests(
         CLIP(pretrained=str(path))
 
 
-def test_the_command_that_converts_torchscript_gives_the_same_model(
+def test_the_command_for_torchscript_gives_the_same_model(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = save_as("torchscript", state, tmp_path)
@@ -331,7 +332,7 @@ def test_an_image_tower_without_its_text_tower_is_refused(
 @pytest.mark.parametrize(
     "name", ["ViT-B-16-plus-240", "ViT-L-14-336", "ViT-H-14", "ViT-g-14", "ViT-bigG-14"]
 )
-def test_the_architecture_read_from_shapes_is_the_one_they_come_from(name: str) -> None:
+def test_the_architecture_is_read_from_shapes(name: str) -> None:
     described = open_clip.get_model_config(name)
     for tower in ("vision_cfg", "text_cfg"):
         described[tower]["layers"] = 1
@@ -377,9 +378,9 @@ def test_unknown_names_list_the_known_ones() -> None:
         CLIP(model_name="ViT-B-32", pretrained="opnai")
 
 
-def test_without_network_one_sentence_says_what_to_fetch_and_the_way_without(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_network_the_message_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the way without a download."""
+
     def unreachable(*_: object) -> None:
         raise OSError("no network")
 

@@ -1,4 +1,4 @@
-"""The disk cache gives back what it was given, or nothing: never half of it, never more than it may take."""
+"""The disk cache gives back whole entries or nothing, and never takes more than it may."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_what_was_put_comes_back_bit_by_bit(cache: DetectionCache) -> None:
     assert same(cache.get("weights", "image"), {"none": torch.zeros(0, 4)})
 
 
-def test_every_part_of_the_key_counts_and_parts_do_not_run_together(cache: DetectionCache) -> None:
+def test_every_part_of_the_key_counts(cache: DetectionCache) -> None:
+    """And parts do not run together."""
     cache.put("a", "bc", tensors=TENSORS)
     assert cache.get("ab", "c") is None
     assert cache.get("a", "bC") is None

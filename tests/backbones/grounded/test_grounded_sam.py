@@ -1,4 +1,4 @@
-"""One look at an image: every network sees it once, and the cache changes no bit of what is said."""
+"""Grounded images: every network reads an image once, and the cache changes no bit."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def answers(backbone: GroundedSAM, image: torch.Tensor) -> list[torch.Tensor]:
     return [boxes, masks, *kept, *(one.token_ids for one in groundings)]
 
 
-def test_every_network_sees_the_image_once_and_only_when_it_is_asked(
+def test_every_network_reads_the_image_once_when_asked(
     networks: dict[str, Any], image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(networks, monkeypatch)
@@ -104,7 +104,7 @@ def test_what_is_asked_twice_in_one_call_is_answered_twice(
 
 
 @pytest.mark.parametrize("min_score", [0.0, 0.1])
-def test_the_cache_changes_no_bit_and_runs_nothing_the_second_time(
+def test_the_cache_changes_no_bit_and_runs_nothing_again(
     min_score: float,
     networks: dict[str, Any],
     image: torch.Tensor,
@@ -122,9 +122,10 @@ def test_the_cache_changes_no_bit_and_runs_nothing_the_second_time(
     assert other.min_score == min_score
 
 
-def test_other_thresholds_and_fewer_masks_are_bit_equal_with_and_without_the_cache(
+def test_other_thresholds_are_bit_equal_with_the_cache(
     networks: dict[str, Any], image: torch.Tensor, tmp_path: Path
 ) -> None:
+    """And fewer masks, too."""
     cached = GroundedSAM(**networks, cache=str(tmp_path))
     answers(cached, image)
     for threshold, top in ((0.3, 4), (0.06, 50), (0.9, 1)):
@@ -141,7 +142,7 @@ def test_other_thresholds_and_fewer_masks_are_bit_equal_with_and_without_the_cac
             assert torch.equal(first, second)
 
 
-def test_another_image_another_precision_and_other_weights_share_nothing(
+def test_other_images_precisions_and_weights_share_nothing(
     networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(networks, monkeypatch, cache=str(tmp_path))
@@ -248,7 +249,7 @@ def test_small_results_are_made_once_where_there_is_a_cache(
     assert len(made) == 4
 
 
-def test_captions_that_are_too_long_are_refused_before_anything_runs(
+def test_long_captions_are_refused_before_anything_runs(
     networks: dict[str, Any], image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(networks, monkeypatch)
@@ -261,3 +262,24 @@ def test_a_backbone_without_saliency_says_so(networks: dict[str, Any], image: to
     look = GroundedSAM(networks["detector"], networks["segmenter"]).prepare_image(image)
     with pytest.raises(ValueError, match="no saliency network"):
         look.stages(64)
+
+
+def test_detections_of_version_0_1_are_not_misread(
+    networks: dict[str, Any], image: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(networks, monkeypatch, cache=str(tmp_path))
+    backbone = counted.backbone
+    looked = backbone.prepare_image(image)
+    old_entry = {
+        "boxes": torch.zeros(0, 4),
+        "scores": torch.zeros(0, 1),
+        "columns": torch.tensor(1),
+        "token_ids": torch.zeros(1, dtype=torch.int64),
+        "floor": torch.tensor(0.0, dtype=torch.float64),
+    }
+    old_key = (backbone.identities["detector"], looked._image_hash, CAPTIONS[0])
+    assert backbone.cache is not None
+    backbone.cache.put(*old_key, tensors=old_entry)
+    (found,) = looked.detect(CAPTIONS[:1])
+    assert counted.runs == ["detector"]
+    assert len(found.boxes)

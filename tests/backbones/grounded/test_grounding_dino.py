@@ -1,4 +1,7 @@
-"""The detectors against transformers' own processors, forward passes and post-processing, on small random models."""
+"""Detectors against transformers' processors, forward passes and post-processing.
+
+On small random models.
+"""
 
 from __future__ import annotations
 
@@ -120,9 +123,8 @@ def test_the_chunk_changes_nothing(
         same(found, expected)
 
 
-def test_the_image_tower_runs_once_and_the_text_tower_once_for_each_caption_ever(
-    settings: dict[str, Any], image: torch.Tensor
-) -> None:
+def test_each_tower_runs_once(settings: dict[str, Any], image: torch.Tensor) -> None:
+    """The image tower for an image, the text tower for each caption, ever."""
     detector = GroundingDINO(**settings)
     runs: list[str] = []
     towers = {
@@ -160,7 +162,7 @@ def test_the_answer_hangs_on_the_image(detector: GroundingDINO, image: torch.Ten
     assert not torch.allclose(first.token_scores, second.token_scores)
 
 
-def test_a_caption_that_is_too_long_is_refused_before_anything_runs(
+def test_a_long_caption_is_refused_before_anything_runs(
     detector: GroundingDINO, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detector, "encode_image", lambda image: pytest.fail("the image tower ran"))
@@ -227,7 +229,8 @@ def test_captions_are_ended_with_one_full_stop() -> None:
     ]
 
 
-def test_the_spelling_vocabulary_keeps_berts_places_and_spells_any_word() -> None:
+def test_the_spelling_vocabulary_spells_any_word() -> None:
+    """And keeps BERT's places."""
     vocabulary = spelling_vocabulary(["defect"])
     tokenizer = BertTokenizer(vocab=vocabulary)
     assert tokenizer("[CLS] ? .", add_special_tokens=False)["input_ids"] == [101, 1029, 1012]

@@ -95,7 +95,7 @@ def test_each_phrase_is_read_once(image: torch.Tensor) -> None:
     assert len(runs) == 2
 
 
-def test_a_phrase_that_is_too_long_is_refused_before_anything_runs(
+def test_a_long_phrase_is_refused_before_anything_runs(
     detector: OWLv2, image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(detector, "encode_image", lambda image: pytest.fail("the image tower ran"))

@@ -26,7 +26,7 @@ def image() -> torch.Tensor:
     )
 
 
-def test_the_input_is_what_the_published_code_feeds_to_a_grey_level() -> None:
+def test_the_input_equals_the_published_to_a_grey_level() -> None:
     golden = np.load(GOLDEN, allow_pickle=False)
     published = (
         torch.from_numpy(golden["image_bgr"]).permute(2, 0, 1).float() / 255

@@ -1,4 +1,4 @@
-"""The segmenters against transformers' processors and Meta's own predictor, on small random models."""
+"""Segmenters against transformers' processors and Meta's predictor, on small random models."""
 
 from __future__ import annotations
 
@@ -172,13 +172,13 @@ def network(architecture: dict[str, Any]) -> Any:
 def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
     architecture: dict[str, Any], processor_class: Any, image: torch.Tensor, boxes: torch.Tensor
 ) -> None:
-    pictures = SamImageProcessorPil(
+    processor = SamImageProcessorPil(
         size={"longest_edge": 64},
         mask_size={"longest_edge": 16},
         pad_size={"height": 64, "width": 64},
         mask_pad_size={"height": 16, "width": 16},
     )
-    inputs = processor_class(pictures)(
+    inputs = processor_class(processor)(
         images=to_pil(image), input_boxes=[[box.tolist() for box in boxes]], return_tensors="pt"
     )
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
             input_boxes=inputs["input_boxes"].float(),
             multimask_output=False,
         )
-    (expected,) = pictures.post_process_masks(
+    (expected,) = processor.post_process_masks(
         outputs.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
     )
     found = all_masks(sam.SAM(None, architecture=architecture), image, boxes)
@@ -197,16 +197,16 @@ def test_masks_of_sam_and_sam_hq_are_those_of_transformers(
 
 
 def test_masks_of_sam_2_are_those_of_transformers(image: torch.Tensor, boxes: torch.Tensor) -> None:
-    pictures = Sam2ImageProcessor(
+    processor = Sam2ImageProcessor(
         size={"height": 64, "width": 64}, mask_size={"height": 16, "width": 16}
     )
-    inputs = pictures(to_pil(image), return_tensors="pt")
+    inputs = processor(to_pil(image), return_tensors="pt")
     scaled = boxes * torch.tensor([64 / 90, 64 / 60, 64 / 90, 64 / 60])
     with torch.no_grad():
         outputs = network(SAM2)(
             inputs["pixel_values"], input_boxes=scaled[None], multimask_output=False
         )
-    (expected,) = pictures.post_process_masks(outputs.pred_masks, [SIZE])
+    (expected,) = processor.post_process_masks(outputs.pred_masks, [SIZE])
     found = all_masks(sam.SAM2(None, architecture=SAM2), image, boxes)
     assert 0.05 < found.float().mean() < 0.95
     assert (
@@ -232,9 +232,10 @@ def test_masks_of_metas_files_are_those_of_metas_predictor(
 
 
 @pytest.mark.parametrize("index", range(3))
-def test_one_encoding_serves_all_boxes_in_any_chunks_and_keeps_their_order(
+def test_one_encoding_serves_all_boxes_in_any_chunks(
     index: int, image: torch.Tensor, boxes: torch.Tensor
 ) -> None:
+    """And keeps their order."""
     segmenter = segmenters()[index]
     embedding = segmenter.encode_image(image)
     together = torch.cat(list(segmenter.masks(embedding, boxes)))
@@ -328,7 +329,7 @@ def test_weights_of_another_kind_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("original")
-def test_a_damaged_a_dangerous_a_wrong_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+def test_damaged_dangerous_wrong_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 no more")
     with pytest.raises(ValueError, match=r"cut.pth was refused: it is damaged"):
         MetaSAM(str(tmp_path / "cut.pth"))

@@ -1,4 +1,4 @@
-"""SAM 3, taken apart: the same as transformers' whole, however prompts are grouped, and clear about weights."""
+"""SAM 3, taken apart: the same as transformers' whole, however prompts are grouped."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def images() -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_prompts_in_one_pass_give_what_transformers_gives_for_each(
+def test_prompts_in_one_pass_equal_transformers_for_each(
     segmenter: SAM3Segmenter, whole: Any, images: torch.Tensor
 ) -> None:
     found = segmenter.segment(
@@ -129,7 +129,7 @@ def test_the_same_weights_serve_other_image_sizes(
 
 
 @torch.no_grad()
-def test_a_published_file_with_a_tracker_beside_the_detector_is_read(
+def test_a_published_file_with_a_tracker_is_read(
     segmenter: SAM3Segmenter, whole: Any, tmp_path: Path, images: torch.Tensor
 ) -> None:
     whole.save_pretrained(tmp_path)
@@ -154,9 +154,8 @@ def test_a_published_file_with_a_tracker_beside_the_detector_is_read(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @torch.no_grad()
-def test_half_precision_is_near_and_leaves_positions_and_head_exact(
-    segmenter: SAM3Segmenter, images: torch.Tensor, dtype: str
-) -> None:
+def test_half_precision_is_near(segmenter: SAM3Segmenter, images: torch.Tensor, dtype: str) -> None:
+    """And leaves positions and head exact."""
     half = segmenter_of(dtype=dtype)
     found = half.segment(half.encode_image(images).select(0), half.encode_text(PROMPTS))
     expected = segmenter.segment(
@@ -176,9 +175,7 @@ def test_it_is_frozen_and_stays_in_eval_mode(segmenter: SAM3Segmenter) -> None:
     assert not any(module.training for module in segmenter.modules())
 
 
-def test_a_prompt_longer_than_the_text_tower_is_refused_with_both_lengths(
-    segmenter: SAM3Segmenter,
-) -> None:
+def test_a_long_prompt_is_refused_with_both_lengths(segmenter: SAM3Segmenter) -> None:
     with pytest.raises(ValueError, match=r"'crack crack.*longer than the 32 tokens"):
         segmenter.encode_text(["hole", "crack " * 40])
 
