@@ -177,10 +177,13 @@ class LocalPool(Launcher):
             del self._running[run.number]
 
     def _command(self, run: _Run) -> list[str]:
+        command = [sys.executable, sys.argv[0], *run.overrides]
         typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
-        kept = [override for override in typed if not str(override).startswith(_OF_THE_SWEEP)]
-        program = [sys.executable, sys.argv[0]]
-        return [*program, *run.overrides, *map(str, kept), f"hydra.run.dir='{run.folder}'"]
+        for override in map(str, typed):
+            if not override.startswith(_OF_THE_SWEEP):
+                command.append(override)
+        command.append(f"hydra.run.dir='{run.folder}'")
+        return command
 
     def _cpus(self, slot: int) -> list[int]:
         """Return the CPUs of a slot: neighbours, shared with other slots if there are too few."""
@@ -207,12 +210,16 @@ def _failure(run: _Run, code: int, sweep: str) -> Exception:
     # Hydra imports this file in all of its programs: zsad only where a run of ours has failed.
     from zsad.config.errors import RunFailedError
 
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"failed ({code})"
+    how = f"failed ({code})"
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
     screen = (run.folder / "screen.log").read_text(errors="replace")
-    lines = [line for line in screen.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error:")] or lines
-    last = errors[-1] if errors else ""
-    return RunFailedError(f"run #{run.number} {how}, {last}\nAll of them: zsad collect {sweep}")
+    last = ""
+    for line in screen.splitlines():
+        is_error = line.startswith("error:")
+        if is_error or (line.strip() and not last.startswith("error:")):
+            last = line
+    return RunFailedError(f"run #{run.number} {how}, {last}\nAll runs: zsad collect {sweep}")
 
 
 def _sweep_folder(config: DictConfig) -> str:

@@ -1,4 +1,4 @@
-"""A user reads what went wrong and what to do, not where in the code."""
+"""A message for users has the error and its remedy, not a place in the code."""
 
 from __future__ import annotations
 

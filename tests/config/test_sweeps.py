@@ -15,7 +15,7 @@ from zsad.config.run_names import run_name
 
 
 def folders(script: str, *given: str) -> list[Path]:
-    """Return where the runs of a sweep would lie."""
+    """Return the folders of the runs of a sweep."""
     arguments = compose.read_arguments(["-m", *given])[1:]
     own = [one for one in arguments if not one.startswith("hydra.")]
     of_hydra = [one for one in arguments if one.startswith("hydra.")]

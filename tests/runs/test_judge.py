@@ -1,4 +1,4 @@
-"""Where the thresholds of a checkpoint lie, and when they are taken."""
+"""Thresholds of a checkpoint: their place, and their use for fitting scores alone."""
 
 from __future__ import annotations
 

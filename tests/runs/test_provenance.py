@@ -1,4 +1,4 @@
-"""What a reader of test results is told."""
+"""Notes for readers of test results."""
 
 from __future__ import annotations
 

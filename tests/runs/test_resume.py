@@ -1,4 +1,4 @@
-"""What an earlier start of a run means for the next."""
+"""The next start of a run begins, resumes or refuses, by the status of the earlier start."""
 
 from __future__ import annotations
 

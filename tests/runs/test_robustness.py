@@ -34,7 +34,7 @@ CORRUPTIONS = {
 
 
 class Brightness(nn.Module):
-    """Takes what is bright for a defect; describes nothing in words."""
+    """Takes bright pixels for a defect; has no prompts."""
 
     def forward(self, image: torch.Tensor, category: tuple[str, ...]) -> Prediction:
         bright = image.mean(dim=1)
@@ -62,7 +62,7 @@ class Worded(Brightness):
 
 @pytest.fixture
 def data(tmp_path: Path) -> JsonDataModule:
-    """Ten grey pictures; in every other one a bright quarter is the defect."""
+    """Ten grey images; in every second image a bright quarter is the defect."""
     module, samples = JsonDataModule("greys", image_size=16, num_workers=0), []
     for number in range(10):
         pixels, mask = np.full((16, 16, 3), 100 + number, np.uint8), np.zeros((16, 16), np.uint8)

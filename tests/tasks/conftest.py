@@ -1,4 +1,4 @@
-"""Ten small pictures to learn from, and a task that learns from them in a second."""
+"""Ten small training images, and a task that trains on them in a second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IMAGES = 10
 
 @pytest.fixture
 def data(tmp_path: Path) -> Callable[..., JsonDataModule]:
-    """Ten pictures of 56 px, every second with a bright square, and an index of them."""
+    """Ten images of 56 px, every second with a bright square, and their index."""
     rng = np.random.default_rng(0)
     entries = []
     for number in range(IMAGES):

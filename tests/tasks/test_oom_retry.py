@@ -1,4 +1,4 @@
-"""Where a batch does not fit, its halves do, and the predictions are the same."""
+"""If a batch does not fit into memory, its halves do, with the same predictions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zsad.types import Detections, Prediction
 
 
 class Small:
-    """A method for which so many images are too many."""
+    """A method that runs out of memory from a number of images on."""
 
     def __init__(self, room):
         self.room, self.sizes = room, []

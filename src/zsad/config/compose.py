@@ -107,8 +107,10 @@ def _spell_out(argument: str) -> list[str]:
 def _check_names(group: str, names: Sequence[str]) -> None:
     known = choices(group)
     for name in names:
-        is_known = name in ("null", *known) or (CONF / group / f"{name}.yaml").is_file()
-        if not is_known:
+        if name == "null" or name in known:
+            continue
+        file = CONF / group / f"{name}.yaml"
+        if not file.is_file():
             raise SystemExit(_unknown_choice(group, name, known))
 
 
@@ -184,7 +186,9 @@ def choices_of_run() -> dict[str, str]:
 def command_line_overrides() -> tuple[list[str], list[str]]:
     """Return the overrides of the command line: those of this run, and those of Hydra."""
     overrides = HydraConfig.get().overrides
-    return list(map(str, overrides.task)), list(map(str, overrides.hydra))
+    of_run = [str(override) for override in overrides.task]
+    of_hydra = [str(override) for override in overrides.hydra]
+    return of_run, of_hydra
 
 
 def is_sweep() -> bool:

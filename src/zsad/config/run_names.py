@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CHECKPOINT = "ckpt_path"
-_MOST_CHARACTERS = 90
+_MAX_NAME_LENGTH = 90
+_MAX_VALUE_LENGTH = 40
+_WEIGHT_SUFFIXES = (".ckpt", ".pth", ".safetensors")
+_QUOTES = ("'", '"')
 
 
 def run_name(path: str | None) -> str:
@@ -24,12 +27,16 @@ def run_name(path: str | None) -> str:
     if path is None:
         return "nothing"
     file = Path(path)
-    if file.suffix not in (".ckpt", ".pth", ".safetensors"):
+    if file.suffix not in _WEIGHT_SUFFIXES:
         return file.name  # a run folder
-    if file.parent.name != "checkpoints":
-        return "_".join(part for part in (file.parent.name, file.stem) if part)
-    run = file.parents[1].name
-    return run if file.stem == "last" else f"{run}_{file.stem}"
+    folder = file.parent
+    if folder.name != "checkpoints":
+        parts = (folder.name, file.stem)
+        return "_".join(part for part in parts if part)
+    run = folder.parent.name
+    if file.stem == "last":
+        return run
+    return f"{run}_{file.stem}"
 
 
 def shots_name(shots: int, seed: int) -> str:
@@ -38,7 +45,9 @@ def shots_name(shots: int, seed: int) -> str:
     >>> shots_name(0, 111), shots_name(4, 111)
     ('', '_4shot_seed111')
     """
-    return f"_{shots}shot_seed{seed}" if shots else ""
+    if not shots:
+        return ""
+    return f"_{shots}shot_seed{seed}"
 
 
 def tested_on(several: Sequence[str] | None, one: str) -> str:
@@ -50,9 +59,10 @@ def tested_on(several: Sequence[str] | None, one: str) -> str:
     'mvtec+2_more'
     """
     names = list(several or [one])
-    if len(names) > 2:
-        names = [names[0], f"{len(names) - 1}_more"]
-    return "+".join(names)
+    if len(names) <= 2:
+        return "+".join(names)
+    num_more = len(names) - 1
+    return f"{names[0]}+{num_more}_more"
 
 
 def value_name(key: str, value: str) -> str:
@@ -63,9 +73,13 @@ def value_name(key: str, value: str) -> str:
     >>> value_name("dataset.root", "'/data/my images'")
     'data-my-images'
     """
-    is_quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
-    unquoted = value[1:-1] if is_quoted else value
-    return slug(run_name(unquoted) if key == CHECKPOINT else unquoted)
+    name = value
+    for quote in _QUOTES:
+        if len(value) > 1 and value.startswith(quote) and value.endswith(quote):
+            name = value[1:-1]
+    if key == CHECKPOINT:
+        name = run_name(name)
+    return slug(name)
 
 
 def label(key: str, values: Sequence[str], *, is_group: bool) -> str:
@@ -84,15 +98,20 @@ def label(key: str, values: Sequence[str], *, is_group: bool) -> str:
 
 def slug(value: str) -> str:
     """Return a value as a part of a file's name, and of an argument without quotes."""
-    name = re.sub(r"[^\w.+-]+", "-", value).strip("-")
-    return name if len(name) <= 40 else f"{name[:30]}-{_digest(value)}"
+    name = re.sub(r"[^\w.+-]+", "-", value)
+    name = name.strip("-")
+    if len(name) <= _MAX_VALUE_LENGTH:
+        return name
+    beginning = name[: _MAX_VALUE_LENGTH - 10]
+    return f"{beginning}-{_digest(value)}"
 
 
 def shorten(name: str) -> str:
     """Cut a name that is too long for a folder; a digest keeps it apart from others."""
-    if len(name) <= _MOST_CHARACTERS:
+    if len(name) <= _MAX_NAME_LENGTH:
         return name
-    return f"{name[: _MOST_CHARACTERS - 10]}-{_digest(name)}"
+    beginning = name[: _MAX_NAME_LENGTH - 10]
+    return f"{beginning}-{_digest(name)}"
 
 
 def _digest(text: str) -> str:

@@ -132,8 +132,11 @@ def _swept_keys(overrides: Iterable[Override]) -> list[str]:
 
 
 def _is_inert(override: Override) -> bool:
-    is_nothing = override.key_or_group == "test_on" and override.value() is None
-    return is_nothing or re.split(r"[/.]", override.key_or_group)[0] in _INERT
+    key = override.key_or_group
+    if key == "test_on" and override.value() is None:
+        return True
+    root = re.split(r"[/.]", key)[0]
+    return root in _INERT
 
 
 def _key(override: Override) -> str:

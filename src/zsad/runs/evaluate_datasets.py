@@ -80,7 +80,7 @@ def evaluate_datasets(
         config: The configuration of the whole test.
         datasets: The datasets, set up.
         task: The task, with its weights.
-        provenance: Provenance of the learned prompts, empty for files without one; ``None`` for a
+        provenance: Provenance of the learned prompts, empty if a file has none; ``None`` for a
             training-free model.
         robustness: Further tests on changed images and with other words.
     """

@@ -17,11 +17,10 @@ class EvaluationInfo:
     Attributes:
         config: The configuration of the test.
         choices: The names of the chosen model and backbone, by group.
-        provenance: Provenance of the learned prompts, empty for files without one; ``None`` for a
+        provenance: Provenance of the learned prompts, empty if a file has none; ``None`` for a
             training-free model.
         deciding_settings: The settings that decide about the results.
-        changed_settings: Settings of the command line that set the model apart from the published
-            one.
+        changed_settings: Overrides that set the model apart from its published configuration.
     """
 
     config: Mapping[str, Any]
@@ -41,7 +40,7 @@ class EvaluationInfo:
         return (self.provenance or {}).get("trained_on")
 
     def compare_with_published(self, results: Results) -> list[published_numbers.Comparison]:
-        """Return the published numbers of the method beside the measured ones."""
+        """Return published and measured numbers of the method, side by side."""
         return published_numbers.compare_with_published(
             {self.dataset: results},
             published_numbers.read_published(),

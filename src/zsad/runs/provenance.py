@@ -74,7 +74,7 @@ def announce_test(
     Args:
         task: The task to test.
         data: The test data, set up.
-        learned: Provenance of the learned prompts, empty for files without one; ``None`` for a
+        learned: Provenance of the learned prompts, empty if a file has none; ``None`` for a
             training-free model.
         settings: The settings of the method.
     """

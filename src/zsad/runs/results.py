@@ -68,7 +68,7 @@ def write_test(
         notes: Notes for readers of the results.
         robustness: Results on changed images and with other words.
 
-    Returns the published numbers of the method beside the measured ones.
+    Returns published and measured numbers of the method, side by side.
     """
     results = task.results
     if not trainer.is_global_zero or results is None:
