@@ -55,7 +55,7 @@ KINDS = ["a.zip", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.bz2"]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_archive_is_unpacked_whole_and_left_as_it_was(tmp_path, name):
+def test_every_kind_of_archive_is_unpacked_and_left_as_it_was(tmp_path, name):
     archive = packed(tmp_path / name, FILES)
     before = archive.read_bytes()
     moves: list[tuple[int, int]] = []
@@ -198,7 +198,7 @@ def test_names_that_no_disk_can_hold_are_told(tmp_path, files):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
-def test_an_interrupted_call_leaves_no_folder_and_is_taken_up_again(tmp_path):
+def test_an_interrupted_call_leaves_no_folder_and_continues(tmp_path):
     archive = zipped(tmp_path / "a.zip", {f"{i}.png": bytes([i]) * 100 for i in range(9)})
     calls = 0
 
@@ -223,7 +223,7 @@ def test_an_interrupted_call_leaves_no_folder_and_is_taken_up_again(tmp_path):
     assert not partial.exists()
 
 
-def test_what_is_unpacked_already_is_used_again_and_nothing_else_is(tmp_path):
+def test_only_the_same_unpacked_archive_is_used_again(tmp_path):
     archive = zipped(tmp_path / "a.zip", FILES)
     folder = unpack([archive], tmp_path / "out")
     (folder / "mine.txt").write_text("kept")

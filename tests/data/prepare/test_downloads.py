@@ -34,7 +34,8 @@ def test_a_folder_is_taken_as_it_is(tmp_path, mvtec_tree):
 
 
 @pytest.mark.parametrize("name", ["mvtec", "visa", "mtd", "isic2016"])
-def test_who_has_no_data_is_told_where_to_get_it_and_what_must_lie_where(tmp_path, name):
+def test_missing_data_is_answered_with_the_way_to_get_it(tmp_path, name):
+    """The message also says what files are expected."""
     layout = find_layout(name)
     with pytest.raises(FileNotFoundError) as caught:
         find_download(name, layout, None, data_json=tmp_path / "dj")

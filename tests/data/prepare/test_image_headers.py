@@ -62,9 +62,7 @@ def test_what_follows_the_end_of_a_jpeg_does_no_harm(tmp_path):
 @given(share=st.floats(0, 1, exclude_max=True))
 @example(share=0.9999)
 @example(share=0.998)
-def test_a_file_cut_short_is_found_wherever_it_is_cut_or_has_all_its_pixels(
-    tmp_path_factory, suffix, share
-):
+def test_a_truncated_file_is_found_or_has_all_its_pixels(tmp_path_factory, suffix, share):
     """Without decoding the files that are whole. A PNG ends in checksums that no pixel needs."""
     data = io.BytesIO()
     NOISE.save(data, {"jpg": "JPEG"}.get(suffix, suffix))

@@ -22,7 +22,8 @@ def problems(layout: str, root: Path) -> list[str]:
     return [str(problem) for problem in missing_masks(row, records)]
 
 
-def test_a_folder_without_masks_is_one_problem_and_a_single_image_another(tmp_path):
+def test_a_folder_without_masks_is_a_single_problem(tmp_path):
+    """A single image without a mask is another."""
     root = download("mpdd").write(tmp_path / "raw")
     shutil.rmtree(root / "MPDD/tubes/ground_truth")
     shutil.rmtree(root / "MPDD/metal_plate/ground_truth/scratches")
@@ -37,7 +38,7 @@ def test_a_folder_without_masks_is_one_problem_and_a_single_image_another(tmp_pa
 @pytest.mark.parametrize(
     "case", ["kvasir_seg", "isic2016", "tn3k", "visa_1cls", "mvtec_ad", "mvtec_loco"]
 )
-def test_a_download_that_lost_all_its_masks_is_not_one_without_masks(tmp_path, case):
+def test_a_download_that_lost_all_its_masks_is_refused(tmp_path, case):
     it = download(case)
     root = it.write(tmp_path / "raw")
     for mask in {mask for _, masks, *_ in it.facts for mask in masks}:
@@ -52,7 +53,7 @@ def test_nothing_is_missing_where_no_masks_are_published(tmp_path, case):
     assert problems(it.layout, it.write(tmp_path / "raw")) == []
 
 
-def test_ones_own_images_in_a_published_layout_may_do_without_masks(tmp_path, save):
+def test_own_images_in_a_published_layout_may_lack_masks(tmp_path, save):
     for kind in ("good", "bad"):
         save(tmp_path / f"gear/test/{kind}/0.png")
     assert problems("mvtec", tmp_path) == []

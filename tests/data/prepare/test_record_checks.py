@@ -60,7 +60,7 @@ def test_a_threshold_above_all_values_is_said(tmp_path: Path, save_mask, value, 
     assert bool(list(threshold_remarks([record("a.png", "m.png")], tmp_path, threshold))) is is_said
 
 
-def test_a_mask_that_turns_out_to_be_damaged_is_said_beside_the_rest(tmp_path: Path, save_mask):
+def test_a_damaged_mask_has_a_remark_of_its_own(tmp_path: Path, save_mask):
     for name in ("m.png", "n.png"):
         save_mask(tmp_path / name, value=1)
     damaged = bytearray((tmp_path / "m.png").read_bytes())

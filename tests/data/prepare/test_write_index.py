@@ -83,7 +83,8 @@ def test_preparing_twice_gives_the_same_bytes(run, mvtec_tree):
     assert run("tiles", mvtec_tree, "mvtec").index.read_bytes() == first
 
 
-def test_it_remembers_the_root_and_writes_a_missing_configuration_only(run, mvtec_tree, tmp_path):
+def test_the_root_is_remembered_and_a_configuration_kept(run, mvtec_tree, tmp_path):
+    """Only a missing configuration is written."""
     made = run("tiles", mvtec_tree, "mvtec")
     assert json.loads((tmp_path / "dj/roots.json").read_text()) == {"tiles": str(mvtec_tree)}
     content = yaml.safe_load(made.dataset_yaml.read_text())
@@ -150,7 +151,8 @@ def test_masks_of_another_name_are_not_taken_for_none(run, unsuffixed_tree, tmp_
     ]
 
 
-def test_masks_with_a_suffix_are_not_taken_for_none_where_none_is_expected(run, mvtec_tree):
+def test_masks_with_an_unexpected_suffix_are_told(run, mvtec_tree):
+    """They are not taken for missing masks."""
     with pytest.raises(
         ValueError, match=r"none named <stem> after its image; try --mask-suffix _mask"
     ):
@@ -242,8 +244,11 @@ STEMS = st.text(string.ascii_letters + string.digits + " ()_-.é", min_size=1, m
     ),
     strays=st.lists(st.tuples(st.sampled_from(["crack", "hole"]), STEMS), max_size=4),
 )
-def test_an_index_never_leaves_its_root_repeats_an_image_or_swaps_a_mask(images, strays):
-    """Whatever the names: the mask of DEFECT/STEM is ground_truth/DEFECT/STEM_mask, and nothing else."""
+def test_an_index_never_repeats_an_image_or_swaps_a_mask(images, strays):
+    """Whatever the names, and it never leaves its root.
+
+    The mask of DEFECT/STEM is ground_truth/DEFECT/STEM_mask, and nothing else.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "raw")
         (root / "tile/test/good").mkdir(parents=True)
@@ -316,9 +321,7 @@ def test_what_is_skipped_needs_no_mask(run, half_broken_tree):
         run("tiles", half_broken_tree, "mvtec")
 
 
-def test_images_whose_label_cannot_be_told_are_named_with_all_others_and_can_be_skipped(
-    run, save, save_mask, tmp_path
-):
+def test_images_without_a_decidable_label_can_be_skipped(run, save, save_mask, tmp_path):
     """KolektorSDD2 says by the pixels of a mask whether an image is defective."""
     root = tmp_path / "raw"
     for number in range(5):
@@ -381,7 +384,7 @@ def test_masks_that_would_read_as_empty_are_remarked_on(run, mvtec_tree, save_ma
     assert OmegaConf.load(made.dataset_yaml).mask_threshold == 0
 
 
-def test_another_threshold_goes_into_a_configuration_that_nobody_has_touched(run, mvtec_tree):
+def test_another_threshold_goes_into_an_untouched_configuration(run, mvtec_tree):
     run("tiles", mvtec_tree, "mvtec")
     made = run("tiles", mvtec_tree, "mvtec", mask_threshold=0)
     assert OmegaConf.load(made.dataset_yaml).mask_threshold == 0
@@ -389,7 +392,7 @@ def test_another_threshold_goes_into_a_configuration_that_nobody_has_touched(run
     assert OmegaConf.load(again.dataset_yaml).mask_threshold == 0
 
 
-def test_a_threshold_that_a_kept_configuration_contradicts_is_remarked_on(run, mvtec_tree):
+def test_a_contradicting_kept_configuration_is_remarked_on(run, mvtec_tree):
     yaml = run("tiles", mvtec_tree, "mvtec").dataset_yaml
     yaml.write_text(f"# mine\n{yaml.read_text()}")
     remark = "is there and was kept: the mask_threshold in it counts, not 100; change it there"

@@ -46,7 +46,7 @@ def certainly(
     seed=st.integers(0, 10**6),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_photograph_of_any_size_and_mode_changes_inside_its_mask_only(width, height, mode, seed):
+def test_any_photograph_changes_inside_its_mask_only(width, height, mode, seed):
     image = photograph(width, height, mode, seed)
     drawn = draw(image, seed)
     if drawn is None:  # too small a picture for anything to be seen
@@ -116,7 +116,7 @@ def test_about_the_wanted_share_gets_a_defect():
     assert 60 <= count <= 120  # four deviations of the binomial
 
 
-def test_defects_range_from_hard_to_obvious_and_the_contrast_decides():
+def test_the_contrast_decides_how_obvious_defects_are():
     image = photograph(128, 128)
 
     def strengths(**options) -> list[float]:
@@ -141,7 +141,7 @@ def test_the_extent_decides_how_much_is_covered():
     assert large > 3 * small
 
 
-def test_a_defect_in_a_large_photograph_survives_being_shown_small():
+def test_a_defect_in_a_large_photograph_is_visible_small():
     image = photograph(900, 700)
     for view_px in (32, 256):
         for seed in range(8):

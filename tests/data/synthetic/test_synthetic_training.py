@@ -72,9 +72,8 @@ def test_what_is_drawn_depends_on_seed_epoch_and_image_alone(normal):
         assert not all(same(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(
-    tmp_path, save, save_mask
-):
+def test_nothing_is_drawn_into_anomalous_images(tmp_path, save, save_mask):
+    """They keep their own mask, or none."""
     defective = save(tmp_path / "a.png")
     for mask in (save_mask(tmp_path / "m.png"), None):
         sample = Sample(defective, mask, "tile", "crack", True)
@@ -84,7 +83,8 @@ def test_anomalous_images_keep_their_own_mask_or_none_and_get_nothing_drawn(
         assert same(with_drawing[0], without[0])
 
 
-def test_defects_are_drawn_before_the_augmentation_which_moves_image_and_mask_together(normal):
+def test_the_augmentation_moves_drawn_defects_and_their_masks(normal):
+    """Defects are drawn before the augmentation."""
     plain = dataset(normal, synthetic_defects=SyntheticDefects(share=1))
     flipped = dataset(
         normal,

@@ -1,13 +1,14 @@
-import json
+"""The generated world: categories, scenes, streams and defects."""
+
 import math
 from collections import defaultdict
+from functools import cache
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from zsad.data.synthetic import (
     CATEGORIES,
@@ -18,18 +19,13 @@ from zsad.data.synthetic import (
     render,
     render_pair,
     wild_pair,
-    write_synthetic,
 )
 from zsad.data.synthetic.appearance import Appearance
 from zsad.data.synthetic.camera import Camera
 from zsad.data.synthetic.defects import DEFECTS
 from zsad.data.synthetic.world import RIM
 
-SIZE = 96
-ON_CATEGORIES = [
-    (name, defect) for name, category in CATEGORIES.items() for defect in category.defects
-]
-SMALL = {"size": 48, "train_good": 1, "good": 2, "defective": 3}
+SIZE = 64
 
 
 def difference(pair):
@@ -40,6 +36,12 @@ def grown(mask, radius):
     return (
         cv2.dilate(mask.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)) > 0
     )
+
+
+@cache
+def rendered(name, defect, grade):
+    """A pair of a stream of its own, rendered once for all tests."""
+    return render_pair(name, random_stream(11, name, defect), SIZE, defect, grade)
 
 
 def scene_of(name, seed=0):
@@ -63,7 +65,8 @@ def test_a_world_has_enough_textures_and_objects(world, least):
     assert len(is_object) - sum(is_object) >= 3
 
 
-def test_every_kind_of_defect_occurs_in_pre_training_and_most_of_them_on_the_target():
+def test_every_kind_of_defect_occurs_in_pre_training():
+    """Most of them occur in the auxiliary and target worlds, too."""
     assert len(DEFECTS) >= 10
     kinds = {
         world: {kind for category in WORLDS[world].values() for kind in category.defects}
@@ -74,19 +77,21 @@ def test_every_kind_of_defect_occurs_in_pre_training_and_most_of_them_on_the_tar
     assert len(kinds["b"]) >= 10
 
 
-@pytest.mark.parametrize(("name", "defect"), ON_CATEGORIES)
-def test_every_defect_of_a_category_has_words(name, defect):
-    caption = captions(name, defect)
-    assert caption.nouns
-    assert len(caption.phrases) >= 4
-    assert not set(caption.phrases) & set(captions(name, None).phrases)
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_every_defect_of_a_category_has_words(name):
+    for defect in CATEGORIES[name].defects:
+        caption = captions(name, defect)
+        assert caption.nouns
+        assert len(caption.phrases) >= 4, defect
+        assert not set(caption.phrases) & set(captions(name, None).phrases), defect
 
 
 # clean scenes
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_a_scene_is_single_precision_and_its_picture_is_its_part_where_there_is_no_backdrop(name):
+def test_a_scene_is_single_precision_and_shows_its_part(name):
+    """The image is the part's surface where no backdrop shows."""
     scene = scene_of(name)
     assert {plane.dtype for plane in (scene.image, scene.part, scene.body, scene.blank)} == {
         np.dtype(np.float32)
@@ -137,8 +142,9 @@ def test_a_clean_picture_has_an_empty_mask():
     assert not mask.any()
 
 
-def test_the_wild_stream_is_repeatable_and_reaches_every_category_and_defect():
-    draws = [wild_pair(5, i, 32) for i in range(400)]
+def test_the_wild_stream_reaches_every_category_and_defect():
+    """It is repeatable, too."""
+    draws = [wild_pair(5, i, 32) for i in range(220)]
     again = wild_pair(5, 7, 32)
     assert (again.category, again.defect, again.grade) == (
         draws[7].category,
@@ -153,17 +159,18 @@ def test_the_wild_stream_is_repeatable_and_reaches_every_category_and_defect():
 # defects
 
 
-@pytest.mark.parametrize(("name", "defect"), ON_CATEGORIES)
-def test_a_defect_changes_what_its_mask_covers_and_nothing_else(name, defect):
-    for grade in ("easy", "hard"):
-        pair = render_pair(name, random_stream(11, name, defect), SIZE, defect, grade)
+@pytest.mark.parametrize("name", CATEGORIES)
+@pytest.mark.parametrize("grade", ["easy", "hard"])
+def test_a_defect_changes_its_mask_and_nothing_else(name, grade):
+    # The camera's blur, at most 0.7 % of the side, reaches three deviations beyond the rim.
+    reach = max(2, round(RIM * SIZE)) + math.ceil(3 * 0.007 * SIZE)
+    for defect in CATEGORIES[name].defects:
+        pair = rendered(name, defect, grade)
         changed = difference(pair)
-        assert 0 < pair.mask.mean() <= 0.25
-        assert changed[pair.mask].mean() > 4
-        assert (changed[pair.mask] > 2).mean() > 0.45
-        # The camera's blur, at most 0.7 % of the side, reaches three deviations beyond the rim.
-        reach = max(2, round(RIM * SIZE)) + math.ceil(3 * 0.007 * SIZE)
-        assert changed[~grown(pair.mask, reach)].max(initial=0) <= 1
+        assert 0 < pair.mask.mean() <= 0.25, defect
+        assert changed[pair.mask].mean() > 4, defect
+        assert (changed[pair.mask] > 2).mean() > 0.45, defect
+        assert changed[~grown(pair.mask, reach)].max(initial=0) <= 1, defect
 
 
 @pytest.mark.parametrize("defect", sorted(set(DEFECTS) - {"bent"}))
@@ -187,9 +194,7 @@ def test_an_easier_grade_changes_more(defect):
     for name, category in CATEGORIES.items():
         if defect in category.defects:
             for grade in GRADES:
-                total[grade] += difference(
-                    render_pair(name, random_stream(2, name), SIZE, defect, grade)
-                ).mean()
+                total[grade] += difference(rendered(name, defect, grade)).mean()
     assert total["easy"] > total["medium"] > total["hard"]
 
 
@@ -225,86 +230,6 @@ def test_a_wrong_name_is_answered_with_the_right_ones(arguments, message):
         render(name, random_stream(0), SIZE, defect, grade)
 
 
-def test_a_defect_that_cannot_be_small_enough_says_what_to_change():
+def test_a_defect_that_cannot_be_small_enough_is_refused():
     with pytest.raises(ValueError, match=r"fits on cork at size=64 within max_area=0\.0005"):
         render("cork", random_stream(0), 64, "stain", max_area=0.0005)
-
-
-# on disk
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return write_synthetic(tmp_path_factory.mktemp("synthetic") / "b", world="b", **SMALL)
-
-
-def test_the_folders_are_those_of_mvtec_ad(dataset):
-    assert {path.name for path in dataset.iterdir()} == {*WORLDS["b"], "synthetic.json"}
-    for name, category in WORLDS["b"].items():
-        first = category.defects[0]
-        files = {str(path.relative_to(dataset / name)) for path in (dataset / name).rglob("*.png")}
-        expected = {"train/good/000.png", "test/good/000.png", "test/good/001.png"}
-        for grade in GRADES:
-            expected |= {
-                f"test/{first}_{grade}/000.png",
-                f"ground_truth/{first}_{grade}/000_mask.png",
-            }
-        assert files == expected
-
-
-def test_a_file_is_the_picture_of_its_own_stream(dataset):
-    # The third defective picture of a category has the third grade.
-    defect = WORLDS["b"]["screw"].defects[0]
-    image, mask = render(
-        "screw", random_stream(0, "screw", "test/defective", 2), 48, defect, "hard"
-    )
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(dataset / f"screw/test/{defect}_hard/000.png")), image
-    )
-    stored = np.asarray(Image.open(dataset / f"screw/ground_truth/{defect}_hard/000_mask.png"))
-    np.testing.assert_array_equal(stored, mask * 255)
-
-
-def test_writing_again_changes_nothing(dataset):
-    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
-    write_synthetic(dataset, world="b", **SMALL)
-    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
-
-
-def test_an_interrupted_run_is_continued(tmp_path):
-    root = write_synthetic(tmp_path / "a", world="a", **SMALL)
-    complete = {path: path.read_bytes() for path in root.rglob("*.png")}
-    (root / "cable").rename(root / ".cable.partial")
-    (root / ".cable.partial/test/good/000.png").write_bytes(b"half a file")
-    write_synthetic(root, world="a", **SMALL)
-    assert {path: path.read_bytes() for path in root.rglob("*.png")} == complete
-
-
-def test_a_folder_keeps_one_recipe(dataset, tmp_path):
-    assert json.loads((dataset / "synthetic.json").read_text())["world"] == "b"
-    with pytest.raises(ValueError, match="made with other parameters"):
-        write_synthetic(dataset, world="b", **{**SMALL, "good": 3})
-    (tmp_path / "holiday.png").touch()
-    with pytest.raises(ValueError, match="not empty"):
-        write_synthetic(tmp_path, world="b", **SMALL)
-
-
-def test_only_the_grades_asked_for_are_written(tmp_path):
-    root = write_synthetic(tmp_path / "b", world="b", grades=("medium",), **SMALL)
-    folders = {path.name for path in root.glob("*/test/*")}
-    assert folders - {"good"}
-    assert all(folder.endswith("_medium") for folder in folders - {"good"})
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"world": "c"}, "wild, a, b"),
-        ({"grades": ("tough",)}, "easy, medium, hard"),
-        ({"size": 8}, "at least 32"),
-    ],
-)
-def test_a_wrong_recipe_is_refused_before_anything_is_written(tmp_path, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        write_synthetic(tmp_path / "new", **{"world": "a", **SMALL, **wrong})
-    assert not (tmp_path / "new").exists()
