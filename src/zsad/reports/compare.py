@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas
+from pandas import DataFrame, concat
 from rich.table import Table
 
 from zsad.atomic_write import write_whole
-from zsad.reports import text_tables
 from zsad.reports.html.compare_page import render_comparison
 from zsad.reports.read_runs import COUNTS, metrics_of, read_finished_runs
 from zsad.reports.results_table import MEAN, metric_label
 from zsad.reports.table_cells import COMPARISON_TITLE, Cell, CellTable, number_cell
-from zsad.reports.text_tables import Bold, TextTable
+from zsad.reports.text_tables import Bold, TextTable, latex_lines, markdown_page, screen_table
+
+Tables = Sequence[CellTable]
 
 # Better when lower: metrics whose name, after image_ or pixel_, begins so.
 _ERROR_RATES = ("fpr",)
@@ -53,25 +54,25 @@ def compare(folders: Sequence[Path], by_category: bool = False) -> list[CellTabl
     return tables
 
 
-def screen_tables(tables: Sequence[CellTable]) -> Iterator[Table]:
+def screen_tables(tables: Tables) -> Iterator[Table]:
     """Lay out the tables for ``rich.print``."""
     for table in map(_text_table, tables):
-        yield text_tables.screen_table(table, wrap=True)
+        yield screen_table(table, wrap=True)
 
 
-def markdown(tables: Sequence[CellTable]) -> str:
+def markdown(tables: Tables) -> str:
     """Write the tables as Markdown."""
     pages = [f"# {COMPARISON_TITLE}\n"]
     for table in map(_text_table, tables):
-        pages.append(text_tables.markdown_page(table, level=2))
+        pages.append(markdown_page(table, level=2))
     return "\n".join(pages)
 
 
-def latex(tables: Sequence[CellTable]) -> str:
+def latex(tables: Tables) -> str:
     """Write the tables as LaTeX, in the manner of the package booktabs."""
     lines = ["% needs \\usepackage{booktabs}"]
     for table in map(_text_table, tables):
-        lines += text_tables.latex_lines(table)
+        lines += latex_lines(table)
     return "\n".join(lines)
 
 
@@ -80,7 +81,7 @@ def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
 
     A line for each run and dataset, or for each of their categories, too.
     """
-    tests = pandas.concat(read_finished_runs(folders))
+    tests = concat(read_finished_runs(folders))
     if not by_category:
         tests = _means(tests)
     notes = tests.pop("notes")
@@ -101,27 +102,30 @@ def write_compared(
     )
 
 
-def _group_by_images(tests: Sequence[pandas.DataFrame]) -> list[pandas.DataFrame]:
+def _group_by_images(tests: Sequence[DataFrame]) -> list[DataFrame]:
     """Join the tables of tests on the same images, in the order of the runs."""
-    groups: dict[tuple[str, frozenset], list[pandas.DataFrame]] = {}
+    groups: dict[tuple[str, frozenset], list[DataFrame]] = {}
     for test in tests:
         categories = test.loc[test["category"] != MEAN]
         counts = categories[["category", *COUNTS]]
         images = frozenset(counts.itertuples(index=False))
         group = groups.setdefault((_dataset(test), images), [])
         group.append(test)
-    return list(map(pandas.concat, groups.values()))
+    return [concat(group) for group in groups.values()]
 
 
-def _mean_table(group: pandas.DataFrame, has_sibling: bool) -> CellTable:
+def _mean_table(group: DataFrame, has_sibling: bool) -> CellTable:
     """Compare the means of runs: a row for each run, a column for each metric."""
     means = _means(group)
     words = means[["run", "method", "trained_on", "image_size"]].replace("", "nothing")
-    columns = [list(map(Cell, words[name])) for name in words.columns]
+    columns = []
+    for name in words.columns:
+        columns.append(list(map(Cell, words[name])))
     heading = ["run", "method", "learned from", "input px"]
     for metric in metrics_of(group):
         heading.append(metric_label(metric))
-        columns.append(_number_cells(means[metric].tolist(), metric))
+        numbers = means[metric].tolist()
+        columns.append(_number_cells(numbers, metric))
     notes = []
     for run, run_notes in zip(means["run"], means["notes"], strict=True):
         notes += [f"{run}: {note}" for note in run_notes]
@@ -131,7 +135,7 @@ def _mean_table(group: pandas.DataFrame, has_sibling: bool) -> CellTable:
     return CellTable(_title(group), tuple(heading), tuple(rows), tuple(notes))
 
 
-def _category_tables(group: pandas.DataFrame) -> Iterator[CellTable]:
+def _category_tables(group: DataFrame) -> Iterator[CellTable]:
     """Compare the categories of runs: a table for each metric, a column for each run."""
     runs = _means(group)["run"]
     if len(runs) < 2:
@@ -162,18 +166,19 @@ def _number_cells(values: Sequence[float], metric: str) -> list[Cell]:
     return cells
 
 
-def _means(tests: pandas.DataFrame) -> pandas.DataFrame:
+def _means(tests: DataFrame) -> DataFrame:
     return tests.loc[tests["category"] == MEAN]
 
 
-def _dataset(tests: pandas.DataFrame) -> str:
+def _dataset(tests: DataFrame) -> str:
     return tests["dataset"].iloc[0]
 
 
-def _title(group: pandas.DataFrame) -> str:
+def _title(group: DataFrame) -> str:
     count = len(group["category"].unique()) - 1  # without the mean
     categories = "category" if count == 1 else "categories"
-    normal, defective = _means(group)[COUNTS].to_numpy()[0]
+    means = _means(group)
+    normal, defective = means[COUNTS].to_numpy()[0]
     images = f"{normal:,} good, {defective:,} defective"
     return f"{_dataset(group)}: {images}, {count} {categories}"
 

@@ -103,6 +103,9 @@ class Comparison:
         return "; ".join(parts)
 
 
+Comparisons = Sequence[Comparison]
+
+
 def read_published(file: Path | None = None) -> list[PublishedNumber]:
     """Read the published numbers, by default those that come with zsad.
 
@@ -164,17 +167,17 @@ def compare_with_published(
     return rows
 
 
-def screen_table(rows: Sequence[Comparison], title: str) -> Table:
+def screen_table(rows: Comparisons, title: str) -> Table:
     """Lay out a comparison for ``rich.print``; sources and remarks stand below."""
     return text_tables.screen_table(_text_table(rows, title))
 
 
-def markdown_table(rows: Sequence[Comparison], title: str) -> str:
+def markdown_table(rows: Comparisons, title: str) -> str:
     """Write a comparison as Markdown, with sources and remarks below."""
     return text_tables.markdown_page(_text_table(rows, title))
 
 
-def csv_table(rows: Sequence[Comparison]) -> str:
+def csv_table(rows: Comparisons) -> str:
     """Write a comparison as CSV, empty where nothing is measured, published or comparable."""
     lines = []
     for row in rows:
@@ -187,7 +190,7 @@ def csv_table(rows: Sequence[Comparison]) -> str:
     return csv_text(_COLUMNS, lines)
 
 
-def write_comparison(rows: Sequence[Comparison], folder: Path, title: str) -> tuple[Path, Path]:
+def write_comparison(rows: Comparisons, folder: Path, title: str) -> tuple[Path, Path]:
     """Write ``published.csv`` and ``published.md`` and return their paths."""
     table = write_whole(folder / "published.csv", csv_table(rows))
     page = write_whole(folder / "published.md", markdown_table(rows, title))
@@ -234,7 +237,7 @@ def _name(stated: str) -> str:
     return {"": "nothing", NOT_STATED: "(not stated)"}.get(stated, stated)
 
 
-def _text_table(rows: Sequence[Comparison], title: str) -> TextTable:
+def _text_table(rows: Comparisons, title: str) -> TextTable:
     footnotes = list(dict.fromkeys(_footnote(row) for row in rows if row.published))
     cells = []
     for row in rows:

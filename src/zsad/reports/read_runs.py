@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas
+from pandas import DataFrame, read_csv
 
 from zsad.reports.results_table import MEAN
 
@@ -19,7 +19,7 @@ _CATEGORY = "category"
 _DATASET = "dataset"  # heads the first column of a test on several datasets
 
 
-def read_table(folder: Path) -> pandas.DataFrame:
+def read_table(folder: Path) -> DataFrame:
     """Read the ``results.csv`` of a test.
 
     The index holds the categories, or the datasets, and is named so. Columns: ``normal`` and
@@ -29,20 +29,20 @@ def read_table(folder: Path) -> pandas.DataFrame:
         FileNotFoundError: No such file: the test is not finished.
     """
     file = _existing(folder / "results.csv")
-    table = pandas.read_csv(file, index_col=0, dtype=str, keep_default_na=False)
+    table = read_csv(file, index_col=0, dtype=str, keep_default_na=False)
     table[COUNTS] = table[COUNTS].astype(int)
     for metric in metrics_of(table):
         table[metric] = table[metric].replace("", "nan").astype(float)
     return table
 
 
-def metrics_of(table: pandas.DataFrame) -> list[str]:
+def metrics_of(table: DataFrame) -> list[str]:
     """Return the names of the metrics of a table, in its order."""
     others = {*FACTS, _CATEGORY, *COUNTS, _REMARKS, _NOTES}
     return [name for name in table.columns if name not in others]
 
 
-def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
+def read_finished_runs(folders: Sequence[Path]) -> list[DataFrame]:
     """Read run folders: a table for each run and dataset, with a row for each category and mean.
 
     Columns: the facts of the run, the same in each row: ``run`` (its name), ``method`` (the class),
@@ -54,14 +54,14 @@ def read_finished_runs(folders: Sequence[Path]) -> list[pandas.DataFrame]:
         FileNotFoundError: A folder without results or run card.
     """
     names = [folder.resolve().name for folder in folders]
-    tables: list[pandas.DataFrame] = []
+    tables: list[DataFrame] = []
     for folder, name in zip(folders, names, strict=True):
         is_unique = names.count(name) == 1
         tables += _read_tests(folder, name if is_unique else str(folder))
     return tables
 
 
-def _read_tests(folder: Path, run: str) -> Iterator[pandas.DataFrame]:
+def _read_tests(folder: Path, run: str) -> Iterator[DataFrame]:
     """Yield the table of each dataset of a run."""
     table = read_table(folder)
     rows = [name for name in table.index if not name.startswith(f"{MEAN} of ")]

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from zsad.atomic_write import write_whole
 from zsad.reports import text_tables
-from zsad.reports.text_tables import TextTable, footnote_mark, format_number
+from zsad.reports.text_tables import TextTable, csv_text, footnote_mark, format_number
 from zsad.types import Results
 
 MEAN = "mean"
+Notes = Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -77,40 +78,41 @@ def metric_label(metric: str) -> str:
     return f"{kind} {words.upper()}"
 
 
-def screen_table(
-    results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES
-) -> Table:
+def screen_table(results: Results, title: str, notes: Notes = (), rows: Rows = CATEGORIES) -> Table:
     """Lay out the results for ``rich.print``, with notes and footnotes below."""
-    return text_tables.screen_table(_text_table(results, title, notes, rows))
+    table = _text_table(results, title, notes, rows)
+    return text_tables.screen_table(table)
 
 
-def markdown_table(
-    results: Results, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES
-) -> str:
+def markdown_table(results: Results, title: str, notes: Notes = (), rows: Rows = CATEGORIES) -> str:
     """Write the results as Markdown, with notes and footnotes below."""
-    return text_tables.markdown_page(_text_table(results, title, notes, rows))
+    table = _text_table(results, title, notes, rows)
+    return text_tables.markdown_page(table)
 
 
-def csv_table(results: Results, notes: Sequence[str] = (), rows: Rows = CATEGORIES) -> str:
+def csv_table(results: Results, notes: Notes = (), rows: Rows = CATEGORIES) -> str:
     """Write the results as CSV: percent with four decimals, empty where undefined; remarks last.
 
     The remark of a category gives the reasons of its undefined metrics, that of the mean the notes.
     """
-    metrics = results.metrics
     lines = []
-    for row in rows.sorted(results):
-        line = [row, *results.images[row]]
-        line += _exact_percents(results.values[row], metrics)
-        reasons = results.reasons[row].items()
-        line.append("; ".join(f"{name}: {reason}" for name, reason in reasons))
+    for name in rows.sorted(results):
+        line = [name, *results.images[name]]
+        line += map(_exact_percent, results.values[name].values())
+        remarks = []
+        for metric, reason in results.reasons[name].items():
+            remarks.append(f"{metric}: {reason}")
+        line.append("; ".join(remarks))
         lines.append(line)
     for name, group in rows.means(results).items():
         line = [name, *_totals(group)]
-        line += _exact_percents(group.mean, metrics)
+        line += map(_exact_percent, group.mean.values())
         line.append("; ".join(notes) if name == MEAN else "")
         lines.append(line)
-    heading = [rows.heading, "normal", "defective", *metrics, "remarks"]
-    return text_tables.csv_text(heading, lines)
+    heading = [rows.heading, "normal", "defective"]
+    heading += results.metrics
+    heading.append("remarks")
+    return csv_text(heading, lines)
 
 
 def intervals_table(results: Results) -> str:
@@ -119,11 +121,11 @@ def intervals_table(results: Results) -> str:
     for row in CATEGORIES.sorted(results):
         lines += _interval_lines(row, results.intervals.get(row, {}))
     lines += _interval_lines(MEAN, results.mean_intervals)
-    return text_tables.csv_text(["category", "metric", "low", "high"], lines)
+    return csv_text(["category", "metric", "low", "high"], lines)
 
 
 def write_tables(
-    results: Results, folder: Path, title: str, notes: Sequence[str] = (), rows: Rows = CATEGORIES
+    results: Results, folder: Path, title: str, notes: Notes = (), rows: Rows = CATEGORIES
 ) -> tuple[Path, Path]:
     """Write ``results.csv`` and ``results.md`` and return their paths.
 
@@ -136,7 +138,7 @@ def write_tables(
     return (write_whole(folder / "results.csv", table), write_whole(folder / "results.md", page))
 
 
-def _text_table(results: Results, title: str, notes: Sequence[str], rows: Rows) -> TextTable:
+def _text_table(results: Results, title: str, notes: Notes, rows: Rows) -> TextTable:
     footnotes = _Footnotes()
     body = []
     for row in rows.sorted(results):
@@ -156,8 +158,8 @@ def _text_table(results: Results, title: str, notes: Sequence[str], rows: Rows) 
         below.append(f"The mean of a metric leaves out each {rows.heading} where it is n/a.")
     if results.mean_intervals:
         below.append(_intervals_note(results))
-    labels = map(metric_label, results.metrics)
-    heading = [rows.heading, "good", "bad", *labels]
+    heading = [rows.heading, "good", "bad"]
+    heading += map(metric_label, results.metrics)
     return TextTable(heading, body, means, title=title, notes=[*below, *notes])
 
 
@@ -177,15 +179,20 @@ class _Footnotes:
 
     def lines(self) -> list[str]:
         """Return each reason behind its mark."""
-        return [f"{self.mark(reason)} {reason}" for reason in self._reasons]
+        lines = []
+        for number, reason in enumerate(self._reasons, start=1):
+            lines.append(f"{footnote_mark(number)} {reason}")
+        return lines
 
 
 def _intervals_note(results: Results) -> str:
     ranges = []
-    for name, (low, high) in results.mean_intervals.items():
-        interval = f"{100 * low:.1f}–{100 * high:.1f}"
-        ranges.append(f"{metric_label(name)} {interval}")
-    return f"95 % intervals of the means, by resampling the images: {', '.join(ranges)}."
+    for name, interval in results.mean_intervals.items():
+        low, high = map(_percent, interval)
+        label = metric_label(name)
+        ranges.append(f"{label} {low}–{high}")
+    joined = ", ".join(ranges)
+    return f"95 % intervals of the means, by resampling the images: {joined}."
 
 
 def _interval_lines(row: str, intervals: Mapping[str, tuple[float, float]]) -> list[list[str]]:
@@ -224,10 +231,6 @@ def _percent(value: float, mark: str = "") -> str:
 
 def _exact_percent(value: float) -> str:
     return format_number(100 * value, ".4f", undefined="")
-
-
-def _exact_percents(values: Mapping[str, float], metrics: Sequence[str]) -> list[str]:
-    return [_exact_percent(values[metric]) for metric in metrics]
 
 
 def _totals(results: Results) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from zsad.reports.run_page import RobustnessTable
 from zsad.reports.text_tables import Bold, TextTable, csv_text, format_number, markdown_lines
 
 Values = Mapping[str, float]
+Measures = dict[str, dict[str, float]]
+Cells = list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,20 @@ class Trials:
             drops[name] = 100 * (clean - values[name])
         return drops
 
-    def mean_drops(self) -> dict[str, dict[str, float]]:
+    def mean_drops(self) -> Measures:
         """Return for each corruption the drop of each metric, mean over the severities."""
         severities: dict[str, list[Values]] = {}
         for trial in self.corrupted:
             drops = severities.setdefault(trial.change, [])
             drops.append(self.drop(trial.values))
-        means: dict[str, dict[str, float]] = {}
+        means: Measures = {}
         for change, drops in severities.items():
             means[change] = {}
             for name in self.clean:
                 means[change][name] = statistics.fmean(drop[name] for drop in drops)
         return means
 
-    def spread(self) -> dict[str, dict[str, float]]:
+    def spread(self) -> Measures:
         """Return lowest, mean, highest value and deviation of each metric over the wordings."""
         if not self.reworded:
             return {}
@@ -76,7 +78,7 @@ class Trials:
             "highest": max,
             "standard deviation": _deviation,
         }
-        spread: dict[str, dict[str, float]] = {measure: {} for measure in measures}
+        spread: Measures = {measure: {} for measure in measures}
         for name in self.clean:
             values = [trial.values[name] for trial in self.reworded]
             for measure, function in measures.items():
@@ -137,21 +139,21 @@ def page_table(trials: Trials) -> RobustnessTable:
     return RobustnessTable(heading, rows, remark)
 
 
-def _lines(trials: Trials, names: list[str], rows: list[list[str]]) -> list[str]:
+def _lines(trials: Trials, names: list[str], rows: Cells) -> list[str]:
     """Return a table in Markdown; its columns are some names and all metrics."""
     metrics = map(metric_label, trials.clean)
     table = TextTable([*names, *metrics], rows)
     return [*markdown_lines(table), ""]
 
 
-def _mean_rows(trials: Trials) -> list[list[str]]:
+def _mean_rows(trials: Trials) -> Cells:
     rows = []
     for change, drops in trials.mean_drops().items():
         rows.append([change, *_points(drops)])
     return rows
 
 
-def _severity_rows(trials: Trials) -> list[list[str]]:
+def _severity_rows(trials: Trials) -> Cells:
     rows = []
     for trial in trials.corrupted:
         drops = trials.drop(trial.values)
@@ -159,7 +161,7 @@ def _severity_rows(trials: Trials) -> list[list[str]]:
     return rows
 
 
-def _wording_rows(trials: Trials) -> list[list[str]]:
+def _wording_rows(trials: Trials) -> Cells:
     rows = []
     for trial in trials.reworded:
         rows.append([trial.change, str(trial.level), *_percents(trial.values)])

@@ -20,6 +20,8 @@ from zsad.atomic_write import write_whole
 from zsad.reports.text_tables import TextTable, markdown_lines
 
 _PACKAGE = "zsad"
+Facts = Mapping[str, Any]
+Timing = Mapping[str, int | float]
 _SECRETS = "api_?key|access_?key|token|secret|password|passwd|credentials?"
 _SECRET_KEY = re.compile(rf"(^|[._-])({_SECRETS})$", re.IGNORECASE)
 _USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -28,14 +30,14 @@ _HIDDEN = "(hidden)"
 
 def run_card(
     *,
-    config: Mapping[str, Any],
+    config: Facts,
     seed: int | None,
     weights: Mapping[str, str | None],
     trained_on: Any,
     device: torch.device | str,
     precision: str,
     world_size: int = 1,
-    timing: Mapping[str, int | float] | None = None,
+    timing: Timing | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Gather the facts of a run as plain values, ready for JSON.
@@ -73,12 +75,14 @@ def run_card(
     }
 
 
-def write_run_card(card: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+def write_run_card(card: Facts, folder: Path) -> tuple[Path, Path]:
     """Write ``run_card.json`` and the shorter ``run_card.md`` and return their paths."""
     text = json.dumps(card, indent=2, default=str, ensure_ascii=False)
-    file = write_whole(folder / "run_card.json", text + "\n")
-    page = write_whole(folder / "run_card.md", _markdown(card))
-    return file, page
+    page = _markdown(card)
+    return (
+        write_whole(folder / "run_card.json", text + "\n"),
+        write_whole(folder / "run_card.md", page),
+    )
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -163,7 +167,7 @@ def _without_secrets(arguments: Sequence[str]) -> str:
     return " ".join(shown)
 
 
-def _markdown(card: Mapping[str, Any]) -> str:
+def _markdown(card: Facts) -> str:
     """Write the card as a short page, without the configuration and the smaller packages."""
     weights = []
     for name, value in card["weights"].items():
@@ -192,14 +196,14 @@ def _markdown(card: Mapping[str, Any]) -> str:
     return "\n".join(["# Run card", "", *notes, *markdown_lines(table), ""])
 
 
-def _commit(git: Mapping[str, Any] | None) -> str:
+def _commit(git: Facts | None) -> str:
     if git is None:
         return "not a clone"
     changes = " with local changes" if git["dirty"] else ""
     return f"{git['commit']}{changes}"
 
 
-def _speed(timing: Mapping[str, int | float] | None) -> str:
+def _speed(timing: Timing | None) -> str:
     if timing is None:
         return "not measured"
     speed = f"{timing['images_per_second']:.2f} a second"

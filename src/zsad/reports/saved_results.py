@@ -53,13 +53,14 @@ def load_results(
     if rename(content.get("decisions") or {}) != as_stored:
         return None
     fields = content["results"]
-    for name in ("images", "mean_intervals"):
-        fields[name] = _with_tuples(fields[name])
-    for category, intervals in fields["intervals"].items():
-        fields["intervals"][category] = _with_tuples(intervals)
+    _restore_tuples(fields["images"])
+    _restore_tuples(fields["mean_intervals"])
+    for intervals in fields["intervals"].values():
+        _restore_tuples(intervals)
     return Results(**fields), content["notes"]
 
 
-def _with_tuples(lists: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
-    """Return the tuples that JSON has stored as lists."""
-    return {name: tuple(values) for name, values in lists.items()}
+def _restore_tuples(pairs: dict[str, Any]) -> None:
+    """Turn the lists of JSON into tuples again."""
+    for name, pair in pairs.items():
+        pairs[name] = tuple(pair)

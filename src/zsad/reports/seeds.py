@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas
+from pandas import DataFrame, Series, concat
 from rich.table import Table
 
 from zsad.atomic_write import write_whole
 from zsad.reports import text_tables
 from zsad.reports.read_runs import COUNTS, metrics_of, read_table
-from zsad.reports.text_tables import TextTable
+from zsad.reports.text_tables import TextTable, markdown_page
 
 # Equal in the configurations of runs that repeat one another.
 _SAME_SETTINGS = ("model", "backbone", "metrics", "image_size", "k_shot")
@@ -37,7 +37,7 @@ class Average:
 
     runs: tuple[Path, ...]
     metrics: tuple[str, ...]
-    table: pandas.DataFrame
+    table: DataFrame
     remarks: tuple[str, ...]
 
 
@@ -55,7 +55,7 @@ def average(runs: Sequence[Path]) -> Average:
     tables = [read_table(run) for run in runs]
     _require_repetitions(runs, tables)
     metrics = metrics_of(tables[0])
-    rows = pandas.concat(tables).groupby(level=0, sort=False)
+    rows = concat(tables).groupby(level=0, sort=False)
     averages = tables[0].loc[:, COUNTS].copy()
     for metric in metrics:
         values = rows[metric]
@@ -82,7 +82,7 @@ def markdown_table(result: Average, title: str) -> str:
     count = len(result.runs)
     origin = f"Mean ± sample deviation of {count} runs: {runs}."
     table = _text_table(result, title, [origin, *result.remarks])
-    return text_tables.markdown_page(table)
+    return markdown_page(table)
 
 
 def csv_table(result: Average) -> str:
@@ -97,7 +97,7 @@ def write_average(result: Average, folder: Path, title: str) -> tuple[Path, Path
     return table, page
 
 
-def _require_repetitions(runs: Sequence[Path], tables: Sequence[pandas.DataFrame]) -> None:
+def _require_repetitions(runs: Sequence[Path], tables: Sequence[DataFrame]) -> None:
     """Refuse runs with different images, settings or training data."""
     first_facts = _facts(runs[0])
     for run, table in zip(runs[1:], tables[1:], strict=True):
@@ -115,7 +115,7 @@ def _require_repetitions(runs: Sequence[Path], tables: Sequence[pandas.DataFrame
             )
 
 
-def _has_same_rows(table: pandas.DataFrame, first: pandas.DataFrame) -> bool:
+def _has_same_rows(table: DataFrame, first: DataFrame) -> bool:
     if table.index.name != first.index.name:
         return False
     if not table.columns.equals(first.columns):
@@ -159,12 +159,12 @@ def _number(mean: float, deviation: float, runs: int) -> str:
     return f"{mean:.1f} ± {deviation:.1f}"
 
 
-def _mean(values: pandas.Series) -> float:
+def _mean(values: Series) -> float:
     defined = values.dropna().tolist()
     return statistics.mean(defined) if defined else math.nan
 
 
-def _deviation(values: pandas.Series) -> float:
+def _deviation(values: Series) -> float:
     """Return the sample deviation, 0 for a single run."""
     defined = values.dropna().tolist()
     if len(defined) > 1:

@@ -56,6 +56,9 @@ class SweepRun:
         return self.state not in (FINISHED, RUNNING)
 
 
+Runs = Sequence[SweepRun]
+
+
 def collect(sweeps: Sequence[Path]) -> list[SweepRun]:
     """Find all runs below some folders, of any launcher: every folder that Hydra has made.
 
@@ -85,24 +88,30 @@ def count_waiting(sweeps: Iterable[Path]) -> int:
     return count
 
 
-def headline(runs: Sequence[SweepRun], waiting: int = 0) -> str:
+def headline(runs: Runs, waiting: int = 0) -> str:
     """Count the runs in each state.
 
     >>> headline([], waiting=2), headline([])
     ('runs: 2 waiting', 'runs: none')
     """
-    counts = Counter(run.state for run in runs) + Counter(waiting=waiting)
+    counts = Counter(run.state for run in runs)
+    if waiting:
+        counts["waiting"] = waiting
     states = [f"{count} {state}" for state, count in counts.items()]
-    return f"runs: {', '.join(states) or 'none'}"
+    joined = ", ".join(states)
+    return f"runs: {joined or 'none'}"
 
 
-def screen_table(runs: Sequence[SweepRun], waiting: int = 0) -> Table:
+def screen_table(runs: Runs, waiting: int = 0) -> Table:
     """Lay out the runs for ``rich.print``, with states in colour."""
-    styles = {run.state: _COLORS.get(run.state, "bold red") for run in runs}
-    return text_tables.screen_table(_text_table(runs, waiting), wrap=True, styles=styles)
+    styles = {}
+    for run in runs:
+        styles[run.state] = _COLORS.get(run.state, "bold red")
+    table = _text_table(runs, waiting)
+    return text_tables.screen_table(table, wrap=True, styles=styles)
 
 
-def markdown(runs: Sequence[SweepRun]) -> str:
+def markdown(runs: Runs) -> str:
     """Write the runs as Markdown, with commands that start the unfinished ones again."""
     page = text_tables.markdown_page(_text_table(runs))
     commands = [run.command for run in _restartable(runs)]
@@ -111,7 +120,7 @@ def markdown(runs: Sequence[SweepRun]) -> str:
     return "\n".join([page, "## To start again", "", "```", *commands, "```", ""])
 
 
-def write_collected(runs: Sequence[SweepRun], out: Path) -> tuple[Path, ...]:
+def write_collected(runs: Runs, out: Path) -> tuple[Path, ...]:
     """Write the table of the runs, a script that restarts them, and a comparison of the tests.
 
     Returns the files: ``collect.md``; ``rerun.sh`` if runs are unfinished; ``compare.*`` if two
@@ -129,16 +138,20 @@ def write_collected(runs: Sequence[SweepRun], out: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def finished_tests(runs: Iterable[SweepRun]) -> list[Path]:
+def finished_tests(runs: Runs) -> list[Path]:
     """Return the folders of the tests that have results."""
-    return [run.folder for run in runs if run.state == FINISHED and run.kind == "test"]
+    folders = []
+    for run in runs:
+        if run.kind == "test" and run.state == FINISHED:
+            folders.append(run.folder)
+    return folders
 
 
-def _restartable(runs: Iterable[SweepRun]) -> list[SweepRun]:
+def _restartable(runs: Runs) -> list[SweepRun]:
     return [run for run in runs if run.needs_restart and run.command]
 
 
-def _script(runs: Sequence[SweepRun]) -> str:
+def _script(runs: Runs) -> str:
     """Write a shell script that starts runs again.
 
     A launcher waits for its job. Its commands go to the background, so that all jobs are submitted
@@ -151,11 +164,12 @@ def _script(runs: Sequence[SweepRun]) -> str:
     return "".join([*lines, "wait\n"])
 
 
-def _text_table(runs: Sequence[SweepRun], waiting: int = 0) -> TextTable:
+def _text_table(runs: Runs, waiting: int = 0) -> TextTable:
     rows = []
     for run in runs:
-        rows.append((run.run, run.kind, run.state, run.progress, run.loss, run.remark))
-    return TextTable(_HEADING, rows, text_columns=len(_HEADING), title=headline(runs, waiting))
+        rows.append([getattr(run, name) for name in _HEADING])
+    title = headline(runs, waiting)
+    return TextTable(_HEADING, rows, text_columns=len(_HEADING), title=title)
 
 
 def _read(sweep: Path, folder: Path) -> SweepRun:
@@ -211,8 +225,11 @@ def _last_log_line(folder: Path, status: Status) -> str:
         return ""
     lines: list[str] = []
     for log in sorted(_slurm_logs(folder, status.job)):
-        lines += [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return " ".join(lines[-1].split()) if lines else ""
+        text = log.read_text(errors="replace")
+        lines += filter(str.strip, text.splitlines())
+    if not lines:
+        return ""
+    return " ".join(lines[-1].split())
 
 
 def _slurm_logs(folder: Path, job: str) -> list[Path]:
@@ -227,10 +244,12 @@ def _loss(folder: Path) -> str:
     logs = folder.glob("log/version_*/metrics.csv")
     oldest_first = sorted(logs, key=lambda file: file.stat().st_mtime_ns)
     for log in reversed(oldest_first):
+        loss = ""
         with log.open(newline="", encoding="utf-8") as file:
-            losses = [row["train/total"] for row in csv.DictReader(file) if row.get("train/total")]
-        if losses:
-            return f"{float(losses[-1]):.4f}"
+            for row in csv.DictReader(file):
+                loss = row.get("train/total") or loss
+        if loss:
+            return f"{float(loss):.4f}"
     return ""
 
 

@@ -18,6 +18,9 @@ _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+Row = Sequence[str]
+
+
 class Bold(str):
     """A cell in bold type."""
 
@@ -37,9 +40,9 @@ class TextTable:
         notes: Lines below the table.
     """
 
-    heading: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    means: Sequence[Sequence[str]] = ()
+    heading: Row
+    rows: Sequence[Row]
+    means: Sequence[Row] = ()
     text_columns: int = 1
     title: str = ""
     notes: Sequence[str] = ()
@@ -48,16 +51,24 @@ class TextTable:
 def markdown_lines(table: TextTable) -> list[str]:
     """Return the table alone in Markdown, line by line."""
     numbers = len(table.heading) - table.text_columns
-    alignment = [":---"] * table.text_columns + ["---:"] * numbers
+    alignment = [":---"] * table.text_columns
+    alignment += ["---:"] * numbers
     rows = [table.heading, alignment, *table.rows]
     for mean in table.means:
-        rows.append([Bold(cell) for cell in mean])
-    return [f"| {' | '.join(map(_markdown_cell, row))} |" for row in rows]
+        rows.append(list(map(Bold, mean)))
+    lines = []
+    for row in rows:
+        cells = map(_markdown_cell, row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def markdown_page(table: TextTable, level: int = 1) -> str:
     """Return title, table and notes in Markdown; ``level`` is that of the title."""
-    lines = [f"{'#' * level} {table.title}", "", *markdown_lines(table), ""]
+    marks = "#" * level
+    lines = [f"{marks} {table.title}", ""]
+    lines += markdown_lines(table)
+    lines.append("")
     if table.notes:
         lines += [f"- {note}" for note in table.notes]
         lines.append("")
@@ -67,14 +78,20 @@ def markdown_page(table: TextTable, level: int = 1) -> str:
 def latex_lines(table: TextTable) -> list[str]:
     """Return the table in LaTeX, in the manner of the package booktabs, line by line."""
     numbers = len(table.heading) - table.text_columns
-    caption = " ".join([table.title, *(f"{note}." for note in table.notes)])
-    rows = [" & ".join(map(_latex_cell, row)) + r" \\" for row in (table.heading, *table.rows)]
+    alignment = "l" * table.text_columns + "r" * numbers
+    caption = table.title
+    for note in table.notes:
+        caption += f" {note}."
+    rows = []
+    for row in (table.heading, *table.rows):
+        cells = map(_latex_cell, row)
+        rows.append(" & ".join(cells) + r" \\")
     return [
         "",
         r"\begin{table}",
         r"\centering",
         f"\\caption{{{_latex_cell(caption)}}}",
-        f"\\begin{{tabular}}{{{'l' * table.text_columns}{'r' * numbers}}}",
+        f"\\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
         rows[0],
         r"\midrule",
@@ -86,7 +103,7 @@ def latex_lines(table: TextTable) -> list[str]:
     ]
 
 
-def csv_text(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(heading: Row, rows: Iterable[Sequence[object]]) -> str:
     """Return heading and rows as CSV."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -108,9 +125,10 @@ def screen_table(
         wrap: Continue long cells on the next line instead of cutting them.
         styles: Text of a cell → its style, such as ``bold red``.
     """
+    caption = "\n".join(table.notes)
     screen = Table(
         title=Text(table.title),
-        caption=Text("\n".join(table.notes)) if table.notes else None,
+        caption=Text(caption) if caption else None,
         caption_justify="left",
         box=SIMPLE_HEAD,
         padding=0,
@@ -121,7 +139,8 @@ def screen_table(
         words = Text(name.replace(" ", "\n"))
         screen.add_column(words, justify=justify, no_wrap=not wrap, overflow="fold")
     for row in table.rows:
-        screen.add_row(*(Text(cell, style=_style(cell, styles)) for cell in row))
+        cells = [Text(cell, style=_style(cell, styles)) for cell in row]
+        screen.add_row(*cells)
     if table.means:
         screen.add_section()
     for mean in table.means:
