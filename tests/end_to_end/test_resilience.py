@@ -26,7 +26,8 @@ from zsad.data import images
 from zsad.data.module import EpochSampler
 from zsad.methods.anomalyclip import AnomalyCLIP
 from zsad.model_files.run_checkpoints import find_checkpoint
-from zsad.reports.sweep_table import collect, headline
+from zsad.reports.sweep_runs import collect
+from zsad.reports.sweep_table import headline
 from zsad.types import Prediction
 
 EPOCHS = 3

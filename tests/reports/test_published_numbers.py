@@ -10,14 +10,8 @@ import yaml
 from rich.console import Console
 
 from zsad.data.layouts import LAYOUTS
-from zsad.reports.published_numbers import (
-    compare_with_published,
-    csv_table,
-    markdown_table,
-    read_published,
-    screen_table,
-    write_comparison,
-)
+from zsad.reports.published_numbers import compare_with_published, read_published
+from zsad.reports.published_table import csv_table, markdown_table, screen_table, write_comparison
 from zsad.types import Results
 
 REPOSITORY = Path(__file__).parents[2]

@@ -12,9 +12,6 @@ from zsad.reports.read_runs import metrics_of, read_finished_runs, read_table
 from zsad.reports.results_table import write_tables
 from zsad.types import Results
 
-REPORTS = Path(__file__).parents[2] / "src" / "zsad"
-TABLE_COMMANDS = {"read_runs.py", "compare.py", "seeds.py"}
-
 
 def finished(folder: Path, names: tuple[str, ...]) -> Path:
     values = {
@@ -55,16 +52,3 @@ def test_a_finished_run_has_its_facts_in_each_row(tmp_path: Path) -> None:
     assert table["category"].tolist() == ["a", "b", "mean"]
     assert table["notes"].tolist() == [(), (), ("a; b", "c")]
     assert metrics_of(table) == ["image_auroc", "pixel_ap"]
-
-
-def test_only_table_commands_import_pandas() -> None:
-    """A test or a training starts without pandas."""
-    files = [file for file in REPORTS.rglob("*.py") if "import pandas" in file.read_text()]
-    assert {file.name for file in files} == TABLE_COMMANDS
-    importers = []
-    for file in REPORTS.rglob("*.py"):
-        lines = file.read_text().splitlines()
-        for module in ("compare", "seeds", "read_runs"):
-            if any(line.startswith(f"from zsad.reports.{module} ") for line in lines):
-                importers.append(file.name)
-    assert set(importers) <= {"compare.py", "seeds.py", "sweep_table.py"}

@@ -12,14 +12,8 @@ import pytest
 
 from zsad.reports.results_table import write_tables
 from zsad.reports.run_status import Status, new_status, write_status
-from zsad.reports.sweep_table import (
-    collect,
-    count_waiting,
-    headline,
-    markdown,
-    screen_table,
-    write_collected,
-)
+from zsad.reports.sweep_runs import collect, count_waiting
+from zsad.reports.sweep_table import headline, markdown, screen_table, write_collected
 from zsad.types import Results
 
 

@@ -63,14 +63,14 @@ def collect(
 ) -> None:
     """Collect the runs of a sweep: their states, a comparison, commands to restart lost runs."""
     from zsad.reports import compare as comparison
-    from zsad.reports import sweep_table
+    from zsad.reports import sweep_runs, sweep_table
 
     folder = out or sweeps[0]
     with errors.clear_errors():
-        runs = sweep_table.collect(sweeps)
+        runs = sweep_runs.collect(sweeps)
         written = sweep_table.write_collected(runs, folder)
-        tables = [sweep_table.screen_table(runs, sweep_table.count_waiting(sweeps))]
-        tests = sweep_table.finished_tests(runs)
+        tables = [sweep_table.screen_table(runs, sweep_runs.count_waiting(sweeps))]
+        tests = sweep_runs.finished_tests(runs)
         if len(tests) > 1:
             tables += comparison.screen_tables(comparison.compare(tests))
     _show_tables(tables)

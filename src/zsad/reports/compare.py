@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pandas import DataFrame, concat
 from rich.table import Table
 
 from zsad.atomic_write import write_whole
 from zsad.reports.html.compare_page import render_comparison
-from zsad.reports.read_runs import COUNTS, metrics_of, read_finished_runs
+from zsad.reports.read_runs import COUNTS, DataFrame, metrics_of, read_finished_runs
 from zsad.reports.results_table import MEAN, metric_label
 from zsad.reports.table_cells import COMPARISON_TITLE, Cell, CellTable, number_cell
 from zsad.reports.text_tables import Bold, TextTable, latex_lines, markdown_page, screen_table
@@ -81,6 +80,8 @@ def csv_table(folders: Sequence[Path], by_category: bool = False) -> str:
 
     A line for each run and dataset, or for each of their categories, too.
     """
+    from pandas import concat
+
     tests = concat(read_finished_runs(folders))
     if not by_category:
         tests = _means(tests)
@@ -104,6 +105,8 @@ def write_compared(
 
 def _group_by_images(tests: Sequence[DataFrame]) -> list[DataFrame]:
     """Join the tables of tests on the same images, in the order of the runs."""
+    from pandas import concat
+
     groups: dict[tuple[str, frozenset], list[DataFrame]] = {}
     for test in tests:
         categories = test.loc[test["category"] != MEAN]

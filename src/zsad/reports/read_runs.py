@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from pandas import DataFrame, read_csv
+from typing import TYPE_CHECKING, Any
 
 from zsad.reports.results_table import MEAN
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+else:
+    DataFrame = Any  # pandas takes a second to import
 
 COUNTS = ["normal", "defective"]  # images of each label
 FACTS = ["run", "method", "trained_on", "image_size", "dataset"]
@@ -28,6 +31,8 @@ def read_table(folder: Path) -> DataFrame:
     Raises:
         FileNotFoundError: No such file: the test is not finished.
     """
+    from pandas import read_csv
+
     file = _existing(folder / "results.csv")
     table = read_csv(file, index_col=0, dtype=str, keep_default_na=False)
     table[COUNTS] = table[COUNTS].astype(int)

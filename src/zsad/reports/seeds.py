@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pandas import DataFrame, Series, concat
 from rich.table import Table
 
 from zsad.atomic_write import write_whole
 from zsad.reports import text_tables
-from zsad.reports.read_runs import COUNTS, metrics_of, read_table
+from zsad.reports.read_runs import COUNTS, DataFrame, metrics_of, read_table
 from zsad.reports.text_tables import TextTable, markdown_page
 
 # Equal in the configurations of runs that repeat one another.
@@ -48,6 +47,8 @@ def average(runs: Sequence[Path]) -> Average:
         FileNotFoundError: A run without results.
         ValueError: Fewer than two runs, or no repetitions: other rows, images, model or data.
     """
+    from pandas import concat
+
     if len(runs) < 2:
         raise ValueError(
             f"expected two runs or more to average, got {len(runs)}: zsad average RUN RUN …"
@@ -159,14 +160,18 @@ def _number(mean: float, deviation: float, runs: int) -> str:
     return f"{mean:.1f} ± {deviation:.1f}"
 
 
-def _mean(values: Series) -> float:
-    defined = values.dropna().tolist()
+def _mean(values: Iterable[float]) -> float:
+    defined = _defined(values)
     return statistics.mean(defined) if defined else math.nan
 
 
-def _deviation(values: Series) -> float:
+def _deviation(values: Iterable[float]) -> float:
     """Return the sample deviation, 0 for a single run."""
-    defined = values.dropna().tolist()
+    defined = _defined(values)
     if len(defined) > 1:
         return statistics.stdev(defined)
     return 0.0 if defined else math.nan
+
+
+def _defined(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from zsad.config.renamed_keys import rename_config
 from zsad.data.layouts import LAYOUTS
-from zsad.reports import published_numbers
+from zsad.reports import published_table
 from zsad.reports.html.page import write_page
+from zsad.reports.published_numbers import Comparison
 from zsad.reports.results_table import Rows, join_datasets, screen_table, write_tables
 from zsad.reports.run_page import RunPage
 from zsad.reports.saved_results import load_results
@@ -28,14 +29,10 @@ class Summary:
     def __init__(self) -> None:
         self._results: dict[str, Results] = {}
         self._notes: dict[str, Sequence[str]] = {}
-        self._published: list[published_numbers.Comparison] = []
+        self._published: list[Comparison] = []
 
     def add(
-        self,
-        name: str,
-        results: Results,
-        notes: Sequence[str],
-        published: Sequence[published_numbers.Comparison],
+        self, name: str, results: Results, notes: Sequence[str], published: Sequence[Comparison]
     ) -> None:
         """Add a dataset: its results, notes for their readers, and published numbers."""
         self._results[name] = results
@@ -62,8 +59,8 @@ class Summary:
         published = [row for row in self._published if row.published]
         if published:
             title = f"{model}: published and measured"
-            published_numbers.write_comparison(self._published, folder, title)
-            Console().print(published_numbers.screen_table(published, title))
+            published_table.write_comparison(self._published, folder, title)
+            Console().print(published_table.screen_table(published, title))
 
     def _write_table(self, folder: Path) -> None:
         """Write the table of all datasets, with a mean for each group of them."""
