@@ -162,7 +162,7 @@ def test_an_unknown_category_is_refused_with_the_known_ones():
 def test_without_pixel_metrics_nothing_is_kept_of_the_maps():
     metrics = CategoryMetrics(("tile",), IMAGE, {})
     metrics.update(*made_up(4, categories=("tile",)))
-    assert len(metrics.pixel[0].bins) == len(metrics.maps[0].maps) == 0
+    assert len(metrics.states[0].pixel.bins) == len(metrics.states[0].maps.maps) == 0
 
 
 def test_the_memory_for_pixels_does_not_grow_with_the_images():

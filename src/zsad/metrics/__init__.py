@@ -1,1 +1,1 @@
-"""Metrics: pure formulas over rankings of scores, and torchmetrics states that collect the scores."""
+"""Metrics: pure formulas over rankings of scores, and torchmetrics states of these scores."""

@@ -47,10 +47,13 @@ def aupimo_per_image(
     fpr = _rates(count, fpr_low, fpr_high)
     called = (fpr * count).round().long().clamp(min=1)
     threshold = normal[count - called]
+    width = math.log(fpr_high / fpr_low)
     areas = []
-    for anomaly_map, mask in zip(maps[is_anomalous], masks[is_anomalous], strict=True):
-        overlap = _share_reaching(anomaly_map[mask], threshold)
-        areas.append(torch.trapezoid(overlap, fpr.log()) / math.log(fpr_high / fpr_low))
+    for image in is_anomalous.nonzero().flatten():
+        scores = maps[image][masks[image]]
+        overlap = _share_reaching(scores, threshold)
+        area = torch.trapezoid(overlap, fpr.log())
+        areas.append(area / width)
     return torch.stack(areas) if areas else none
 
 
@@ -66,4 +69,6 @@ def _rates(pixels: int, low: float, high: float) -> Thresholds:
     first = math.ceil(low * pixels)
     last = math.floor(high * pixels)
     steps = torch.arange(first, last + 1, dtype=torch.float64) / pixels
-    return torch.cat((steps.new_tensor([low]), steps, steps.new_tensor([high])))
+    lowest = steps.new_tensor([low])
+    highest = steps.new_tensor([high])
+    return torch.cat((lowest, steps, highest))

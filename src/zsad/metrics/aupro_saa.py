@@ -37,14 +37,16 @@ def aupro_filled(maps: Maps, masks: Masks, fpr_limit: float = 0.3, steps: int = 
     if not is_defective.any() or is_defective.all():
         return math.nan
     highest = scores.max()
-    thresholds = highest - np.arange(steps) * (highest - scores.min()) / steps
+    width = highest - scores.min()
+    thresholds = highest - np.arange(steps) * width / steps
     overlaps = []
     for image, mask in enumerate(masks):
         for filled, area in _filled_regions(mask):
             found = _count_above(scores[image][filled], thresholds)
             overlaps.append(found / area)
     is_normal = ~is_defective
-    rates = _count_above(scores[is_normal], thresholds) / is_normal.sum()
+    false_positives = _count_above(scores[is_normal], thresholds)
+    rates = false_positives / is_normal.sum()
     kept = rates <= fpr_limit
     overlap = np.mean(overlaps, axis=0)[kept]
     rates = rates[kept]

@@ -57,8 +57,9 @@ class BinnedRanking(Ranking):
     def score_range(self) -> ScoreRange:
         """The lowest and the highest score."""
         bins = self.histogram.bins
-        keys = torch.stack((bins[0, LOWEST], bins[-1, HIGHEST]))
-        return scores_from_keys(keys)
+        lowest = bins[0, LOWEST]
+        highest = bins[-1, HIGHEST]
+        return scores_from_keys(torch.stack((lowest, highest)))
 
     def count_above(self, thresholds: Thresholds) -> CountsAbove:
         """Count the items that score more than each threshold.
@@ -73,9 +74,12 @@ class BinnedRanking(Ranking):
         first = torch.searchsorted(high, thresholds, right=True)
         cut = first.clamp(max=len(bins) - 1)
         width = (high - low)[cut]
-        share = torch.where(width > 0, (high[cut] - thresholds) / width, 1.0)
+        above_threshold = high[cut] - thresholds
+        share = torch.where(width > 0, above_threshold / width, 1.0)
         share = torch.where(first < len(bins), share.clamp(0, 1), 0.0)
         total = bins.sum(0)
-        above = (total - bins.cumsum(0))[cut]
-        found = above + share[:, None] * bins[cut]
-        return found[:, NORMAL].double(), found[:, WEIGHT] / total[WEIGHT]
+        above = total - bins.cumsum(0)
+        found = above[cut] + share[:, None] * bins[cut]
+        normal = found[:, NORMAL].double()
+        anomalous = found[:, WEIGHT] / total[WEIGHT]
+        return normal, anomalous

@@ -48,11 +48,12 @@ class OperatingPoints(NamedTuple):
 
 def roc_area(points: OperatingPoints) -> Curves:
     """Area under the ROC curve."""
-    both_ends = points.false_positives + points.false_positives_above
-    beaten = points.normal[..., None] - both_ends / 2
-    area = (_increments(points.true_positives) * beaten).sum(-1)
-    pairs = points.normal * points.true_positives[..., -1]
-    return area / pairs
+    found = points.true_positives
+    false_positives = (points.false_positives + points.false_positives_above) / 2
+    beaten = points.normal[..., None] - false_positives
+    area = _increments(found) * beaten
+    pairs = points.normal * _last(found)
+    return area.sum(-1) / pairs
 
 
 def precision_recall_area(points: OperatingPoints) -> Curves:
@@ -63,14 +64,15 @@ def precision_recall_area(points: OperatingPoints) -> Curves:
     if points.mixed.any():
         precision = torch.where(points.mixed, _mean_precision(points), precision)
     weighted = _increments(found) * precision
-    return weighted.sum(-1) / found[..., -1]
+    return weighted.sum(-1) / _last(found)
 
 
 def f1_scores(points: OperatingPoints) -> Points:
     """F1 score at each threshold."""
     found = points.true_positives
     called = found + points.false_positives
-    return 2 * found / (called + found[..., -1:])
+    anomalous = found[..., -1:]
+    return 2 * found / (called + anomalous)
 
 
 def f1_best(points: OperatingPoints) -> Curves:
@@ -81,8 +83,9 @@ def f1_best(points: OperatingPoints) -> Curves:
 def iou_best(points: OperatingPoints) -> Curves:
     """Highest intersection over union, all items pooled, that a threshold reaches."""
     found = points.true_positives
-    union = points.false_positives + found[..., -1:]
-    return (found / union).amax(-1)
+    anomalous = found[..., -1:]
+    iou = found / (points.false_positives + anomalous)
+    return iou.amax(-1)
 
 
 def overlap_area(points: OperatingPoints, fpr_limit: float) -> Scalar:
@@ -95,8 +98,9 @@ def overlap_area(points: OperatingPoints, fpr_limit: float) -> Scalar:
     ends = torch.stack((points.false_positives_above, points.false_positives), dim=1)
     rates = ends.flatten() / points.normal  # 2 ends each → 2k
     fpr = torch.cat((start, rates, end))
-    overlap = torch.cat((start, points.overlap))
-    return _area_up_to(fpr_limit, fpr, overlap.repeat_interleave(2)) / fpr_limit
+    overlap = torch.cat((start, points.overlap)).repeat_interleave(2)
+    area = _area_up_to(fpr_limit, fpr, overlap)
+    return area / fpr_limit
 
 
 def fpr_at(points: OperatingPoints, tpr: float) -> Scalar:
@@ -106,10 +110,12 @@ def fpr_at(points: OperatingPoints, tpr: float) -> Scalar:
     taken to alternate. For one curve, without leading axes.
     """
     found = points.true_positives
-    recall = found / found[-1]
-    first = (recall >= tpr).int().argmax()
+    anomalous = found[-1]
+    reaches = found / anomalous >= tpr
+    first = reaches.int().argmax()
     new = _increments(found)[first]
-    needed = tpr * found[-1] - (found[first] - new)
+    before = found[first] - new
+    needed = tpr * anomalous - before
     share = torch.where(points.mixed[first], needed / new, 1.0)
     above = points.false_positives_above[first]
     tied = points.false_positives[first] - above
@@ -128,7 +134,8 @@ def _mean_precision(points: OperatingPoints) -> Points:
     nodes = new.clamp(min=1, max=_NODES)
     total = torch.zeros_like(new)
     for i in range(_NODES):
-        j = (i + 0.5) * new / nodes + 0.5  # 1, 2 … h where these are no more than the nodes
+        # j is 1, 2 … h where these are no more than the nodes.
+        j = (i + 0.5) * new / nodes + 0.5
         found = before + j
         false_positives = above + tied * j / (new + 1)
         precision = found / (found + false_positives)
@@ -136,15 +143,19 @@ def _mean_precision(points: OperatingPoints) -> Points:
     return total / nodes
 
 
-def _area_up_to(
-    limit: float, x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]
-) -> Float64[Tensor, ""]:
+def _area_up_to(limit: float, x: Float64[Tensor, " m"], y: Float64[Tensor, " m"]) -> Scalar:
     """Area below a piecewise linear curve from x = 0 to ``limit``; x does not fall."""
     width = x.diff()
     kept = x.clamp(max=limit).diff()
     share = torch.where(width > 0, kept / width, 0.0)
-    mean_height = y[:-1] + y.diff() * share / 2
-    return (kept * mean_height).sum()
+    rise = y.diff() * share
+    area = kept * (y[:-1] + rise / 2)
+    return area.sum()
+
+
+def _last(rising: Points) -> Curves:
+    """Return the last value of each curve: all anomalous items."""
+    return rising[..., -1]
 
 
 def _increments(rising: Points) -> Points:

@@ -1,12 +1,11 @@
-"""Metrics per category, their confidence intervals, and the reasons of undefined values."""
+"""Metrics of all categories of a dataset, with their confidence intervals."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +13,14 @@ from torch import Tensor, nn
 from zsad.functional.resample import nearest, upsample
 from zsad.metrics import bootstrap
 from zsad.metrics.bootstrap import Formula
+from zsad.metrics.category_states import CategoryStates
 from zsad.metrics.ranking import Ranking, SortedRanking
-from zsad.metrics.states import (
-    BinnedPixelMetrics,
-    ComputedMetrics,
-    ImageMetrics,
-    MapMetric,
-    MapMetrics,
-    RankingMetric,
-    SortedPixelMetrics,
-)
+from zsad.metrics.states import MapMetric, RankingMetric
 from zsad.types import Batch, Prediction, Results
 
 Interval = tuple[float, float]
+Intervals = dict[str, Interval]  # metric → its confidence interval
+Rankings = tuple[Ranking, Ranking]  # of images, of pixels
 Replicates = dict[str, Tensor]  # metric → its values on resampled images
 
 
@@ -71,17 +65,17 @@ class CategoryMetrics(nn.Module):
     ):
         super().__init__()
         self.categories = tuple(dict.fromkeys(categories))
-        # Lists, since a category may have a name that a ModuleDict refuses ("a.b", "values").
-        self.image = nn.ModuleList(ImageMetrics(image) for _ in self.categories)
-        self.pixel = nn.ModuleList(_pixel_metrics(pixel, bins) for _ in self.categories)
-        self.maps = nn.ModuleList(MapMetrics(maps or {}) for _ in self.categories)
+        # A list, since a category may have a name that a ModuleDict refuses ("a.b", "values").
+        self.states = nn.ModuleList()
+        for _ in self.categories:
+            self.states.append(CategoryStates(image, pixel, maps or {}, bins))
         self.formulas = dict(intervals or {})
         self.replicates = replicates
         self.seed = seed
         self.side_px = side_px
-        self.rankings: dict[str, tuple[Ranking, Ranking]] = {}
-        self.intervals: dict[str, dict[str, Interval]] = {}
-        self.mean_intervals: dict[str, Interval] = {}
+        self.rankings: dict[str, Rankings] = {}
+        self.intervals: dict[str, Intervals] = {}
+        self.mean_intervals: Intervals = {}
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Add the predictions for a batch.
@@ -91,17 +85,16 @@ class CategoryMetrics(nn.Module):
                 of different sizes where whole maps are kept as they are.
         """
         _check_finite(prediction, batch)
-        maps, masks = self._resize_for_comparison(prediction.map.detach().float(), batch.mask)
-        indices = [self._index(category) for category in batch.category]
+        maps = prediction.map.detach().float()
+        maps, masks = self._resize_for_comparison(maps, batch.mask)
         device = prediction.score.device
-        for index in dict.fromkeys(indices):
-            rows = torch.tensor([one == index for one in indices], device=device)
-            image = cast("Any", self.image[index])
-            image.update(prediction.score[rows], batch.is_anomalous[rows])
+        for category in dict.fromkeys(batch.category):
+            states = self._states_of(category)
+            is_own = [other == category for other in batch.category]
+            rows = torch.tensor(is_own, device=device)
+            states.update_images(prediction.score[rows], batch.is_anomalous[rows])
             rows = rows & batch.has_mask
-            for state in (self.pixel[index], self.maps[index]):
-                if state.metrics and rows.any():
-                    cast("Any", state).update(maps[rows], masks[rows])
+            states.update_maps(maps[rows], masks[rows])
 
     def compute(self) -> Results:
         """Return the values of all metrics, the same on every process."""
@@ -109,29 +102,26 @@ class CategoryMetrics(nn.Module):
         with warnings.catch_warnings():
             # This process may have seen no image of a category that others have seen.
             warnings.filterwarnings("ignore", message="The ``compute`` method of metric")
-            for index, category in enumerate(self.categories):
-                self._compute_category(index, category, results)
+            for category in self.categories:
+                computed = self._states_of(category).compute()
+                results.values[category] = computed.values
+                results.reasons[category] = computed.reasons
+                results.images[category] = computed.images.counts
+                self.rankings[category] = (computed.images, computed.pixels)
         self._resample()
         return replace(results, intervals=self.intervals, mean_intervals=self.mean_intervals)
 
     def reset(self) -> None:
         """Forget everything that was added."""
-        for state in (*self.image, *self.pixel, *self.maps):
-            cast("Any", state).reset()
+        for category in self.categories:
+            self._states_of(category).reset()
 
-    def _compute_category(self, index: int, category: str, results: Results) -> None:
-        """Add a category to the results."""
-        image: ComputedMetrics = cast("Any", self.image[index]).compute()
-        pixel: ComputedMetrics = cast("Any", self.pixel[index]).compute()
-        maps: dict[str, float] = cast("Any", self.maps[index]).compute()
-        reasons = _undefined_reasons(image, "image") | _undefined_reasons(pixel, "pixel")
-        for name, value in maps.items():
-            if math.isnan(value):
-                reasons[name] = _NO_MAPS
-        results.values[category] = image.values | pixel.values | maps
-        results.reasons[category] = reasons
-        results.images[category] = image.ranking.counts
-        self.rankings[category] = (image.ranking, pixel.ranking)
+    def _states_of(self, category: str) -> CategoryStates:
+        if category not in self.categories:
+            expected = ", ".join(self.categories)
+            raise ValueError(f"got an image of category {category!r}, expected one of: {expected}")
+        index = self.categories.index(category)
+        return cast("CategoryStates", self.states[index])
 
     def _resize_for_comparison(self, maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         if self.side_px is None:
@@ -142,18 +132,25 @@ class CategoryMetrics(nn.Module):
     def _resample(self) -> None:
         """Compute the intervals. Each category has its own seed, or their draws would correlate."""
         replicates: dict[str, Replicates] = {}
-        for index, (category, (ranking, _)) in enumerate(self.rankings.items()):
-            if isinstance(ranking, SortedRanking) and ranking.is_defined:
-                replicates[category] = self._draw_replicates(ranking, self.seed + index)
+        for index, category in enumerate(self.rankings):
+            images, _ = self.rankings[category]
+            if isinstance(images, SortedRanking) and images.is_defined:
+                seed = self.seed + index
+                replicates[category] = self._draw_replicates(images, seed)
         self.intervals = {}
         for category, values in replicates.items():
             self.intervals[category] = _intervals(values)
-        means = {}
+        self.mean_intervals = {}
         if replicates:
-            for name in self.formulas:
-                values_of_categories = [values[name] for values in replicates.values()]
-                means[name] = torch.stack(values_of_categories).mean(0)
-        self.mean_intervals = _intervals(means)
+            means = self._mean_replicates(replicates)
+            self.mean_intervals = _intervals(means)
+
+    def _mean_replicates(self, replicates: dict[str, Replicates]) -> Replicates:
+        means = {}
+        for name in self.formulas:
+            categories = [values[name] for values in replicates.values()]
+            means[name] = torch.stack(categories).mean(0)
+        return means
 
     def _draw_replicates(self, ranking: SortedRanking, seed: int) -> Replicates:
         values = {}
@@ -161,40 +158,12 @@ class CategoryMetrics(nn.Module):
             values[name] = bootstrap.replicates(ranking, formula, self.replicates, seed)
         return values
 
-    def _index(self, category: str) -> int:
-        if category not in self.categories:
-            expected = ", ".join(self.categories)
-            raise ValueError(f"got an image of category {category!r}, expected one of: {expected}")
-        return self.categories.index(category)
 
-
-_NO_MAPS = "too few regions, normal images or different scores for a metric over whole maps"
-
-
-def _intervals(replicates: Replicates) -> dict[str, Interval]:
-    return {name: bootstrap.interval(values) for name, values in replicates.items()}
-
-
-def _pixel_metrics(
-    metrics: Mapping[str, RankingMetric], bins: int | None
-) -> SortedPixelMetrics | BinnedPixelMetrics:
-    if bins is None:
-        return SortedPixelMetrics(metrics)
-    return BinnedPixelMetrics(metrics, bins)
-
-
-def _undefined_reasons(computed: ComputedMetrics, item: str) -> dict[str, str]:
-    """Return the metrics that are undefined, with the reason."""
-    normal, anomalous = computed.ranking.counts
-    reason = "no two thresholds differ below the false-positive limit"
-    if normal == anomalous == 0:
-        reason = f"no {item} with ground truth"
-    elif normal == 0:
-        reason = f"no normal {item}"
-    elif anomalous == 0:
-        reason = f"no defective {item}"
-    undefined = [name for name, value in computed.values.items() if math.isnan(value)]
-    return dict.fromkeys(undefined, reason)
+def _intervals(replicates: Replicates) -> Intervals:
+    intervals = {}
+    for name, values in replicates.items():
+        intervals[name] = bootstrap.interval(values)
+    return intervals
 
 
 def _check_finite(prediction: Prediction, batch: Batch) -> None:

@@ -215,9 +215,9 @@ def check_finite(name: str, scores: Scores) -> None:
     if extremes.isfinite().all():
         return
     bad = scores[~scores.isfinite()]
+    first = bad[0].item()
     raise ValueError(
-        f"{len(bad)} of {len(scores)} scores of {name} items are not finite "
-        f"(first: {bad[0].item()})"
+        f"{len(bad)} of {len(scores)} scores of {name} items are not finite (first: {first})"
     )
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32
+from jaxtyping import Bool, Float64, Int32, Int64
 
 from zsad.metrics.connected_components import label_regions
 from zsad.metrics.shapes import Maps, Mask, Masks
 
 Rectangle = tuple[slice, slice]
 RegionPairs = Float64[np.ndarray, "r g"]
+Corners = Int64[np.ndarray, "4 n"]  # top, left, bottom, right of n rectangles
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def _highest_f1(
         return math.nan
     best = 0.0
     for step in range(steps):
-        called = maps.double() > high - step * (high - low) / steps
+        threshold = high - step * (high - low) / steps
+        called = maps.double() > threshold
         found = [_label(mask) for mask in called]
         true_positives = 0
         for regions, truth in zip(found, truths, strict=True):
@@ -108,26 +110,38 @@ def _iou_in_crop(found: _Regions, truth: _Regions) -> RegionPairs:
     """Intersection over union in the smallest rectangle around each pair of regions."""
     is_found = found.labels > 0
     is_defective = truth.labels > 0
-    intersection = _integral(is_found & is_defective)
-    union = _integral(is_found | is_defective)
-    found_corners = _corners(found.rectangles)[:, None]
-    truth_corners = _corners(truth.rectangles)[None]
-    top, left = np.minimum(found_corners[..., :2], truth_corners[..., :2]).transpose(2, 0, 1)
-    bottom, right = np.maximum(found_corners[..., 2:], truth_corners[..., 2:]).transpose(2, 0, 1)
+    crops = _joint_corners(_corners(found.rectangles), _corners(truth.rectangles))
+    intersection = _count_inside(crops, is_found & is_defective)
+    union = _count_inside(crops, is_found | is_defective)
+    return intersection / union
 
-    def count_inside(integral: np.ndarray) -> np.ndarray:
-        above = integral[top, right] - integral[top, left]
-        return integral[bottom, right] - integral[bottom, left] - above
 
-    return count_inside(intersection) / count_inside(union)
+def _joint_corners(found: Corners, truth: Corners) -> np.ndarray:
+    """Return top, left, bottom, right of the smallest rectangle around each pair: (4, r, g)."""
+    found = found[:, :, None]
+    truth = truth[:, None, :]
+    lowest = np.minimum(found[:2], truth[:2])
+    highest = np.maximum(found[2:], truth[2:])
+    return np.concatenate((lowest, highest))
+
+
+def _count_inside(corners: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
+    """Count the pixels of a mask in each rectangle."""
+    top, left, bottom, right = corners
+    counts = _integral(mask)
+    above = counts[top, right] - counts[top, left]
+    down_to_bottom = counts[bottom, right] - counts[bottom, left]
+    return down_to_bottom - above
 
 
 def _iou_of_regions(found: _Regions, truth: _Regions) -> RegionPairs:
     """Intersection over union of each pair of regions alone."""
-    shape = (len(found.rectangles) + 1, len(truth.rectangles) + 1)
+    rows = len(found.rectangles) + 1
+    columns = len(truth.rectangles) + 1
+    shape = (rows, columns)
     labels = (found.labels.ravel(), truth.labels.ravel())
     pairs = np.ravel_multi_index(labels, shape)
-    counts = np.bincount(pairs, minlength=math.prod(shape))
+    counts = np.bincount(pairs, minlength=rows * columns)
     shared = counts.reshape(shape)
     found_area = shared.sum(1, keepdims=True)
     truth_area = shared.sum(0, keepdims=True)
@@ -148,12 +162,13 @@ def _count_pairs(allowed: Bool[np.ndarray, "r g"]) -> int:
 def _integral(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
     """Sum of all pixels above and left of each corner."""
     rows = mask.cumsum(0, dtype=np.int64)
-    return np.pad(rows.cumsum(1), ((1, 0), (1, 0)))
+    one_before = (1, 0)
+    return np.pad(rows.cumsum(1), (one_before, one_before))
 
 
-def _corners(rectangles: list[Rectangle]) -> np.ndarray:
-    """Return top, left, bottom, right of each rectangle."""
+def _corners(rectangles: list[Rectangle]) -> Corners:
+    """Return top, left, bottom, right of each rectangle: (4, r)."""
     corners = []
     for rows, columns in rectangles:
         corners.append((rows.start, columns.start, rows.stop, columns.stop))
-    return np.array(corners)
+    return np.ascontiguousarray(np.array(corners).T)

@@ -41,6 +41,9 @@ ANOMALOUS = 3
 WEIGHT = 4
 
 
+Starts = Int64[Tensor, " k"]  # index of the first key of each bin
+
+
 @dataclass(frozen=True)
 class Histogram:
     """Counts of scores.
@@ -138,12 +141,13 @@ def _count_anomalous(keys: Keys, weight: Int64[Tensor, " n"], bins: int, shift: 
     ends = _bin_ends(starts, len(keys))
     table = _new_table(keys, starts, ends)
     table[:, ANOMALOUS] = ends - starts
-    total = torch.cat((weight.new_zeros(1), weight.cumsum(0)))
+    none = weight.new_zeros(1)
+    total = torch.cat((none, weight.cumsum(0)))
     table[:, WEIGHT] = total[ends] - total[starts]
     return Histogram(table, shift)
 
 
-def _fit_bins(keys: Keys, bins: int, shift: int) -> tuple[Int64[Tensor, " k"], int]:
+def _fit_bins(keys: Keys, bins: int, shift: int) -> tuple[Starts, int]:
     """Give up bits until the keys fit into ``bins`` bins; return their starts and the shift."""
     starts = _bin_starts(keys, keys, shift)
     while len(starts) > bins:
@@ -152,13 +156,13 @@ def _fit_bins(keys: Keys, bins: int, shift: int) -> tuple[Int64[Tensor, " k"], i
     return starts, shift
 
 
-def _bin_ends(starts: Int64[Tensor, " k"], total: int) -> Int64[Tensor, " k"]:
+def _bin_ends(starts: Starts, total: int) -> Starts:
     ends = starts.roll(-1)
     ends[-1:] = total
     return ends
 
 
-def _new_table(keys: Keys, starts: Int64[Tensor, " k"], ends: Int64[Tensor, " k"]) -> Table:
+def _new_table(keys: Keys, starts: Starts, ends: Starts) -> Table:
     table = keys.new_zeros(len(starts), 5)
     table[:, LOWEST] = keys[starts]
     table[:, HIGHEST] = keys[ends - 1]
@@ -172,16 +176,18 @@ def _merge_rows(table: Int64[Tensor, "n 5"], shift: int) -> Table:
     starts = _bin_starts(lowest, highest, shift)
     if len(starts) == len(table):
         return table
-    is_start = torch.zeros_like(lowest).index_fill_(0, starts, 1)
+    is_start = torch.zeros_like(lowest)
+    is_start.index_fill_(0, starts, 1)
     row = is_start.cumsum(0) - 1
-    merged = torch.zeros_like(table[: len(starts)])
+    merged = table.new_zeros(len(starts), 5)
     merged.index_add_(0, row, table)
-    merged[:, LOWEST] = lowest[starts]
-    merged[:, HIGHEST] = merged[:, LOWEST].scatter_reduce(0, row, highest, "amax")
+    first_keys = lowest[starts]
+    merged[:, LOWEST] = first_keys
+    merged[:, HIGHEST] = first_keys.scatter_reduce(0, row, highest, "amax")
     return merged
 
 
-def _bin_starts(lowest: Keys, highest: Keys, shift: int) -> Int64[Tensor, " k"]:
+def _bin_starts(lowest: Keys, highest: Keys, shift: int) -> Starts:
     """Return the start of each bin; ``lowest`` is ascending.
 
     The extreme keys share their bins with no other key.
@@ -190,7 +196,8 @@ def _bin_starts(lowest: Keys, highest: Keys, shift: int) -> Int64[Tensor, " k"]:
         return lowest
     is_start = torch.ones_like(lowest, dtype=torch.bool)
     bin_numbers = lowest >> shift
-    torch.ne(bin_numbers[1:], bin_numbers[:-1], out=is_start[1:])
+    before = bin_numbers[:-1]
+    torch.ne(bin_numbers[1:], before, out=is_start[1:])
     after_first = torch.searchsorted(lowest, lowest[0], right=True)
     is_start[after_first:][:1] = True
     last = torch.searchsorted(lowest, highest.max())

@@ -1,4 +1,4 @@
-"""Selection of the images on a contact sheet: the extreme scores of a category, in little memory."""
+"""Images on a contact sheet: the extreme scores of a category, selected in little memory."""
 
 from __future__ import annotations
 
