@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zsad.config import compose
@@ -20,8 +24,19 @@ from zsad.runs.run_settings import deciding_settings
 from zsad.types import Results
 
 
+@cache
+def composed(name: str, *given: str) -> tuple[DictConfig, Any]:
+    config = compose.compose_config(name, ["backbone=pocket", "paths.output_dir=.", *given])
+    return config, HydraConfig.instance().cfg
+
+
 def config_of(folder: Path, *given: str, name: str = "train") -> DictConfig:
-    return compose.compose_config(name, ["backbone=pocket", f"paths.output_dir={folder}", *given])
+    """Return the configuration of a run, and make it that of the process, as Hydra would."""
+    config, of_hydra = composed(name, *given)
+    HydraConfig.instance().cfg = of_hydra
+    own = deepcopy(config)
+    own.paths.output_dir = str(folder)
+    return own
 
 
 def end_with(error: BaseException, config: DictConfig) -> None:
