@@ -162,7 +162,7 @@ def _perceptual_hash(thumbnail: UInt8[np.ndarray, "s s"]) -> Int64[np.ndarray, "
 
 
 def _log_progress(items: Iterable[Any], total: int) -> Iterator[Any]:
-    """Pass items on, and log from time to time how many."""
+    """Pass items on, and log their number from time to time."""
     last_log = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item

@@ -42,10 +42,10 @@ def to_tensor(image: Image.Image, size: int | None) -> Float[Tensor, "3 h w"]:
 
 @dataclass(frozen=True, slots=True)
 class SynthesisedImage:
-    """A photograph with a synthetic defect.
+    """An image with a synthetic defect.
 
     Attributes:
-        image: The photograph, in its original size and mode.
+        image: The damaged image, in its original size and mode.
         mask: L, 255 on the defect.
         defect: Kind of defect, for example ``drawn scratch``.
     """

@@ -90,7 +90,7 @@ def referenced_files(entries: Entries, checker: PathChecker) -> set[str]:
 
 
 def is_unlabelled(entry: Any) -> bool:
-    """Tell whether the label of an entry is not published (``"anomaly": null``)."""
+    """Return whether the label of an entry is not published (``"anomaly": null``)."""
     return isinstance(entry, dict) and entry.get("anomaly", "") is None
 
 

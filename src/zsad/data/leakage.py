@@ -99,7 +99,10 @@ def find_overlap(learned: Fingerprints, tested: Fingerprints) -> Overlap:
 def _has_near_hash(
     tested: Int64[np.ndarray, "m k"], learned: Int64[np.ndarray, "n k"]
 ) -> Bool[np.ndarray, " m"]:
-    """Tell for each row if a row of the other side is within ``NEAR_BITS``; for zeros, none is."""
+    """Return whether each row has a near row on the other side; rows of zeros have none.
+
+    Rows are near if at most ``NEAR_BITS`` bits differ.
+    """
     has_near = np.zeros(len(tested), dtype=bool)
     # Unsigned: numpy counts the bits of absolute values.
     others = learned[learned.any(axis=1)].view(np.uint64)

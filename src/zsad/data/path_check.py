@@ -67,7 +67,7 @@ class PathChecker:
         return self._resolve_with_care(path, folder_name, name)
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether a path names a folder: some published files do so instead of a mask."""
+        """Return whether a path names a folder: some published files do so instead of a mask."""
         folder, _, name = path.rstrip("/").rpartition("/")
         return name in ("", ".") or name in self._folder(folder).folders
 
@@ -136,7 +136,7 @@ class PathChecker:
         return parent.path / name
 
     def _stays_inside(self, relative: str) -> bool:
-        """Tell whether a folder lies below the root; the real path is looked up for links only."""
+        """Return whether a folder lies below the root; only links cost a look-up of the real path."""
         parent, _, name = relative.rpartition("/")
         if not relative or relative.count("/") > _MAX_DEPTH:
             return self._is_inside(f"{self.root}/{relative}")
@@ -174,7 +174,7 @@ class PathChecker:
 
 
 def _can_name_a_file(path: str) -> bool:
-    """Tell whether the operating system and an index in UTF-8 accept a path."""
+    """Return whether the operating system and an index in UTF-8 accept a path."""
     if path.isascii():
         return "\0" not in path
     try:

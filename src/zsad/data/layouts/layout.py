@@ -1,4 +1,4 @@
-"""The layout of a raw download: its facts, its samples, and how a folder is recognised as one."""
+"""The layout of a raw download: facts, sources of samples, and recognition of folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_DEPTH = 2  # folders that archives put around a download
 
 @dataclass(frozen=True)
 class Layout:
-    """A download: how to recognise it, where its samples lie, and the facts a user needs.
+    """A download: its facts for users, the sources of its samples, the patterns of its folders.
 
     Patterns are paths below the base folder in which ``*`` stands for anything, ``<category>`` for
     each of the categories and ``<normal>`` for each name of the normal folder.
@@ -77,7 +77,7 @@ class Layout:
         return replace(self, sources=tuple(renamed))
 
     def is_certain(self, listing: Listing, folder: str) -> bool:
-        """Tell whether a folder holds this layout directly, and no other."""
+        """Return whether a folder holds this layout directly, and no other."""
         if any(listing.has(folder, pattern) for pattern in self._unique_patterns):
             return True
         known = set(self.categories).intersection(listing.folders(folder))
@@ -86,7 +86,7 @@ class Layout:
         return (has_known_categories or has_known_name) and self.is_possible(listing, folder)
 
     def is_possible(self, listing: Listing, folder: str) -> bool:
-        """Tell whether a folder may hold this layout directly."""
+        """Return whether a folder may hold this layout directly."""
         return any(listing.has(folder, pattern) for pattern in self._shared_patterns)
 
     def scan(self, root: Path) -> Tree:
@@ -125,7 +125,7 @@ class Layout:
             yield from source.records(tree)
 
     def is_published(self, records: Iterable[Record]) -> bool:
-        """Tell whether samples are the published ones, not a user's own in the same folders."""
+        """Return whether samples are the published ones, not a user's own in the same folders."""
         if not self.categories:
             return True
         found = {record.category for record in records}

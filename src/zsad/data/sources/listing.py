@@ -29,7 +29,7 @@ class Listing:
         return self._list(folder)[0]
 
     def has(self, folder: str, pattern: str) -> bool:
-        """Tell whether a path below a folder matches a pattern such as ``*/test/good``."""
+        """Return whether a path below a folder matches a pattern such as ``*/test/good``."""
         *parents, last = pattern.split("/")
         candidates = [folder]
         for part in parents:

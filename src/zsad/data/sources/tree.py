@@ -53,7 +53,7 @@ class Tree:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a name is that of a dot-file, or of the remains of a macOS archive."""
+    """Return whether a name is that of a dot-file, or of the remains of a macOS archive."""
     return name.startswith((".", "__MACOSX"))
 
 
