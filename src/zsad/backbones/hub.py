@@ -71,7 +71,7 @@ def load_hub_file(repository: str, filename: str, *, what: str) -> Path:
 
 
 def random_model(make: Callable[[], nn.Module]) -> Any:
-    """Build a network with random weights, the same ones every time, frozen and in eval mode."""
+    """Build a network with random weights, the same every time, frozen and in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make().requires_grad_(False).eval()
@@ -92,7 +92,8 @@ def build_random(auto_class: Any, architecture: dict[str, Any] | None, *, key: s
 
     if architecture is None:
         raise ValueError(
-            f"neither {key}.pretrained nor {key}.architecture is given: nothing says what to build"
+            f"neither {key}.pretrained nor {key}.architecture is given: set {key}.pretrained to a "
+            f"hub id or a folder, or {key}.architecture for random weights"
         )
     config = AutoConfig.for_model(**architecture)
     return random_model(lambda: auto_class.from_config(config))
@@ -136,7 +137,7 @@ def _loaded(part_class: Any, name: str, what: str, **options: Any) -> Any:
     folder = Path(name).expanduser()
     if _is_path(name) and not folder.is_dir():
         raise FileNotFoundError(
-            f"{what}: no folder {folder}. Pass one that `hf download` made, or a hub id"
+            f"{what}: no folder {folder}. Pass a folder that `hf download` made, or a hub id"
         )
     if folder.is_dir():
         return _from_folder(part_class, folder, what, **options)

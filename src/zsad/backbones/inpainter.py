@@ -40,7 +40,7 @@ class DiffusionInpainter:
         prompt: Description of the image; empty as published.
         steps: Number of denoising steps.
         size_px: S, to which image and mask are resized, whatever their proportions.
-        dtype: ``None`` for float16 on a GPU and float32 without one.
+        dtype: ``None`` for float16 on a GPU and float32 elsewhere.
         seed: Seed of the noise, so that the same image is filled alike every time.
         device: Device of the model; ``None`` for a GPU if there is one.
 

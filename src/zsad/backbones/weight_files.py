@@ -40,7 +40,7 @@ def read_weight_file(path: Path) -> Any:
     """Return the content of safetensors, a plain PyTorch file, or OpenAI's TorchScript archive.
 
     Nothing unknown is executed: plain files are read with ``weights_only=True``, and TorchScript,
-    which is a program, is opened only if its SHA-256 is one that OpenAI publishes.
+    which is a program, is opened only if OpenAI publishes its SHA-256.
 
     Raises:
         ValueError: If the file is none of the three, is cut short, or holds objects other than
@@ -116,7 +116,7 @@ def _is_torchscript(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
-        return False  # damaged: load_tensors says so, and refuses TorchScript by itself
+        return False  # damaged: load_tensors refuses it, and TorchScript, too
     for name in names:
         parts = name.split("/")
         if parts[1:2] == ["code"] or parts[1:] == ["constants.pkl"]:

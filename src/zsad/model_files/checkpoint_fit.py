@@ -34,7 +34,8 @@ def check_fit(method: Any, learned: LearnedState, source: str) -> None:
         ValueError: If a tensor is missing, unknown or of another shape, or a published file was
             learned with another text tower; the message names the setting to change.
     """
-    problems = _shorten(_misfits(learned_tensors(method), learned.tensors))
+    own = learned_tensors(method)
+    problems = _shorten(_misfits(own, learned.tensors))
     maker = learned.provenance.get("method")
     user = type(method).__name__
     if maker not in (None, user):

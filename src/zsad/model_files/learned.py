@@ -15,6 +15,7 @@ from zsad.backbones.weight_files import load_tensors
 from zsad.model_files import published_weights
 
 Tensors = dict[str, Tensor]  # by name
+Provenance = dict[str, Any]  # plain values
 
 KEY = "zsad"  # the provenance in a checkpoint, and in the metadata of exported prompts
 PROMPTS = "prompts."
@@ -34,7 +35,7 @@ class LearnedState:
     """
 
     tensors: Tensors
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=dict)
     published: Mapping[str, Any] | None = None
 
 
@@ -109,7 +110,7 @@ def _are_tensors(values: Iterable[Any]) -> bool:
     return all(isinstance(value, Tensor) for value in values)
 
 
-def _checked(provenance: Any, source: str) -> dict[str, Any]:
+def _checked(provenance: Any, source: str) -> Provenance:
     """Return a provenance if it has the right form. Its statements are not checked."""
     parts = [provenance]
     if isinstance(provenance, dict):

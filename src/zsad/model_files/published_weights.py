@@ -15,6 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+Content = Mapping[str, Any]  # of a loaded file
+Tensors = Mapping[str, Tensor]  # by name
+
 _KEY = "prompt_learner"
 _DEEP = "compound_prompts_text."
 # The unread projections end in the width of ViT-B/16+, whatever the backbone.
@@ -35,7 +38,7 @@ def is_published(content: Any) -> bool:
     return isinstance(content.get(_KEY), Mapping)
 
 
-def read_published(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def read_published(content: Content) -> Tensors:
     """Return the trained tensors of a published checkpoint.
 
     They are ``normal`` and ``anomalous``, (c, D), and ``deep``, (blocks, k, D). Without deep
@@ -102,7 +105,7 @@ def _check_tensor(name: str, value: Any, axes: int) -> None:
         raise ValueError(f"prompt_learner's {name}: expected a tensor of {axes} axes, got {got}")
 
 
-def check_published_backbone(content: Mapping[str, Any], embedded: Float[Tensor, "2 t d"]) -> None:
+def check_published_backbone(content: Content, embedded: Float[Tensor, "2 t d"]) -> None:
     """Check that a published checkpoint was learned with this text tower.
 
     The token embeddings that it copied tell.
@@ -128,7 +131,7 @@ def check_published_backbone(content: Mapping[str, Any], embedded: Float[Tensor,
 
 
 def write_published(
-    prompts: Mapping[str, Tensor], tokens: Int[Tensor, "2 t"], embedded: Float[Tensor, "2 t d"]
+    prompts: Tensors, tokens: Int[Tensor, "2 t"], embedded: Float[Tensor, "2 t d"]
 ) -> dict[str, Any]:
     """Return our prompts in the published form, which the published programs load.
 

@@ -14,7 +14,7 @@ LAST = "last.ckpt"
 def find_checkpoint(path: str | Path) -> Path:
     """Return the checkpoint of a path: the file itself, or the last checkpoint of a run folder.
 
-    Where the last one is damaged, it is the newest complete one.
+    Where the last checkpoint is damaged, return the newest complete checkpoint.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -25,7 +25,7 @@ def find_checkpoint(path: str | Path) -> Path:
             return candidate if candidate == path else _undamaged(candidate, path)
     raise FileNotFoundError(
         f"no checkpoint at {path}. A finished training leaves "
-        "runs/train/NAME/checkpoints/last.ckpt; to make one: python train.py dataset=visa"
+        "runs/train/NAME/checkpoints/last.ckpt; to make it: python train.py dataset=visa"
     )
 
 

@@ -45,7 +45,7 @@ class Thresholds:
     """The two thresholds of a run.
 
     Attributes:
-        image: Of image scores; ``None`` where the images did not allow to choose one.
+        image: Of image scores; ``None`` where the images did not allow a choice.
         pixel: Of the values of anomaly maps; ``None`` where there were no masks, if the rule needs
             them.
         dataset: Dataset that they were chosen on.
@@ -150,4 +150,6 @@ def _sentence(kind: str, threshold: Threshold | None, items: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return "n/a" if math.isnan(share) else f"{100 * share:.1f} %"
+    if math.isnan(share):
+        return "n/a"
+    return f"{100 * share:.1f} %"

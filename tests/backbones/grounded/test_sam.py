@@ -362,5 +362,7 @@ def test_an_image_much_longer_than_high_keeps_a_row() -> None:
 
 
 def test_nothing_to_build_is_said() -> None:
-    with pytest.raises(ValueError, match="nothing says what to build"):
+    with pytest.raises(
+        ValueError, match=r"neither segmenter\.pretrained nor segmenter\.architecture"
+    ):
         sam.SAM(None)

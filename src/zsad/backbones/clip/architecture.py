@@ -29,7 +29,8 @@ def architecture_of(model_name: str) -> dict[str, Any]:
     """Return open_clip's description of a named architecture.
 
     Raises:
-        ValueError: If open_clip knows no such name; the message lists the OpenAI-shaped ones.
+        ValueError: If open_clip knows no such name; the message lists names of OpenAI-shaped
+            models.
     """
     import open_clip
 

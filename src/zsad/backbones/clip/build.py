@@ -26,8 +26,8 @@ def choose_architecture(model_name: str | None, state: StateDict | None) -> dict
         return architectures.architecture_of(model_name)
     if state is None:
         raise ValueError(
-            "neither backbone.model_name nor backbone.pretrained is given: nothing says what to "
-            "build"
+            "neither backbone.model_name nor backbone.pretrained is given: set one of them, such "
+            "as backbone.model_name=ViT-L-14-336"
         )
     return architectures.infer_architecture(state)
 
@@ -52,7 +52,7 @@ def choose_training_settings(
 
 
 def build_towers(architecture: dict[str, Any], device: str) -> Any:
-    """Build open_clip's model with random weights, the same ones every time.
+    """Build open_clip's model with random weights, the same every time.
 
     Args:
         architecture: open_clip's description.

@@ -46,12 +46,12 @@ class CLIP(FrozenNetwork):
         model_name: open_clip architecture (``ViT-L-14-336``), ``hf-hub:org/name``, or ``None``:
             read it from the file.
         pretrained: open_clip tag (``openai``), a local file (OpenAI's ``.pt``, open_clip's ``.bin``
-            or ``.pt``, safetensors), or ``None`` for random weights, the same ones every time.
+            or ``.pt``, safetensors), or ``None`` for random weights, the same every time.
         architecture: open_clip's own description, where ``model_name`` names none.
         quick_gelu: OpenAI's weights were trained with the sigmoid approximation of GELU, most
-            others were not. ``None``: as open_clip's catalogue says of the tag. A local file does
-            not tell: ``None`` takes it for one of OpenAI's where OpenAI published that
-            architecture, so say ``false`` for a LAION file of ViT-B or ViT-L.
+            others were not. ``None``: as open_clip's catalogue has it for the tag. A local file
+            does not tell: ``None`` takes it for OpenAI's where OpenAI published that
+            architecture, so set ``false`` for a LAION file of ViT-B or ViT-L.
         input_size: Side in pixels that images are resized to for dense prediction; position
             embeddings are interpolated to it. ``None`` for the native side.
         mean: Channel means that ``normalize`` subtracts; ``None`` for those of the tag, or else
@@ -61,8 +61,8 @@ class CLIP(FrozenNetwork):
     Raises:
         ValueError: If the architecture is not a ViT CLIP of OpenAI's structure, or the weights do
             not fit it.
-        FileNotFoundError: If the weights cannot be had; the message says what to fetch and where to
-            put it.
+        FileNotFoundError: If the weights cannot be had; the message names the file to fetch and
+            its place.
     """
 
     model: Any  # open_clip.CLIP; torch types every submodule as "Tensor | Module"

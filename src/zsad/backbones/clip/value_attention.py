@@ -86,7 +86,7 @@ def dual_block(
 ) -> tuple[Float[Tensor, "b r v"], Float[Tensor, "b t v"] | None]:
     """Run one residual block on the ordinary stream and, beside it, on the value–value stream.
 
-    The side path starts as the ordinary input of the first block that has one, and has no MLP.
+    The side path starts as the ordinary input of its first block, and has no MLP.
 
     Args:
         block: An open_clip ``ResidualAttentionBlock``.

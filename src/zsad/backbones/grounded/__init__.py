@@ -1,1 +1,1 @@
-"""Detectors that take a phrase, and the segmenters that outline what they found."""
+"""Detectors of captions, segmenters of boxes, and both as one backbone."""

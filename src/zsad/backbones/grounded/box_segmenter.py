@@ -47,7 +47,7 @@ def letterbox(size: tuple[int, int], side: int) -> tuple[int, int]:
 def scale_boxes(
     boxes: Float[Tensor, "n 4"], size: tuple[int, int], frame: tuple[int, int]
 ) -> Float[Tensor, "n 4"]:
-    """Move boxes from the pixels of an image (height, width) to those of a resized one."""
+    """Move boxes from the pixels of an image (height, width) to those of its resized copy."""
     y = frame[0] / size[0]
     x = frame[1] / size[1]
     factors = torch.tensor([x, y, x, y], dtype=boxes.dtype, device=boxes.device)
@@ -79,7 +79,7 @@ class BoxSegmenter(FrozenNetwork, ABC):
 
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "3 h w"]) -> EncodedImage:
-        """Run the image tower, which knows nothing of boxes. RGB in [0, 1]."""
+        """Run the image tower, which needs no boxes. RGB in [0, 1]."""
         size = (image.shape[1], image.shape[2])
         resized = eight_bit_images.resize(image, *self._frame(size))
         normalized = eight_bit_images.normalize(resized)

@@ -1,7 +1,7 @@
 """Disk cache of small tensors: answers of detectors and segmenters, for later runs.
 
 With it, other thresholds cost seconds instead of another pass. One file of tensors for each key,
-written whole. A file that is cut short or altered is as good as none.
+written whole. A file that is cut short or altered counts as missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DetectionCache:
         self._bytes: int | None = None
 
     def get(self, *key: str) -> dict[str, Tensor] | None:
-        """Return the tensors under a key, or ``None`` where there are no intact ones."""
+        """Return the tensors under a key, or ``None`` where there is no intact file."""
         try:
             tensors = load(self._path(key).read_bytes())
         except (FileNotFoundError, SafetensorError):
@@ -48,7 +48,7 @@ class DetectionCache:
         return tensors
 
     def put(self, *key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Store tensors under a key, in place of earlier ones."""
+        """Store tensors under a key, in place of earlier tensors."""
         entry = {}
         for name, tensor in tensors.items():
             entry[name] = tensor.detach().cpu().contiguous()

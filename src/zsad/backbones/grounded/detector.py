@@ -60,7 +60,7 @@ class Detector(FrozenNetwork, ABC):
 
     @abstractmethod
     def encode_image(self, image: Float[Tensor, "3 h w"]) -> Any:
-        """Run the image tower, which knows nothing of captions."""
+        """Run the image tower, which needs no captions."""
 
     @abstractmethod
     def detect_from_features(self, features: Any, captions: Sequence[str]) -> list[Grounding]:

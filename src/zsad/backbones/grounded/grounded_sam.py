@@ -33,8 +33,8 @@ class GroundedSAM(nn.Module):
         saliency: Gives the features of saliency maps; ``None`` for methods that need none.
         cache: Folder of the networks' answers, for this run and later ones; ``None`` stores
             nothing.
-        cache_min_score: Boxes whose best score is not above it are not stored; methods cannot ask for
-            lower thresholds.
+        cache_min_score: Boxes whose best score is not above it are not stored; methods cannot ask
+            for lower thresholds.
         cache_max_gb: When the files take more, the oldest are deleted.
         input_size: Side in pixels that images are resized to before they come here; ``None``, as
             methods expect, for none: each network resizes for itself.

@@ -52,7 +52,7 @@ class GroundingDINO(Detector):
 
     Args:
         pretrained: Hub id or folder of Grounding DINO or MM-Grounding-DINO weights, or ``None`` for
-            random ones.
+            random weights.
         architecture: Where ``pretrained`` is ``None``: the fields of the model's configuration,
             with its ``model_type``.
         image_size: Shorter and longest side in pixels that images are resized to; ``None`` for the
@@ -108,7 +108,7 @@ class GroundingDINO(Detector):
 
     @torch.no_grad()
     def encode_image(self, image: Float[Tensor, "3 h w"]) -> DetectorFeatures:
-        """Run the image tower, which knows nothing of captions."""
+        """Run the image tower, which needs no captions."""
         resized = self.processor(images=to_pil(image), return_tensors="pt")
         pixels = resized["pixel_values"].to(image.device)
         no_padding = torch.ones(pixels[:, 0].shape, dtype=torch.long, device=pixels.device)

@@ -30,7 +30,7 @@ class OWLFeatures:
     """Features of an image from the image tower.
 
     Attributes:
-        tokens: (1, q, V) one for each box.
+        tokens: (1, q, V) a token for each box.
         boxes: (q, 4) centre x, centre y, width, height relative to the image.
     """
 
@@ -141,7 +141,7 @@ class OWLv2(Detector):
 
 
 def split_phrases(caption: str) -> list[str]:
-    """Return the phrases of a caption, one for each thing.
+    """Return the phrases of a caption, a phrase for each thing.
 
     >>> split_phrases("Black hole. crack,")
     ['black hole', 'crack']
@@ -161,7 +161,7 @@ def _load_pretrained(name: str) -> Any:
 
 
 def _load_tokenizer(pretrained: str | None) -> tuple[Any, Any]:
-    """Return the functions from text to token ids, without the special ones, and back."""
+    """Return the functions from text to token ids, without special tokens, and back."""
     if pretrained is None:
         from open_clip.tokenizer import SimpleTokenizer
 

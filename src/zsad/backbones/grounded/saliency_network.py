@@ -30,8 +30,8 @@ class SaliencyNetwork(FrozenNetwork):
         model_name: Name in ``timm``, with the tag of its weights: the bare name has meant others in
             other versions.
         pretrained: ``True`` for the weights of the tag, a local file of them (``.safetensors``,
-            ``.pth``), or ``False`` for random ones.
-        architecture: More arguments of the network, for small random ones.
+            ``.pth``), or ``False`` for random weights.
+        architecture: More arguments of the network, for small random networks.
         dtype: Precision of the network; features come out in float32.
 
     Raises:

@@ -45,7 +45,7 @@ class SAM(BoxSegmenter):
 
     @property
     def side(self) -> int:
-        """Side S in pixels of the image tower's square: 1024 in every published one."""
+        """Side S in pixels of the image tower's square: 1024 in published models."""
         return self.model.config.vision_config.image_size
 
     def _encode(self, square: Tensor) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class SAM2(BoxSegmenter):
 
     @property
     def side(self) -> int:
-        """Side S in pixels of the image tower's square: 1024 in every published one."""
+        """Side S in pixels of the image tower's square: 1024 in published models."""
         return self.model.config.vision_config.backbone_config.image_size[0]
 
     def _frame(self, size: tuple[int, int]) -> tuple[int, int]:  # noqa: ARG002 (always the square)

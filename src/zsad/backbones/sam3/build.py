@@ -10,7 +10,7 @@ _WHAT = "SAM 3"
 
 
 def build_random(architecture: dict[str, Any] | None, input_size: int) -> Any:
-    """Build a ``Sam3Model`` with random weights, the same ones every time.
+    """Build a ``Sam3Model`` with random weights, the same every time.
 
     Raises:
         ValueError: If there is no architecture, or the size is no multiple of the patch.
@@ -19,7 +19,8 @@ def build_random(architecture: dict[str, Any] | None, input_size: int) -> Any:
 
     if architecture is None:
         raise ValueError(
-            "pretrained=null makes random weights, and needs architecture to say of what shape"
+            "pretrained=null makes random weights and needs architecture: got none, expected the "
+            "sections of Sam3Config (see conf/backbone/sam3_random.yaml)"
         )
     config = Sam3Config(**architecture)
     _set_input_size(config, input_size)

@@ -134,7 +134,7 @@ class SAM3Head(nn.Module):
             tokens: Of the prompts.
             is_word: ``False`` on their padding.
             top_queries: Number k of queries of each prompt, the best, that get a mask.
-            vectors: Learned ones that join the words of every prompt.
+            vectors: Learned vectors that join the words of every prompt.
             vector_mask: The vectors in use; ``None`` for all.
         """
         words = self.text_projection(tokens)

@@ -138,7 +138,7 @@ class SAM3Segmenter(FrozenNetwork):
             features: Of one image (``ImageFeatures.select``).
             text: Of the prompts.
             top_queries: Only so many queries of each prompt, the best, get a mask.
-            vectors: Learned ones that join the words of every prompt.
+            vectors: Learned vectors that join the words of every prompt.
             vector_mask: The vectors in use; ``None`` for all.
         """
         all_tokens = text.tokens.split(self.prompt_chunk)
