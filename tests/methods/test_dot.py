@@ -122,11 +122,11 @@ def test_masks_are_joined_as_is_said(fusion: str, inside: float, normalization: 
     said: Said = {"dent": [((0.25, 0.5, 0.3, 0.2), 0.5)], "scratch": [((0.35, 0.5, 0.3, 0.2), 0.6)]}
     ours = method(said, fusion=fusion, normalization=normalization)
     look = ours.backbone.prepare_image(picture())
-    fused, runs = ours.fused(look, ours.boxes(look.detect(["scratch. dent."])[0], look.size))
+    fused, runs = ours.fuse(look, ours.select_boxes(look.detect(["scratch. dent."])[0], look.size))
     both, one, none = fused[20, 18], fused[20, 7], fused[0, 0]
     assert [round(float(value), 6) for value in (both, one, none)] == [inside, 0.5, 0.0]
     assert sum(rle.decode(run).sum() for run in runs) == 2 * 18 * 8
-    scaled = ours.scaled(fused)
+    scaled = ours.normalize_map(fused)
     assert scaled.min() >= 0
     assert scaled.max() <= 1
     assert scaled[20, 18] > scaled[20, 7] > scaled[0, 0] == 0
@@ -138,7 +138,7 @@ def test_scaling_keeps_the_order_and_stays_within_zero_and_one(
 ) -> None:
     row = torch.tensor([values], dtype=torch.float64) / (1 if fusion == "sum" else 100)
     for normalization in ("none", "image"):
-        scaled = method({}, fusion=fusion, normalization=normalization).scaled(row)
+        scaled = method({}, fusion=fusion, normalization=normalization).normalize_map(row)
         assert scaled.min() >= 0
         assert scaled.max() <= 1
         assert (scaled[0, row[0].argsort()].diff() >= 0).all()
@@ -154,7 +154,7 @@ def test_stretched_by_itself_every_picture_with_a_box_scores_alike_and_a_constan
     assert stretched.score[0] == stretched.score[1]
     kept = method(faint, clear)(torch.stack([picture(0), picture(1)]), ["nut"] * 2)
     assert kept.score[0] < kept.score[1]
-    assert not method({}, normalization="image").scaled(torch.full((2, 2), 0.3)).any()
+    assert not method({}, normalization="image").normalize_map(torch.full((2, 2), 0.3)).any()
 
 
 def test_the_score_of_a_sum_is_its_logarithm() -> None:
@@ -269,7 +269,7 @@ def test_a_caption_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         detections(ours)
         detections(ours)
     assert [record.getMessage() for record in caplog.records] == [
-        "nut: looks like 'nut', asked for 'scratch. dent. nut.'"
+        "nut: object 'nut', caption 'scratch. dent. nut.'"
     ]
 
 

@@ -17,7 +17,8 @@ from zsad.backbones.sam3.head import Concepts, ImageFeatures
 from zsad.backbones.sam3.segmenter import SAM3Segmenter
 from zsad.config import compose
 from zsad.functional import rle
-from zsad.methods.sam3 import REDUCE, SAM3, margin
+from zsad.functional.reductions import REDUCE, probability_margin
+from zsad.methods.sam3 import SAM3
 from zsad.model_files.checkpoint_fit import load_learned_state
 from zsad.model_files.learned import LearnedState, learned_tensors
 from zsad.prompts.sam3_phrases import ConceptPrompts
@@ -208,7 +209,9 @@ def test_every_reduction_lies_between_the_least_and_a_sure_thing(values: list[fl
 @given(st.floats(1e-6, 1 - 1e-6))
 def test_a_margin_is_the_logit(probability: float) -> None:
     expected = math.log(probability) - math.log1p(-probability)
-    assert float(margin(torch.tensor(probability))) == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert float(probability_margin(torch.tensor(probability))) == pytest.approx(
+        expected, rel=1e-3, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def size_of(case: dict[str, Any]) -> tuple[int, int]:
 
 def test_the_object_is_the_best_box_of_its_caption(dot_pipeline: dict[str, Any]) -> None:
     method, said = published(dot_pipeline), grounding(dot_pipeline, "object")
-    found = method.best(said)
+    found = method.best_box(said)
     compare(dot_pipeline, "out_object_box", found.corners(size_of(dot_pipeline)), PIXELS)
     compare(dot_pipeline, "out_object_score", found.scores[0], SCORES)
     compare(dot_pipeline, "out_object_area", torch.tensor(method.object_area(said)), MAPS)
@@ -105,7 +105,9 @@ def test_the_object_is_the_best_box_of_its_caption(dot_pipeline: dict[str, Any])
 
 
 def test_near_duplicates_of_better_boxes_go(dot_pipeline: dict[str, Any]) -> None:
-    found = published(dot_pipeline).boxes(grounding(dot_pipeline, "anomaly"), size_of(dot_pipeline))
+    found = published(dot_pipeline).select_boxes(
+        grounding(dot_pipeline, "anomaly"), size_of(dot_pipeline)
+    )
     compare(dot_pipeline, "out_nms_boxes", found.corners(size_of(dot_pipeline)), PIXELS)
     compare(dot_pipeline, "out_nms_scores", found.scores, SCORES)
     if "out_nms_phrases" in dot_pipeline:
@@ -115,7 +117,7 @@ def test_near_duplicates_of_better_boxes_go(dot_pipeline: dict[str, Any]) -> Non
 def test_what_is_as_large_as_the_object_is_no_defect(dot_pipeline: dict[str, Any]) -> None:
     method, size = published(dot_pipeline), size_of(dot_pipeline)
     area = method.object_area(grounding(dot_pipeline, "object"))
-    kept = method.defects(method.boxes(grounding(dot_pipeline, "anomaly"), size), area)
+    kept = method.select_small(method.select_boxes(grounding(dot_pipeline, "anomaly"), size), area)
     if "out_kept_none" in dot_pipeline:
         assert (len(kept) == 0) == bool(dot_pipeline["out_kept_none"])
     if len(kept):
@@ -140,12 +142,14 @@ def test_masks_become_the_published_map(dot_fusion: dict[str, Any]) -> None:
         masks, scores = (torch.from_numpy(dot_fusion[key][i][:n]) for key in ("masks", "scores"))
         size = dot_fusion["masks"].shape[2:]
         found = BoxCandidates(torch.full((n, 4), 0.5), scores, ("defect",) * n)
-        fused, runs = method.fused(
+        fused, runs = method.fuse(
             SimpleNamespace(size=size, masks=lambda _, masks=masks: one_by_one(masks)), found
         )
         assert len(runs) == n
         reference = torch.from_numpy(dot_fusion["fused"][i]).double()
-        torch.testing.assert_close(method.scaled(fused).double(), reference, atol=MAPS, rtol=0)
+        torch.testing.assert_close(
+            method.normalize_map(fused).double(), reference, atol=MAPS, rtol=0
+        )
 
 
 def one_by_one(masks: Tensor) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""From all that a detector says of a caption to the boxes that a method believes: the box filter of SAA and DOT-Prompt.
+"""The box filter of SAA and DOT-Prompt: from a detector's answer to the boxes that count.
 
 Legend: q queries of the detector, t token columns, l tokens of the caption, n boxes that are kept.
 """
@@ -22,12 +22,13 @@ _SPECIAL = ("[CLS]", "[SEP]", "[PAD]")
 
 @dataclass(frozen=True, slots=True)
 class BoxCandidates:
-    """The boxes of an image that passed a filter.
+    """Boxes of an image that passed a filter.
 
     Attributes:
         boxes: (n, 4) centre x, centre y, width, height; relative to the image.
         scores: (n,) the best token score of each.
-        phrases: The tokens that each fits, as the tokenizer writes them; ``[CLS]`` and ``[SEP]`` may be among them.
+        phrases: The tokens that each fits, as the tokenizer writes them; ``[CLS]`` and ``[SEP]``
+            may be among them.
     """
 
     boxes: Tensor
@@ -45,13 +46,13 @@ class BoxCandidates:
 
     def corners(self, size: tuple[int, int]) -> Float[Tensor, "n 4"]:
         """Return x0, y0, x1, y1 in pixels of an image of (height, width), not clamped to it."""
-        return regions.to_corners(self.boxes, *size)
+        height, width = size
+        return regions.to_corners(self.boxes, height, width)
 
-    def select(self, rows: Int[Tensor, " k"]) -> "BoxCandidates":
+    def select(self, rows: Int[Tensor, " k"]) -> BoxCandidates:
         """Return some of the boxes, in the order of their numbers in ``rows``."""
-        return BoxCandidates(
-            self.boxes[rows], self.scores[rows], tuple(self.phrases[int(row)] for row in rows)
-        )
+        phrases = tuple(self.phrases[row] for row in rows.tolist())
+        return BoxCandidates(self.boxes[rows], self.scores[rows], phrases)
 
 
 def check_range(least: float | int = 0, most: float | int = math.inf, **settings: Any) -> None:
@@ -63,7 +64,7 @@ def check_range(least: float | int = 0, most: float | int = math.inf, **settings
     ValueError: box_threshold='high': expected a number from 0 to 1
 
     Raises:
-        ValueError: As said, of the first of them.
+        ValueError: For the first setting that is refused.
     """
     expected = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
     for name, value in settings.items():
@@ -73,7 +74,7 @@ def check_range(least: float | int = 0, most: float | int = math.inf, **settings
 
 
 def require_verb(backbone: object, verb: str, choices: str) -> None:
-    """Refuse a backbone of another kind, before it is asked for what it cannot do.
+    """Refuse a backbone of another kind, before its first use.
 
     Raises:
         ValueError: If it lacks the verb; the message names backbones that have it.
@@ -95,15 +96,15 @@ def filter_boxes(
 ) -> BoxCandidates:
     """Return the boxes that are certain enough, of the right size, and not of the background.
 
+    All comparisons are strict, in the precision of the scores.
+
     Args:
-        grounding: What the detector says of a caption.
+        grounding: The detector's answer to a caption.
         box_threshold: A box is kept whose best token score is above it.
         text_threshold: Tokens whose score is above it make up the phrase of a box.
         max_area: A box is kept whose area, as a share of the image, is below it ...
         min_area: ... and above this.
         filter_word: A box is dropped whose phrase contains it, as a part of a word too.
-
-    All comparisons are strict, in the precision of the scores.
 
     Raises:
         ValueError: If the detector was asked to leave out boxes that this threshold would keep.
@@ -112,69 +113,69 @@ def filter_boxes(
     """
     if box_threshold < grounding.min_score:
         raise ValueError(
-            f"box_threshold={box_threshold}, but of boxes below {grounding.min_score} the detector was asked to say "
-            "nothing: raise box_threshold, or lower backbone.cache_min_score"
+            f"box_threshold={box_threshold}, but the detector was asked to leave out boxes below "
+            f"{grounding.min_score}: raise box_threshold, or lower backbone.cache_min_score"
         )
-    scores, boxes = grounding.token_scores.amax(dim=1), grounding.boxes
-    areas = regions.area(boxes)
-    rows = ((scores > box_threshold) & (areas < max_area) & (areas > min_area)).nonzero()[:, 0]
+    scores = grounding.token_scores.amax(dim=1)
+    areas = regions.area(grounding.boxes)
+    is_kept = (scores > box_threshold) & (areas < max_area) & (areas > min_area)
+    rows = is_kept.nonzero()[:, 0]
     phrases = _phrases(grounding, grounding.token_scores[rows] > text_threshold)
-    wanted = [
-        i for i, phrase in enumerate(phrases) if filter_word is None or filter_word not in phrase
-    ]
-    rows = rows[torch.tensor(wanted, dtype=torch.long, device=rows.device)]
-    return BoxCandidates(boxes[rows], scores[rows], tuple(phrases[i] for i in wanted))
+    candidates = BoxCandidates(grounding.boxes[rows], scores[rows], tuple(phrases))
+    if filter_word is None:
+        return candidates
+    wanted = [number for number, phrase in enumerate(phrases) if filter_word not in phrase]
+    return candidates.select(torch.tensor(wanted, dtype=torch.long, device=rows.device))
+
+
+def _phrases(grounding: Grounding, fits: Bool[Tensor, "n t"]) -> list[str]:
+    """Decode the tokens of each box; boxes that fit the same tokens share one decoding."""
+    token_ids: list[int] = grounding.token_ids.tolist()
+    known: dict[tuple[bool, ...], str] = {}
+    phrases = []
+    for row in fits[:, : len(token_ids)].tolist():
+        key = tuple(row)
+        if key not in known:
+            fitting = [token for token, is_fit in zip(token_ids, row, strict=True) if is_fit]
+            known[key] = grounding.decode(fitting)
+        phrases.append(known[key])
+    return phrases
 
 
 def join(parts: Sequence[BoxCandidates]) -> BoxCandidates:
-    """Return what was found with several captions as one, caption by caption; duplicates stay.
+    """Return the boxes of several captions together, caption by caption; duplicates stay.
 
     Raises:
         ValueError: If there is no part at all.
     """
     if not parts:
         raise ValueError("no captions, so there is nothing to join: expected one or more")
-    boxes, scores = (
-        torch.cat([part.boxes for part in parts]),
-        torch.cat([part.scores for part in parts]),
-    )
-    return BoxCandidates(boxes, scores, tuple(phrase for part in parts for phrase in part.phrases))
+    boxes = torch.cat([part.boxes for part in parts])
+    scores = torch.cat([part.scores for part in parts])
+    phrases: list[str] = []
+    for part in parts:
+        phrases.extend(part.phrases)
+    return BoxCandidates(boxes, scores, tuple(phrases))
 
 
 def without_duplicates(found: BoxCandidates, iou_threshold: float | None) -> BoxCandidates:
-    """Drop each box that overlaps one of a higher score by more than ``iou_threshold``; ``None`` drops nothing.
+    """Drop each box that overlaps a box of a higher score by more than ``iou_threshold``.
 
-    What is left keeps its order.
+    The others keep their order; ``None`` drops nothing.
     """
     if iou_threshold is None or not len(found):
         return found
-    corners = found.corners((1, 1))
-    return found.select(
-        regions.suppress_overlaps(corners, found.scores, iou_threshold).sort().values
-    )
+    remaining = regions.suppress_overlaps(found.corners((1, 1)), found.scores, iou_threshold)
+    return found.select(remaining.sort().values)
 
 
 def clean_phrase(phrase: str) -> str:
-    """Return a phrase for people: without the marks of the text encoder and the ends of sentences.
+    """Return a phrase without the marks of the text encoder and the ends of sentences.
 
     >>> clean_phrase("[CLS] defect on. [SEP]"), clean_phrase("printed _ circuit _ board")
     ('defect on', 'printed_circuit_board')
     """
     for mark in _SPECIAL:
         phrase = phrase.replace(mark, " ")
-    return " ".join(phrase.replace(" _ ", "_").replace(".", " ").replace("##", "").split())
-
-
-def _phrases(grounding: Grounding, fits: Bool[Tensor, "n t"]) -> list[str]:
-    """Decode the tokens of each box; boxes that fit the same tokens share one decoding."""
-    ids: list[int] = grounding.token_ids.tolist()
-    known: dict[tuple[bool, ...], str] = {}
-    phrases = []
-    for row in fits[:, : len(ids)].tolist():
-        key = tuple(row)
-        if key not in known:
-            known[key] = grounding.decode(
-                [token for token, one in zip(ids, row, strict=True) if one]
-            )
-        phrases.append(known[key])
-    return phrases
+    joined = phrase.replace(" _ ", "_").replace(".", " ").replace("##", "")
+    return " ".join(joined.split())

@@ -1,8 +1,9 @@
-"""SAA and SAA+: boxes that a detector finds for words about defects, outlined, weighed by saliency, and added up.
+"""SAA and SAA+: boxes that a detector finds for words about defects, weighed by saliency and summed.
 
-Y. Cao, X. Xu, C. Sun, Y. Cheng, Z. Du, L. Gao, W. Shen: Segment Any Anomaly without Training via Hybrid Prompt
-Regularization. arXiv 2305.10724. Where the paper and its published code differ, this follows the code, but for its
-crashes: where no object is found the image is the object, and one object alone is not compared with others.
+Y. Cao, X. Xu, C. Sun, Y. Cheng, Z. Du, L. Gao, W. Shen: Segment Any Anomaly without Training via
+Hybrid Prompt Regularization. arXiv 2305.10724. Where the paper and its published code differ, this
+follows the code, but for its crashes: where no object is found the image is the object, and a
+single object is not compared with others.
 
 Legend: B images of H × W pixels, n boxes.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zsad.backbones.grounded.grounded_sam import GroundedImage, GroundedSAM
@@ -36,17 +37,20 @@ from zsad.types import Detections, Prediction, RunLengths
 
 FUSIONS = {"code": MaskFusion.code, "paper": MaskFusion.paper}
 _LEAST = 1e-6  # a probability of 0 has no finite logit
-_ROUNDING = 1 + 1e-5  # what a mean of float32 numbers may exceed their largest by, and more
+_ROUNDING = 1 + 1e-5  # a mean of float32 numbers exceeds their largest by less than this factor
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An anomaly map and what it was made of.
+    """An anomaly map and its parts.
 
     Attributes:
-        raw_map: (H, W) float64 on the CPU, the fused weights as published: 0 where nothing was found, not bounded by 1.
-        saliency: (H, W) in [0, 1], how unlike the rest each place is; ``None`` where it does not count.
-        objects: The boxes of the object itself, which bound the size of defects; ``None`` where nobody looked.
+        raw_map: (H, W) float64 on the CPU, the fused weights as published: 0 where nothing was
+            found, not bounded by 1.
+        saliency: (H, W) in [0, 1], distance of each place to the rest; ``None`` where it does not
+            count.
+        objects: The boxes of the object itself, which bound the size of defects; ``None`` where it
+            was not looked for.
         found: All boxes of defects.
         detections: Those whose masks made the map, heaviest first.
     """
@@ -63,18 +67,20 @@ class SAA(nn.Module):
 
     Args:
         backbone: Detector, segmenter and saliency network.
-        prompts: What to look for.
+        prompts: Captions for each category.
         box_threshold: Boxes are kept whose best token score is above it.
         text_threshold: Tokens are in the phrase of a box whose score is above it.
-        saliency_factor: Masks are weighed with exp(factor · mean saliency inside). Published: 3 in the code, 1 in the
-            paper, and nothing of the kind (0) in SAA without "+".
+        saliency_factor: Masks are weighed with exp(factor · mean saliency inside). Published: 3 in
+            the code, 1 in the paper, and nothing of the kind (0) in SAA without "+".
         farthest: Saliency is the mean distance to so many places of the image that are least alike.
-        image_px, objects_px: Side in pixels at which the saliency network sees the image: alone, and to compare the
-            objects in it.
-        fusion: ``code``: weights at a pixel add up and are divided by one more than their number; ``paper``: by their
-            number.
-        nms_iou: Defect boxes are dropped that overlap a better one by more; ``None`` (published) for duplicates.
-        legacy_bgr: Show segmenter and saliency network red and blue exchanged, as the published evaluation does.
+        image_px, objects_px: Side in pixels of the saliency network's input: for the image alone,
+            and to compare the objects in it.
+        fusion: ``code``: weights at a pixel add up and are divided by their number plus 1;
+            ``paper``: by their number.
+        nms_iou: Defect boxes are dropped that overlap a better box by more; ``None`` (published)
+            for duplicates.
+        legacy_bgr: Show segmenter and saliency network red and blue exchanged, as the published
+            evaluation does.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -102,38 +108,44 @@ class SAA(nn.Module):
             raise ValueError(
                 f"saliency_factor={saliency_factor}: expected 0 (saliency does not count) or more"
             )
+        if nms_iou is not None and not 0 < nms_iou <= 1:
+            raise ValueError(
+                f"nms_iou={nms_iou}: expected a share above 0, such as 0.9, or null to keep "
+                "duplicates"
+            )
         require_verb(backbone, "prepare_image", "backbone=grounded_sam")
         check_range(0, 1, box_threshold=box_threshold, text_threshold=text_threshold)
         check_range(1, farthest=farthest, image_px=image_px, objects_px=objects_px)
-        if nms_iou is not None and not 0 < nms_iou <= 1:
-            raise ValueError(
-                f"nms_iou={nms_iou}: expected a share above 0, such as 0.9, or null to keep duplicates"
-            )
         self.backbone = backbone
         self.words = prompts
         self.box_threshold = box_threshold
         self.text_threshold = text_threshold
         self.saliency_factor = saliency_factor
         self.farthest = farthest
-        self.image_px, self.objects_px = image_px, objects_px
+        self.image_px = image_px
+        self.objects_px = objects_px
         self.fusion = fusion
         self.nms_iou = nms_iou
         self.legacy_bgr = legacy_bgr
 
     def set_dataset(self, dataset: str) -> None:
-        """Speak of the categories of a dataset from now on."""
+        """Use the words for the categories of a dataset from now on."""
         self.words.set_dataset(dataset)
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
         """Score images in [0, 1], each with the words for its category.
 
-        The map is the published one divided by the largest weight that a mask can have: saliency of features without
-        negative values ends at one half. So all images share one scale; the published programs stretch the maps of a
-        category to [0, 1] together, which ranks its images and pixels alike. The score is the highest point of the map.
+        The map is the published one divided by the largest weight that a mask can have: saliency of
+        features without negative values ends at one half. So all images share one scale; the
+        published programs stretch the maps of a category to [0, 1] together, which ranks its images
+        and pixels alike. The score is the highest point of the map.
         """
-        explained = [self.explain(one, name) for one, name in zip(image, category, strict=True)]
-        maps = torch.stack([one.raw_map for one in explained]) / math.exp(self.saliency_factor / 2)
+        explained = []
+        for one, name in zip(image, category, strict=True):
+            explained.append(self.explain(one, name))
+        raw_maps = torch.stack([one.raw_map for one in explained])
+        maps = raw_maps / math.exp(self.saliency_factor / 2)
         score = maps.flatten(1).amax(dim=1).logit(eps=_LEAST)
         return Prediction(
             maps.clamp(0, 1).float().to(image.device),
@@ -143,86 +155,86 @@ class SAA(nn.Module):
 
     @torch.no_grad()
     def explain(self, image: Float[Tensor, "3 h w"], category: str) -> Explained:
-        """Return the anomaly map of an image in [0, 1] as published, and all that it was made of."""
+        """Return the anomaly map of an image in [0, 1] as published, with all its parts."""
         prompts = self.words.prompts(category)
-        with torch.autocast(
-            image.device.type, enabled=False
-        ):  # the networks have a precision of their own
-            look = self.backbone.prepare_image(image.float())
-            drawn = self.backbone.prepare_image(image.float().flip(0)) if self.legacy_bgr else look
-            objects, found = self.search(look, prompts)
-            heat = self.saliency(drawn, prompts, objects) if self.saliency_factor else None
-            detections = self.weigh(drawn, found, heat, prompts.k_mask)
-            return Explained(self.fuse(detections, look.size), heat, objects, found, detections)
+        # The networks have a precision of their own.
+        with torch.autocast(image.device.type, enabled=False):
+            rgb = image.float()
+            grounded = self.backbone.prepare_image(rgb)
+            outlined = grounded
+            if self.legacy_bgr:
+                outlined = self.backbone.prepare_image(rgb.flip(0))
+            objects, found = self.search(grounded, prompts)
+            heat = None
+            if self.saliency_factor:
+                heat = self.saliency(outlined, prompts, objects)
+            detections = self.weigh(outlined, found, heat, prompts.k_mask)
+            raw_map = self.fuse(detections, grounded.size)
+            return Explained(raw_map, heat, objects, found, detections)
 
     def search(
-        self, look: GroundedImage, prompts: DefectPrompts
+        self, grounded: GroundedImage, prompts: DefectPrompts
     ) -> tuple[BoxCandidates | None, BoxCandidates]:
-        """Return the boxes of the object, where something hangs on them, and of its defects; duplicates are normal."""
+        """Return the boxes of the object, where something hangs on them, and of its defects.
+
+        Duplicates among the defects are normal.
+        """
         captions = [caption for caption, _ in prompts.captions]
-        if prompts.defect_area_threshold is None and not self._compares_objects(prompts):
-            objects, said = None, look.detect(captions)
+        needs_object = prompts.defect_area_threshold is not None or self._compares_objects(prompts)
+        objects = None
+        if needs_object:
+            of_object, *groundings = grounded.detect([prompts.object_prompt, *captions])
+            objects = self._filter(of_object, 1 / prompts.object_count)
         else:
-            of_object, *said = look.detect([prompts.object_prompt, *captions])
-            objects = self._find(of_object, 1 / prompts.object_count)
+            groundings = grounded.detect(captions)
         max_area = _largest(objects) * (prompts.defect_area_threshold or math.inf)
-        parts = [
-            self._find(one, max_area, word)
-            for one, (_, word) in zip(said, prompts.captions, strict=True)
-        ]
+        parts = []
+        for grounding, (_, filter_word) in zip(groundings, prompts.captions, strict=True):
+            parts.append(self._filter(grounding, max_area, filter_word))
         return objects, without_duplicates(join(parts), self.nms_iou)
 
     def saliency(
-        self, look: GroundedImage, prompts: DefectPrompts, objects: BoxCandidates | None
+        self, grounded: GroundedImage, prompts: DefectPrompts, objects: BoxCandidates | None
     ) -> Float[Tensor, "h w"]:
-        """Return how unlike the other objects, or the rest of the image, each place is."""
+        """Return the distance of each place to the other objects, or to the rest of the image."""
         heat = None
-        if objects is not None and self._compares_objects(prompts) and len(objects) > 1:
-            heat = self._between_objects(look, objects)
-        return upsample((self._within_image(look) if heat is None else heat)[None], look.size)[0]
+        if objects is not None and len(objects) > 1 and self._compares_objects(prompts):
+            heat = self._between_objects(grounded, objects)
+        if heat is None:
+            heat = self._within_image(grounded)
+        return upsample(heat[None], grounded.size)[0]
 
     def weigh(
-        self, look: GroundedImage, found: BoxCandidates, heat: Tensor | None, k_mask: int | None
+        self, grounded: GroundedImage, found: BoxCandidates, heat: Tensor | None, k_mask: int | None
     ) -> Detections:
-        """Return the heaviest masks of an image, heaviest first; of equal ones those found first.
+        """Return the heaviest masks of an image, heaviest first; equal ones in the order found.
 
-        Masks are asked for from the best box on. Saliency can raise a weight so far and no further: once the
-        ``k_mask`` heaviest of those seen cannot be reached any more, the other boxes are left without a mask.
+        Masks are asked for from the best box on. Saliency can raise a weight so far and no further:
+        once no other box can reach the ``k_mask`` heaviest so far, the rest is left without a mask.
         """
-        corners = found.corners(look.size)
+        corners = found.corners(grounded.size)
         order = found.scores.argsort(descending=True, stable=True)
-        rows, scores = order.tolist(), found.scores.tolist()
-        reach = (
-            1.0 if heat is None else math.exp(self.saliency_factor * float(heat.max())) * _ROUNDING
-        )
+        rows = order.tolist()
+        scores = found.scores.tolist()
+        largest_rise = self._largest_rise(heat)
         weights: dict[int, float] = {}
         outlines: dict[int, RunLengths] = {}
-        seen = 0
-        for masks in look.masks(corners[order]):
-            part = rows[seen : seen + len(masks)]
-            seen += len(masks)
-            rise = (
-                torch.ones(len(masks))
-                if heat is None
-                else (self.saliency_factor * means_inside(heat, masks)).exp()
-            )
-            weights |= {
-                row: scores[row] * one for row, one in zip(part, rise.tolist(), strict=True)
-            }
-            heaviest = sorted(weights, key=lambda row: (-weights[row], row))[:k_mask]
+        done = 0
+        for masks in grounded.masks(corners[order]):
+            part = rows[done : done + len(masks)]
+            done += len(masks)
+            for row, rise in zip(part, self._rises(heat, masks), strict=True):
+                weights[row] = scores[row] * rise
+            heaviest = _heaviest(weights, k_mask)
             weights = {row: weights[row] for row in heaviest}
-            new = {
-                row: rle.encode(mask)
-                for row, mask in zip(part, masks, strict=True)
-                if row in weights
-            }
-            outlines = {row: new[row] if row in new else outlines[row] for row in heaviest}
-            if (
-                len(weights) == k_mask
-                and seen < len(rows)
-                and scores[rows[seen]] * reach < weights[heaviest[-1]]
-            ):
-                break
+            for row, mask in zip(part, masks, strict=True):
+                if row in weights:
+                    outlines[row] = rle.encode(mask)
+            outlines = {row: outlines[row] for row in heaviest}
+            if len(weights) == k_mask and done < len(rows):
+                best_left = scores[rows[done]] * largest_rise
+                if best_left < weights[heaviest[-1]]:
+                    break
         return Detections(
             corners[list(weights)].cpu(),
             torch.tensor(list(weights.values()), dtype=torch.float32),
@@ -237,50 +249,68 @@ class SAA(nn.Module):
             fusion.add(rle.decode(mask)[None], weight[None])
         return FUSIONS[self.fusion](fusion)
 
-    def _find(self, said: Grounding, max_area: float, word: str | None = None) -> BoxCandidates:
+    def _filter(
+        self, grounding: Grounding, max_area: float, filter_word: str | None = None
+    ) -> BoxCandidates:
         return filter_boxes(
-            said,
+            grounding,
             box_threshold=self.box_threshold,
             text_threshold=self.text_threshold,
             max_area=max_area,
-            filter_word=word,
+            filter_word=filter_word,
         )
 
     def _compares_objects(self, prompts: DefectPrompts) -> bool:
         return self.saliency_factor > 0 and prompts.object_count > 1
 
-    def _within_image(self, look: GroundedImage) -> Float[Tensor, "h w"]:
-        def make() -> Tensor:
-            return saliency.farthest_mean(
-                saliency.join_stages(look.stages(self.image_px)), self.farthest
-            )
+    def _rises(self, heat: Tensor | None, masks: Bool[Tensor, "m h w"]) -> list[float]:
+        """Return the factors by which saliency raises the weights of masks."""
+        if heat is None:
+            return [1.0] * len(masks)
+        return (self.saliency_factor * means_inside(heat, masks)).exp().tolist()
 
-        return look.cached_result(
-            f"mean distance to the {self.farthest} farthest places at {self.image_px} px", make
-        )
+    def _largest_rise(self, heat: Tensor | None) -> float:
+        if heat is None:
+            return 1.0
+        return math.exp(self.saliency_factor * float(heat.max())) * _ROUNDING
+
+    def _within_image(self, grounded: GroundedImage) -> Float[Tensor, "h w"]:
+        def make() -> Tensor:
+            features = saliency.join_stages(grounded.stages(self.image_px))
+            return saliency.farthest_mean(features, self.farthest)
+
+        name = f"mean distance to the {self.farthest} farthest places at {self.image_px} px"
+        return grounded.cached_result(name, make)
 
     def _between_objects(
-        self, look: GroundedImage, objects: BoxCandidates
+        self, grounded: GroundedImage, objects: BoxCandidates
     ) -> Float[Tensor, "h w"] | None:
-        """Return how unlike the others each object is; ``None`` where fewer than two are visible to the network."""
-        corners = objects.corners(look.size)
+        """Return the distance of each place to the other objects; ``None`` of fewer than two.
+
+        Objects that vanish on the network's grid do not count.
+        """
+        corners = objects.corners(grounded.size)
 
         def make() -> Tensor:
-            features = saliency.join_stages(look.stages(self.objects_px))
+            features = saliency.join_stages(grounded.stages(self.objects_px))
             grid = (features.shape[1], features.shape[2])
-            masks = torch.cat([saliency.on_grid(part, grid) for part in look.masks(corners)])
-            return (
-                saliency.between_objects(features, masks)
-                if len(masks) > 1
-                else features.new_zeros(0, 0)
-            )
+            masks = torch.cat([saliency.on_grid(part, grid) for part in grounded.masks(corners)])
+            if len(masks) < 2:
+                return features.new_zeros(0, 0)
+            return saliency.between_objects(features, masks)
 
-        heat = look.cached_result(
-            f"distance between objects at {self.objects_px} px: {corners.tolist()}", make
-        )
+        name = f"distance between objects at {self.objects_px} px: {corners.tolist()}"
+        heat = grounded.cached_result(name, make)
         return heat if heat.numel() else None
 
 
+def _heaviest(weights: dict[int, float], count: int | None) -> list[int]:
+    """Return the rows of the heaviest masks; of equal ones the first."""
+    return sorted(weights, key=lambda row: (-weights[row], row))[:count]
+
+
 def _largest(objects: BoxCandidates | None) -> float:
-    """Return the share of the image that the largest object box covers; all of it where none was found."""
-    return float(objects.areas.max()) if objects is not None and len(objects) else 1.0
+    """Return the largest object box's share of the image; all of it where none was found."""
+    if objects is None or not len(objects):
+        return 1.0
+    return float(objects.areas.max())
