@@ -104,7 +104,8 @@ def test_any_token_makes_a_box_certain_but_the_background_word_need_only_be_part
 def test_boxes_that_the_detector_left_out_cannot_be_asked_for() -> None:
     said = say([], [], min_score=0.05)
     assert not len(filter_boxes(said, box_threshold=0.05, text_threshold=0.1))
-    with pytest.raises(ValueError, match=r"box_threshold=0\.01, but the detector was asked to leave out boxes below 0\.05"):
+    message = r"box_threshold=0\.01, but the detector was asked to leave out boxes below 0\.05"
+    with pytest.raises(ValueError, match=message):
         filter_boxes(said, box_threshold=0.01, text_threshold=0.1)
 
 
