@@ -17,7 +17,6 @@ from zsad.metrics.shapes import Maps, Mask, Masks
 
 Rectangle = tuple[slice, slice]
 RegionPairs = Float64[np.ndarray, "r g"]
-Corners = Int64[np.ndarray, "4 n"]  # top, left, bottom, right of n rectangles
 
 
 @dataclass(frozen=True)
@@ -116,12 +115,12 @@ def _iou_in_crop(found: _Regions, truth: _Regions) -> RegionPairs:
     return intersection / union
 
 
-def _joint_corners(found: Corners, truth: Corners) -> np.ndarray:
+def _joint_corners(found: Int64[np.ndarray, "4 r"], truth: Int64[np.ndarray, "4 g"]) -> np.ndarray:
     """Return top, left, bottom, right of the smallest rectangle around each pair: (4, r, g)."""
-    found = found[:, :, None]
-    truth = truth[:, None, :]
-    lowest = np.minimum(found[:2], truth[:2])
-    highest = np.maximum(found[2:], truth[2:])
+    rows = found[:, :, None]
+    columns = truth[:, None, :]
+    lowest = np.minimum(rows[:2], columns[:2])
+    highest = np.maximum(rows[2:], columns[2:])
     return np.concatenate((lowest, highest))
 
 
@@ -166,7 +165,7 @@ def _integral(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
     return np.pad(rows.cumsum(1), (one_before, one_before))
 
 
-def _corners(rectangles: list[Rectangle]) -> Corners:
+def _corners(rectangles: list[Rectangle]) -> Int64[np.ndarray, "4 r"]:
     """Return top, left, bottom, right of each rectangle: (4, r)."""
     corners = []
     for rows, columns in rectangles:
