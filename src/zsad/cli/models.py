@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -166,8 +166,8 @@ def submission(
         config, _ = config_of_checkpoint(checkpoint, model, backbone, override or [])
         _write_into(config, out)  # a few heat maps and scores.csv, beside the submission
         task = build_task(config, checkpoint)
-        trainer = instantiate.build_trainer(config)
-        trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))  # type: ignore[attr-defined]
+        trainer: Any = instantiate.build_trainer(config)
+        trainer.callbacks.append(SubmissionWriter(out, size_px=size_px))
         loader = sample_loader(samples, config.image_size)
         trainer.predict(task, loader, return_predictions=False)
     categories = {sample.category for sample in samples}

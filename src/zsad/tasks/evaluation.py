@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from lightning import LightningModule
 from torch import nn
@@ -51,7 +52,7 @@ class ZeroShotEvaluation(LightningModule):
                 f"{type(self.method).__name__} takes no reference images: leave k_shot out"
             )
         if stage == "test":
-            self.metrics = self._make_metrics(self.trainer.datamodule.categories)  # type: ignore[attr-defined]
+            self.metrics = self._make_metrics(self._data.categories)
 
     def on_test_start(self) -> None:
         """Give the method the name of the dataset, and its references."""
@@ -79,13 +80,17 @@ class ZeroShotEvaluation(LightningModule):
         """Predict a batch, in halves if it does not fit into memory."""
         return self._predict_with_retry(self.method, batch.image, batch.category)
 
+    @property
+    def _data(self) -> Any:
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
     def _set_dataset(self) -> None:
         """Give a method with prompts for certain datasets the name of this one."""
         if isinstance(self.method, DatasetAware):
-            self.method.set_dataset(self.trainer.datamodule.name)  # type: ignore[attr-defined]
+            self.method.set_dataset(self._data.name)
 
     def _references(self) -> dict[str, list[Sample]]:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = self._data
         return data.references.samples if hasattr(data, "references") else {}
 
     def _set_references(self) -> None:
@@ -99,7 +104,7 @@ class ZeroShotEvaluation(LightningModule):
         if not self._references():
             return
         precision = self.trainer.precision_plugin
-        for category, images in self.trainer.datamodule.reference_images():  # type: ignore[attr-defined]
+        for category, images in self._data.reference_images():
             with precision.forward_context():
                 placed = [precision.convert_input(image.to(self.device)) for image in images]
                 self.method.set_references(category, placed)

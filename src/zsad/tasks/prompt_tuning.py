@@ -73,8 +73,7 @@ class PromptTuning(ZeroShotEvaluation):
         if stage == "fit" and self.feature_cache is not None:
             precision = str(self.trainer.precision)
             self.feature_cache.open(self.method, precision, self.trainer.world_size)
-            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            data.cache_lookup = self.feature_cache.lookup
+            self._data.cache_lookup = self.feature_cache.lookup
             if self.trainer.is_global_zero:
                 log.info("feature cache: %s", self.feature_cache)
 
@@ -135,7 +134,7 @@ class PromptTuning(ZeroShotEvaluation):
         )
 
     def load_prompts(self, path: str | Path) -> dict[str, Any]:
-        """Load prompts from a checkpoint, exported prompts or a published file; return their provenance.
+        """Load prompts from a checkpoint, an exported or a published file; return their provenance.
 
         Raises:
             FileNotFoundError: If there is no such file.
