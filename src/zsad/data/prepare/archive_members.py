@@ -59,9 +59,11 @@ def _zip_members(
     archive: Path, file: IO[bytes], require_room: Callable[[int], None]
 ) -> Iterator[Member]:
     with zipfile.ZipFile(file) as opened:
-        infos = [info for info in opened.infolist() if not info.is_dir()]
+        infos = opened.infolist()
         require_room(sum(info.file_size for info in infos))
         for info in infos:
+            if info.is_dir():
+                continue
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 raise UnsafeArchiveError(
@@ -117,9 +119,11 @@ def _path_below(name: str, archive: Path, link: str = "") -> str:
     for part in name.replace("\\", "/").split("/"):
         if part not in ("", "."):
             parts.append(part)
-    is_absolute = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) is not None
+    is_absolute = re.match(r"[/\\]|[A-Za-z]:", name) is not None
     if is_absolute or ".." in parts or "\0" in name or not parts:
-        attempt = f"the link {link} leads to {name!r}" if link else f"{name!r} would be written"
+        attempt = f"{name!r} would be written"
+        if link:
+            attempt = f"the link {link} leads to {name!r}"
         raise UnsafeArchiveError(
             f"{archive}: {attempt}, outside of the folder: this is no download of images"
         )

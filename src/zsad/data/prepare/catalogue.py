@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -43,9 +44,10 @@ class DatasetRow:
 
     def cells(self) -> tuple[str, ...]:
         """Return the texts of a line, the licence in short."""
-        licence = self.licence.partition(";")[0].partition(",")[0]
+        licence = re.split("[;,]", self.licence)[0]
         if len(licence) > LICENCE_WIDTH:
-            licence = f"{licence[: LICENCE_WIDTH - 1].rstrip()}…"
+            shortened = licence[: LICENCE_WIDTH - 1]
+            licence = f"{shortened.rstrip()}…"
         return astuple(replace(self, licence=licence))
 
 
@@ -55,17 +57,18 @@ def list_datasets(data_json: Path, group: str | None = None) -> list[DatasetRow]
     Raises:
         ValueError: No such group.
     """
-    rows: dict[str, list[DatasetRow]] = {name: [] for name in GROUPS_OF_MACHINE}
+    rows: list[DatasetRow] = []
+    groups: set[str] = set(GROUPS_OF_MACHINE)
     for name in dict.fromkeys([*LAYOUTS, *dataset_names(data_json)]):
         row = _row(name, LAYOUTS.get(name), data_json)
-        rows.setdefault(row.group, []).append(row)
-    groups = sorted(rows)
+        rows.append(row)
+        groups.add(row.group)
     if group is not None and group not in groups:
-        raise ValueError(
-            f"no group {group}. Known: {', '.join(groups)}.{did_you_mean(group, groups)}"
-        )
-    shown = groups if group is None else [group]
-    return [row for name in shown for row in rows[name]]
+        known = sorted(groups)
+        hint = did_you_mean(group, known)
+        raise ValueError(f"no group {group}. Known: {', '.join(known)}.{hint}")
+    shown = [row for row in rows if group in (None, row.group)]
+    return sorted(shown, key=lambda row: row.group)
 
 
 def format_table(rows: Sequence[DatasetRow], width: int) -> str:
@@ -93,9 +96,8 @@ def describe_dataset(name: str, data_json: Path) -> str:
         return f"{name}: prepared on this machine\n  here         {_here(name, data_json)}"
     if not is_download and name not in USER_LAYOUTS:
         known = [*LAYOUTS, *USER_LAYOUTS, *prepared]
-        raise ValueError(
-            f"no dataset {name}. Known: {', '.join(known)}.{did_you_mean(name, known)}"
-        )
+        hint = did_you_mean(name, known)
+        raise ValueError(f"no dataset {name}. Known: {', '.join(known)}.{hint}")
     layout = resolve_layout(name)
     command = "" if is_download else "zsad prepare folder ROOT --name NAME"
     lines = [download_instructions(name, layout, command), f"  group        {layout.group}"]

@@ -37,7 +37,9 @@ def read_image_size(path: Path) -> tuple[int, int]:
     """
     head, tail = _read_ends(path)
     is_png = head.startswith(_PNG)
-    is_whole = tail == _PNG_END if is_png else tail.rstrip(b"\0").endswith(_JPEG_END)
+    is_whole = tail.rstrip(b"\0").endswith(_JPEG_END)
+    if is_png:
+        is_whole = tail == _PNG_END
     if is_whole:
         size = _png_size(head) if is_png else _jpeg_size(head)
         return size or upright_size(path)
@@ -72,7 +74,8 @@ def _png_size(head: bytes) -> tuple[int, int] | None:
     ``None`` where the header is damaged, or an orientation may follow.
     """
     checksum = int.from_bytes(head[29:33], "big")
-    if head[8:16] != _PNG_HEADER_START or zlib.crc32(head[12:29]) != checksum:
+    is_sound = zlib.crc32(head[12:29]) == checksum
+    if head[8:16] != _PNG_HEADER_START or not is_sound:
         return None
     at = _PNG_FIRST_CHUNK_END
     while at + 8 <= len(head):
@@ -103,10 +106,12 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
         kind = head[at + 1]
         is_frame = 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME
         if is_frame:
-            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            size = head[at + 5 : at + 9]
+            height, width = struct.unpack(">HH", size)
             return _plausible(width, height)
         is_segment = 0xC0 <= kind <= 0xFE
         if kind == _APP1 or not is_segment:
             return None
-        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+        length = int.from_bytes(head[at + 2 : at + 4], "big")
+        at += 2 + length
     return None

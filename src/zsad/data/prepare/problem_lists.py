@@ -24,8 +24,8 @@ def refusal(index: Path, root: Path, problems: Sequence[Problem]) -> ValueError:
         problems: At least one.
     """
     counts = Counter(problem.kind for problem in problems)
-    kinds = ", ".join(f"{count} x {kind}" for kind, count in counts.items())
-    lines = [f"no index written for {index.stem}: {root} has {kinds}"]
+    kinds = [f"{count} x {kind}" for kind, count in counts.items()]
+    lines = [f"no index written for {index.stem}: {root} has {', '.join(kinds)}"]
     for problem in problems[:SHOWN_PROBLEMS]:
         lines.append(f"  {problem}")
     more = len(problems) - SHOWN_PROBLEMS

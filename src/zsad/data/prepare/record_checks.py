@@ -24,8 +24,11 @@ MASKS_TRIED = 8
 
 def inconsistencies(records: Sequence[Record]) -> Iterator[Problem]:
     """Yield images listed twice, masks of two images, and files that are image and mask at once."""
-    images = Counter(record.image for record in records)
-    masks = Counter(mask for record in records for mask in record.masks)
+    images: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
+    for record in records:
+        images[record.image] += 1
+        masks.update(record.masks)
     for image, count in images.items():
         if count > 1:
             yield Problem("listed twice", image, "")
@@ -46,7 +49,8 @@ def file_problems(
     def check(chunk: Sequence[Record]) -> list[list[Problem]]:
         return [list(check_files(record, checker)) for record in chunk]
 
-    chunks = [records[start : start + CHUNK] for start in range(0, len(records), CHUNK)]
+    starts = range(0, len(records), CHUNK)
+    chunks = [records[start : start + CHUNK] for start in starts]
     with ThreadPoolExecutor(READERS) as pool:
         for chunk_problems in pool.map(check, chunks):
             for record_problems in chunk_problems:
@@ -89,13 +93,17 @@ def threshold_remarks(records: Sequence[Record], root: Path, threshold: int) -> 
     A few masks are tried: they have values, but none above the threshold. Headers were sound; a
     mask that cannot be decoded all the same is a remark of its own.
     """
-    masks = [record.masks[0] for record in records if record.is_anomalous and record.masks]
+    masks: list[str] = []
+    for record in records:
+        if record.is_anomalous and record.masks:
+            masks.append(record.masks[0])
     stride = max(1, len(masks) // MASKS_TRIED)
     tried = masks[::stride][:MASKS_TRIED]
     largest = 0
     for mask in tried:
         try:
-            largest = max(largest, int(mask_values(root / mask).max()))
+            values = mask_values(root / mask)
+            largest = max(largest, int(values.max()))
         except UnreadableImageError as error:
             yield str(error)
     if 0 < largest <= threshold:

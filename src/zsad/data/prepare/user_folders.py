@@ -18,6 +18,7 @@ from zsad.data.prepare.folder_labels import (
 )
 from zsad.data.sources import Record, Tree, split_suffix
 
+HIDDEN = (".", "__MACOSX")  # dot-files and the remains of macOS archives
 MASK_FOLDERS = ("masks", "mask", "ground_truth", "ground truth", "groundtruth", "gt")
 MASK_SUFFIXES = ("_mask", "-mask", "_masks", "_gt", "_label")
 
@@ -28,11 +29,12 @@ class UserImages(Layout):
 
     def scan(self, root: Path) -> Tree:
         """List the images of a folder; an archive's single top folder is taken for the folder."""
-        shown = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-        is_unpacked = (root / STAMP_FILE).exists()
-        if is_unpacked and len(shown) == 1 and shown[0].is_dir():
-            return Tree.scan(root, f"{shown[0].name}/")
-        return Tree.scan(root)
+        base = ""
+        if (root / STAMP_FILE).exists():
+            visible = [path for path in root.iterdir() if not path.name.startswith(HIDDEN)]
+            if len(visible) == 1 and visible[0].is_dir():
+                base = f"{visible[0].name}/"
+        return Tree.scan(root, base)
 
     def is_published(self, records: Iterable[Record]) -> bool:  # noqa: ARG002 - whatever they are
         """Return ``False``: no published list says that something is missing."""
@@ -68,7 +70,8 @@ class UserFolders:
             ValueError: No folder is named after a label, or no mask is named after an image.
         """
         masks = MaskFiles(tree, self.mask_suffixes)
-        images = [ImageLocation.from_path(file) for file in tree.files if file not in masks.files]
+        files = [file for file in tree.files if file not in masks.files]
+        images = list(map(ImageLocation.from_path, files))
         labels = FolderLabels(images, self.normal)
         records: list[Record] = []
         for image in images:

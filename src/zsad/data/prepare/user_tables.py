@@ -102,7 +102,8 @@ class UserTable:
             else:
                 labels[row["label"]] = is_anomalous
         if unknown:
-            shown = ", ".join(repr(label) for label in list(unknown)[:SHOWN_LABELS])
+            first = list(unknown)[:SHOWN_LABELS]
+            shown = ", ".join(map(repr, first))
             raise ValueError(
                 f"{self.table}: {len(unknown)} unknown labels ({shown}), expected "
                 f"{', '.join(NORMAL_LABELS)}; or {', '.join(ANOMALOUS_LABELS)}; "
@@ -149,7 +150,10 @@ def _read_text(table: Path) -> str:
 
 def _find_columns(heads: Sequence[str], table: Path) -> dict[str, str]:
     """Return the head of a table that stands for each of ``COLUMNS`` it has."""
-    spelled = {head.strip().lower().replace(" ", "_"): head for head in heads}
+    spelled: dict[str, str] = {}
+    for head in heads:
+        spelling = head.strip().lower()
+        spelled[spelling.replace(" ", "_")] = head
     found: dict[str, str] = {}
     for column, spellings in COLUMNS.items():
         for spelling in spellings:
@@ -168,7 +172,8 @@ def _find_columns(heads: Sequence[str], table: Path) -> dict[str, str]:
 
 def _read_label(text: str) -> bool | None:
     """Return whether a label means anomalous; ``None`` where it is unknown."""
-    label = text.lower().replace(" ", "_").replace("-", "_").removesuffix(".0")
+    label = text.lower().replace(" ", "_")
+    label = label.replace("-", "_").removesuffix(".0")
     if label in NORMAL_LABELS:
         return False
     return True if label in ANOMALOUS_LABELS else None

@@ -47,7 +47,10 @@ class Verification:
     @property
     def kinds(self) -> Counter[str]:
         """Count how often each kind of problem or note occurs."""
-        return Counter(problem.kind for problem in [*self.problems, *self.notes])
+        kinds: Counter[str] = Counter()
+        for problem in self.problems + self.notes:
+            kinds[problem.kind] += 1
+        return kinds
 
     def __str__(self) -> str:
         """Return every problem, every note, and the numbers of both."""
@@ -56,7 +59,8 @@ class Verification:
             lines.append(f"problem: {problem}")
         for note in self.notes:
             lines.append(f"note: {note}")
-        checked = ", ".join(f"{count} in {phase}" for phase, count in self.images.items())
+        counts = [f"{count} in {phase}" for phase, count in self.images.items()]
+        checked = ", ".join(counts)
         lines.append(
             f"{self.index}: {len(self.problems)} problems, {len(self.notes)} notes; "
             f"images: {checked}"
@@ -149,7 +153,8 @@ def _mask_oddities(
         if not is_empty:
             yield Problem("mask of a normal image is not empty", first, "it is read as empty")
         return
-    values = np.unique(np.concatenate([mask_values(mask).ravel() for mask in masks]))
+    pixels = [mask_values(mask).ravel() for mask in masks]
+    values = np.unique(np.concatenate(pixels))
     largest = values.max()
     if is_empty and largest > 0:
         detail = f"its largest value is {largest}, mask_threshold is {threshold}: lower it?"
