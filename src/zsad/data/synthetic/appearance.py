@@ -56,12 +56,11 @@ def vary_slightly(appearance: Appearance, rng: Generator) -> Appearance:
     near = rng.normal
     turn = rng.uniform(-math.pi, math.pi) if appearance.free_turn else near(0, 0.035)
     tint = 1 + near(0, 0.015)
-    red, green, blue = appearance.base
-    base = (min(1.0, red * tint), min(1.0, green * tint), min(1.0, blue * tint))
+    red, green, blue = (min(1.0, part * tint) for part in appearance.base)
     dx, dy = appearance.shift
     return replace(
         appearance,
-        base=base,
+        base=(red, green, blue),
         scale=appearance.scale * (1 + near(0, 0.012)),
         angle=appearance.angle + turn,
         shift=(dx + near(0, 0.012), dy + near(0, 0.012)),

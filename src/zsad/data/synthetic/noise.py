@@ -82,15 +82,19 @@ def voronoi_cells(
     seeds = _cell_seeds(rng, count, jitter) * pitch
     side = size + 2 * margin
     pixels = (seeds - pitch + margin).astype(int)
-    columns, rows = np.clip(pixels.reshape(-1, 2), 0, side - 1).T
+    pixels = np.clip(pixels.reshape(-1, 2), 0, side - 1)
+    columns, rows = pixels.T
     sheet = np.full((side, side), 255, np.uint8)
     sheet[rows, columns] = 0
     _, numbers = cv2.distanceTransformWithLabels(
         sheet, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    below = numbers[1:]
-    is_inner = (below == numbers[:-1])[:, 1:] & (below[:, 1:] == below[:, :-1])
-    distance = cv2.distanceTransform(is_inner.astype(np.uint8), cv2.DIST_L2, 5) / pitch
+    here = numbers[1:, 1:]
+    above = numbers[:-1, 1:]
+    left = numbers[1:, :-1]
+    is_inner = (here == above) & (here == left)
+    distance = cv2.distanceTransform(is_inner.astype(np.uint8), cv2.DIST_L2, 5)
+    distance = distance / pitch
     window = slice(margin, margin + size)
     return numbers[window, window], distance[window, window]
 
@@ -98,8 +102,10 @@ def voronoi_cells(
 def _cell_seeds(rng: Generator, count: int, jitter: Number) -> NDArray[np.float64]:
     """Return (count, count, 2) points, x and y in units of a cell's width."""
     line = np.arange(count)
-    middles = np.stack(np.meshgrid(line, line), -1) + 0.5
-    return middles + jitter * (rng.random(middles.shape) - 0.5)
+    x, y = np.meshgrid(line, line)
+    middles = np.stack([x, y], -1) + 0.5
+    offsets = rng.random(middles.shape) - 0.5
+    return middles + jitter * offsets
 
 
 def random_per_cell(rng: Generator, numbers: NDArray[Any]) -> Plane:

@@ -50,8 +50,8 @@ class Drawing:
 
 def random_between(limits: Sequence[Number], rng: Generator) -> float:
     """Return a number between two limits, evenly distributed in logarithm."""
-    lowest, highest = limits
-    return math.exp(rng.uniform(math.log(lowest), math.log(highest)))
+    lowest, highest = map(math.log, limits)
+    return math.exp(rng.uniform(lowest, highest))
 
 
 def random_window(image: Image.Image, rng: Generator) -> Box:
@@ -69,7 +69,9 @@ def canvas_scene(image: Image.Image, window: Box, rng: Generator) -> Scene:
     Nothing can be drawn where the photograph is transparent.
     """
     size = min(max(window.height, _SMALLEST_CANVAS_PX), CANVAS_PX)
-    corners = (window.left, window.top, window.left + window.width, window.top + window.height)
+    right = window.left + window.width
+    bottom = window.top + window.height
+    corners = (window.left, window.top, right, bottom)
     small = image.resize((size, size), Image.Resampling.BILINEAR, box=corners, reducing_gap=2.0)
     pixels = np.asarray(small.convert("RGB"), np.float32) / 255
     surface = np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -92,29 +94,32 @@ def is_visible(drawing: Drawing, window: Box, size: tuple[int, int], view_px: in
     """
     mask = drawing.mask
     width, height = size
-    area = mask.mean() * (window.height * window.width) / (width * height)
+    covered = mask.mean() * (window.height * window.width)
+    area = covered / (width * height)
     if not 0 < area <= _LARGEST or _is_cut(mask, window, size):
         return False
     strength = np.abs(drawing.added).max(0)[mask]
     if np.median(strength) < _NOTICEABLE:
         return False
-    shown_width = max(1, round(view_px * window.height / width))
-    shown_height = max(1, round(view_px * window.height / height))
+    shown_px = view_px * window.height
+    shown_width = max(1, round(shown_px / width))
+    shown_height = max(1, round(shown_px / height))
     whole = Image.fromarray(mask.astype(np.float32))
     shown = whole.resize((shown_width, shown_height), Image.Resampling.BILINEAR)
-    pixels = int((np.asarray(shown) > 0.5).sum())
-    return pixels >= _FEWEST_PIXELS
+    is_shown = np.asarray(shown) > 0.5
+    return int(is_shown.sum()) >= _FEWEST_PIXELS
 
 
 def _is_cut(mask: Plane, window: Box, size: tuple[int, int]) -> bool:
     """Tell whether a defect reaches a side of its window that is no side of the image."""
-    starts = (window.left, window.top)
-    for start, lines, length in zip(starts, (mask.T, mask), size, strict=True):
-        is_cut_before = start > 0 and lines[0].any()
-        is_cut_after = start + window.width < length and lines[-1].any()
-        if is_cut_before or is_cut_after:
-            return True
-    return False
+    width, height = size
+    if window.left > 0 and mask[:, 0].any():
+        return True
+    if window.left + window.width < width and mask[:, -1].any():
+        return True
+    if window.top > 0 and mask[0].any():
+        return True
+    return window.top + window.height < height and bool(mask[-1].any())
 
 
 def carry_back(drawing: Drawing, image: Image.Image, window: Box) -> SynthesisedImage | None:
@@ -126,16 +131,22 @@ def carry_back(drawing: Drawing, image: Image.Image, window: Box) -> Synthesised
     scale = window.height / len(drawing.change)
     box = _touched_box(drawing.mask, scale, window.height)
     mask = _enlarge(drawing.change, box, scale) >= _MASK_FROM
-    if not 0 < mask.sum() <= _LARGEST * image.width * image.height:
+    most = _LARGEST * image.width * image.height
+    if not 0 < mask.sum() <= most:
         return None
-    channels = [_enlarge(channel, box, scale)[mask] for channel in drawing.added]
+    channels: list[Plane] = []
+    for channel in drawing.added:
+        enlarged = _enlarge(channel, box, scale)
+        channels.append(enlarged[mask])
     left = window.left + box.left
     top = window.top + box.top
-    pixels = np.array(image.crop((left, top, left + box.width, top + box.height)))
+    part = image.crop((left, top, left + box.width, top + box.height))
+    pixels = np.array(part)
     _add_colours(pixels, np.stack(channels, -1), mask)
     image.paste(Image.fromarray(pixels), (left, top))
     whole_mask = Image.new("L", image.size)
-    whole_mask.paste(Image.fromarray(mask.astype(np.uint8) * 255), (left, top))
+    white = np.where(mask, 255, 0).astype(np.uint8)
+    whole_mask.paste(Image.fromarray(white), (left, top))
     kind = drawing.kind.replace("_", " ")
     return SynthesisedImage(image, whole_mask, f"drawn {kind}")
 
@@ -177,6 +188,7 @@ def _add_colours(pixels: Plane, added: ImageArray, mask: Plane) -> None:
     colours = pixels[..., None] if pixels.ndim == 2 else pixels
     channels = min(3, colours.shape[2])
     masked = colours[mask]
-    painted = masked[:, :channels] + 255 * added[:, :channels]
-    masked[:, :channels] = np.clip(np.rint(painted), 0, 255)
+    shift = 255 * added[:, :channels]
+    painted = np.rint(masked[:, :channels] + shift)
+    masked[:, :channels] = np.clip(painted, 0, 255)
     colours[mask] = masked

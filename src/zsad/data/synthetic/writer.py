@@ -157,7 +157,8 @@ def _tasks(recipe: Recipe, category: str) -> list[_Task]:
 def _normal_tasks(split: str, count: int) -> list[_Task]:
     tasks: list[_Task] = []
     for index in range(count):
-        tasks.append(_Task(Path(f"{split}/{index:03d}.png"), None, split, index))
+        path = Path(f"{split}/{index:03d}.png")
+        tasks.append(_Task(path, None, split, index))
     return tasks
 
 
@@ -166,7 +167,8 @@ def _write(recipe: Recipe, category: str, task: _Task, folder: Path) -> None:
     photo, mask = render(category, rng, recipe.size, task.defect, task.grade, recipe.max_area)
     _save(photo, folder / task.path)
     if task.mask_path is not None:
-        _save(mask.astype(np.uint8) * 255, folder / task.mask_path)
+        white = mask.astype(np.uint8) * 255
+        _save(white, folder / task.mask_path)
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
