@@ -43,14 +43,6 @@ def test_dataset_overrides_the_datasets_of_an_experiment() -> None:
         compose.read_arguments(["dataset=[visa,mvtex]"])
 
 
-def test_changed_settings_of_a_model_are_known() -> None:
-    compose.compose_config(
-        "test",
-        ["backbone=pocket", "image_size=64", "model.method.sigma_px=2", "trainer=cpu", OUTPUT],
-    )
-    assert checkpoint_settings.changed_settings() == ["image_size=64", "model.method.sigma_px=2"]
-
-
 def test_each_dataset_has_its_own_mask_rule_and_folder() -> None:
     arguments = compose.read_arguments(
         ["dataset=[mvtec,visa]", "backbone=pocket", "dataset.max_images=7", OUTPUT]

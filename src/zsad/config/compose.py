@@ -130,7 +130,7 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
     ``paths.output_dir`` has to be among the overrides: only a Hydra job has a folder of its own.
     """
     renamed_keys.refuse_old_arguments(overrides)
-    config = _compose_apart(config_name, overrides, with_hydra=True)
+    config = compose_apart(config_name, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]  # as in a Hydra job, where it is not part of the configuration either
@@ -155,7 +155,7 @@ def configs_by_dataset(config: DictConfig) -> dict[str, DictConfig]:
     shared = [typed for typed in job.overrides.task if typed.partition("=")[0] not in own_keys]
     configs = {}
     for name in config.test_on:
-        own = _compose_apart(config_name, [*shared, f"dataset={name}"])
+        own = compose_apart(config_name, [*shared, f"dataset={name}"])
         # Set, not composed: Hydra would parse the blanks and commas of a path.
         own.paths.output_dir = f"{config.paths.output_dir}/{name}"
         own.name = config.name
@@ -164,7 +164,7 @@ def configs_by_dataset(config: DictConfig) -> dict[str, DictConfig]:
     return configs
 
 
-def _compose_apart(
+def compose_apart(
     config_name: str, overrides: Sequence[str], *, with_hydra: bool = False
 ) -> DictConfig:
     """Compose, and leave the Hydra of a running job as it was."""

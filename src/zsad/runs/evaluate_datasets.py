@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from zsad.config import checkpoint_settings, compose, instantiate
+from zsad.config.changed_settings import changed_settings
 from zsad.data.module import JsonDataModule
 from zsad.distributed import is_first_process
 from zsad.runs.evaluation_info import EvaluationInfo
@@ -90,7 +91,7 @@ def evaluate_datasets(
     for name, dataset in datasets.items():
         own, data = dataset.config, dataset.data
         folder = Path(own.paths.output_dir)
-        info = _evaluation_info(own, provenance)
+        info = _evaluation_info(own, name, provenance)
         if may_restore and summary.restore(name, folder, info):
             continue
         trainer = instantiate.build_trainer(own)
@@ -108,11 +109,13 @@ def evaluate_datasets(
         summary.write(folder, model, has_several=bool(config.test_on))
 
 
-def _evaluation_info(config: DictConfig, provenance: Mapping[str, Any] | None) -> EvaluationInfo:
+def _evaluation_info(
+    config: DictConfig, dataset: str, provenance: Mapping[str, Any] | None
+) -> EvaluationInfo:
     return EvaluationInfo(
         config=compose.to_dict(config),
         choices=compose.choices_of_run(),
         provenance=provenance,
         deciding_settings=deciding_settings(config),
-        changed_settings=checkpoint_settings.changed_settings(),
+        changed_settings=changed_settings(config, dataset, provenance),
     )

@@ -20,7 +20,7 @@ class EvaluationInfo:
         provenance: Provenance of the learned prompts, empty if a file has none; ``None`` for a
             training-free model.
         deciding_settings: The settings that decide about the results.
-        changed_settings: Overrides that set the model apart from its published configuration.
+        changed_settings: Settings that set the model apart from its published configuration.
     """
 
     config: Mapping[str, Any]
