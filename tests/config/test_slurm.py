@@ -16,9 +16,9 @@ def test_slurm_gets_the_processes_and_nodes_of_the_trainer() -> None:
         "trainer.num_nodes=2",
         "trainer.accelerator=gpu",
     ]
-    launcher = compose._compose_apart("train", given, with_hydra=True).hydra.launcher
+    launcher = compose.compose_apart("train", given, with_hydra=True).hydra.launcher
     assert (launcher.tasks_per_node, launcher.nodes, launcher.gpus_per_node) == (4, 2, 4)
-    on_cpu = compose._compose_apart(
+    on_cpu = compose.compose_apart(
         "train", ["hydra/launcher=slurm", "trainer=cpu"], with_hydra=True
     ).hydra.launcher
     assert (on_cpu.tasks_per_node, on_cpu.gpus_per_node) == (1, None)

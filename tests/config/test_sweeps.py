@@ -26,7 +26,7 @@ def folders(script: str, *given: str) -> list[Path]:
 
 
 def _folder(script: str, overrides: list[str]) -> Path:
-    config = compose._compose_apart(script, overrides, with_hydra=True)
+    config = compose.compose_apart(script, overrides, with_hydra=True)
     HydraConfig.instance().set_config(config)
     return Path(config.hydra.sweep.dir, config.hydra.sweep.subdir)
 
