@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import statistics
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from zsad.reports.seeds import average, csv_table, markdown_table, write_average
+from zsad.reports.seeds import average, csv_table, markdown_table, screen_table, write_average
 
 
 def a_run(
@@ -37,6 +39,15 @@ def test_every_number_becomes_its_mean_and_sample_deviation(tmp_path: Path) -> N
     assert float(nut["image_auroc_deviation"]) == pytest.approx(statistics.stdev(numbers), abs=1e-4)
     assert nut["image_auroc_runs"] == "3"
     assert "81.2 ± 1.3" in markdown_table(result, "three seeds")
+
+
+def test_a_narrow_screen_cuts_no_number(tmp_path: Path) -> None:
+    result = average([a_run(tmp_path / value, value) for value in ("80.0", "82.5", "81.0")])
+    console = Console(width=22, file=io.StringIO())
+    console.print(screen_table(result, "three seeds"))
+    words = console.file.getvalue().split()  # type: ignore[attr-defined]
+    assert words.count("81.2") == 2
+    assert words.count("1.3") == 2
 
 
 def test_what_no_run_defines_is_not_a_number(tmp_path: Path) -> None:

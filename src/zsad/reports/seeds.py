@@ -74,7 +74,7 @@ def average(runs: Sequence[Path]) -> Average:
 def screen_table(result: Average, title: str) -> Table:
     """Lay the averages out for ``rich.print``."""
     table = _text_table(result, title, result.remarks)
-    return text_tables.screen_table(table)
+    return text_tables.screen_table(table, wrap=True)  # a cut deviation would look like another
 
 
 def markdown_table(result: Average, title: str) -> str:

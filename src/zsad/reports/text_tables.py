@@ -137,7 +137,8 @@ def screen_table(
     for number, name in enumerate(table.heading):
         justify = "left" if number < table.text_columns else "right"
         words = Text(name.replace(" ", "\n"))
-        screen.add_column(words, justify=justify, no_wrap=not wrap, overflow="fold")
+        overflow = "fold" if wrap else "ellipsis"
+        screen.add_column(words, justify=justify, no_wrap=not wrap, overflow=overflow)
     for row in table.rows:
         cells = [Text(cell, style=_style(cell, styles)) for cell in row]
         screen.add_row(*cells)
