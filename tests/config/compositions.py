@@ -72,3 +72,14 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def other_value(value: Any) -> Any:
+    """Return a value that differs from another of its type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, list):
+        return [*value, "another"]
+    return "another"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tests.config.compositions import OUTPUT, leaves
+from tests.config.compositions import OUTPUT, leaves, other_value
 from zsad.config import changed_settings as module
 from zsad.config import compose, instantiate
 from zsad.config.changed_settings import CHANGES_NO_NUMBER, COMPARED, changed_settings
@@ -84,16 +84,6 @@ def composed(*overrides: str) -> DictConfig:
     return compose.compose_config("test", [*overrides, OUTPUT])
 
 
-def other_than(value: Any) -> Any:
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, (int, float)):
-        return value + 1
-    if isinstance(value, list):
-        return [*value, "another"]
-    return "another"
-
-
 def keys_of_model(config: DictConfig) -> Iterator[tuple[str, Any]]:
     """Yield every key of a model and its backbone; of a table of words the first row alone."""
     tables = set()
@@ -113,7 +103,7 @@ def test_a_changed_key_of_a_model_is_noticed(model: str) -> None:
     checked = 0
     for key, value in keys_of_model(config):
         changed = config.copy()
-        OmegaConf.update(changed, key, other_than(value))
+        OmegaConf.update(changed, key, other_value(value))
         is_inert = any(key == inert or key.startswith(f"{inert}.") for inert in CHANGES_NO_NUMBER)
         assert bool(changed_settings(changed, "mvtec")) != is_inert, key
         checked += 1

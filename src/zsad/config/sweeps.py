@@ -16,7 +16,7 @@ IsGroup = Callable[[str], bool]  # whether a key chooses a file of the configura
 
 _FLAGS = {"-m", "--multirun"}
 # These do not change the results, so they are no part of a sweep's name.
-_INERT = ("hydra", "sweep", "name", "overwrite", "resume", "logger", "skip_missing")
+INERT = ("hydra", "sweep", "name", "overwrite", "resume", "logger", "skip_missing")
 
 
 def add_sweep_folders(arguments: Sequence[str], is_group: IsGroup) -> list[str]:
@@ -136,7 +136,7 @@ def _is_inert(override: Override) -> bool:
     if key == "test_on" and override.value() is None:
         return True
     root = re.split(r"[/.]", key)[0]
-    return root in _INERT
+    return root in INERT
 
 
 def _key(override: Override) -> str:

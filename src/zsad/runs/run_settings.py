@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zsad.config import compose
 
-# These may change from one start of a run to the next: they say where and how it runs, and leave
-# its results as they are.
-_MAY_CHANGE = re.compile(
-    r"(paths|callbacks|logger|trainer|protocol|model\.heatmap_range|(model\.)?feature_cache)\b"
-    r"|dataset\.(num_workers|root|data_json|index|test_batch_size)$"
-    r"|(name|sweep|resume|overwrite|ckpt_path|epochs|skip_missing|test_on)$"
+# These may change from one start of a run to the next, each with all keys below it: they say where
+# and how it runs, and leave its results as they are.
+MAY_CHANGE = (
+    "callbacks",
+    "ckpt_path",
+    "dataset.data_json",
+    "dataset.index",
+    "dataset.num_workers",
+    "dataset.root",
+    "dataset.test_batch_size",
+    "epochs",
+    "feature_cache",
+    "logger",
+    "model.feature_cache",
+    "model.heatmap_range",
+    "name",
+    "overwrite",
+    "paths",
+    "protocol",
+    "resume",
+    "skip_missing",
+    "sweep",
+    "test_on",
+    "trainer",
 )
 # These decide about a test, though a training may continue with other values.
-_OF_A_TEST = ("trainer.precision", "trainer.limit_test_batches")
+OF_A_TEST = ("trainer.precision", "trainer.limit_test_batches")
 
 
 def deciding_settings(config: Any) -> dict[str, Any]:
@@ -42,13 +59,17 @@ def settings_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     differences = []
     for key in sorted(then.keys() | now.keys()):
         before, after = then.get(key), now.get(key)
-        if before != after and not _MAY_CHANGE.match(key):
+        if before != after and not _may_change(key):
             differences.append(f"{key}={before} then, {key}={after} now")
     return differences
 
 
 def _decides(key: str) -> bool:
-    return key in _OF_A_TEST or not _MAY_CHANGE.match(key)
+    return key in OF_A_TEST or not _may_change(key)
+
+
+def _may_change(key: str) -> bool:
+    return any(key == place or key.startswith(f"{place}.") for place in MAY_CHANGE)
 
 
 def _digest(path: Path) -> str:
