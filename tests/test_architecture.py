@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
-import re
-import sys
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -203,20 +199,3 @@ def test_names_say_what_is_inside(path: Path) -> None:
 @pytest.mark.parametrize("script", ["train.py", "test.py"])
 def test_the_two_entry_points_stay_thin(script: str) -> None:
     assert len((ROOT / script).read_text().splitlines()) <= 50
-
-
-def test_every_imported_package_is_declared() -> None:
-    """A package that comes only with another one may leave with that one's next version."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required = [*project["dependencies"]]
-    for extra in project["optional-dependencies"].values():
-        required += extra
-    declared = {re.split(r"[<>=!\[; ]", entry)[0].lower().replace("_", "-") for entry in required}
-    owners = importlib.metadata.packages_distributions()
-    scripts = [*MODULES, *(SOURCE.parent / "hydra_plugins").rglob("*.py")]
-    imported = set.union(*(roots(all_imports(path)) for path in scripts))
-    own = {"zsad", "hydra_plugins", *sys.stdlib_module_names}
-    optional = {"diffusers", "ram"}  # not installed here, declared as an extra or documented
-    for name in sorted(imported - own - optional):
-        distributions = {owner.lower().replace("_", "-") for owner in owners[name]}
-        assert distributions & declared, f"{name} belongs to {distributions}: pyproject.toml"
