@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zsad.config import renamed_keys, run_names, slurm, sweeps
+from zsad.config import help_page, renamed_keys, run_names, slurm, sweeps
 
 PACKAGE = Path(__file__).parents[1]
 # Inside an installed package, or beside src/ in a clone.
@@ -27,6 +27,10 @@ def is_group(key: str) -> bool:
 
 def _swept_values(*keys: str, _root_: DictConfig) -> str:
     return sweeps.swept_values(*keys, root=_root_, is_group=is_group)
+
+
+def _group_help(group: str, description: str) -> str:
+    return help_page.group_help(group, description, choices(group.partition("@")[0]))
 
 
 def by_value(value: Any, results: Mapping[Any, Any], default: Any) -> Any:
@@ -53,6 +57,7 @@ def all_but(excluded: str | None, *lists: Sequence[str]) -> list[str]:
 _RESOLVERS = {
     "all_but": all_but,
     "by_value": by_value,
+    "group_help": _group_help,
     "run_name": run_names.run_name,
     "tested_on": run_names.tested_on,
     "shots_name": run_names.shots_name,
