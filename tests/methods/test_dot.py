@@ -335,7 +335,7 @@ def test_every_variant_runs_on_tiny_models_of_the_real_classes(model: str) -> No
 def test_captions_do_not_hang_on_the_hash_seed() -> None:
     program = (
         "from zsad.config import compose, instantiate; "
-        "from zsad.prompts.defect_vocabulary import read_words, published_words; "
+        "from zsad.prompts.defect_answers import read_words, published_words; "
         "c = compose.compose_config('test', ['model=dot', 'backbone=grounded_sam_random', "
         "'paths.output_dir=/nowhere']); "
         "l = instantiate.build(c.model.method.language); a = 'cut, hole, Fold, scratch, stain, poke, dent'; "

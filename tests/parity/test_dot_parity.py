@@ -16,7 +16,8 @@ from tests.parity.saa_case import WordPiece
 from zsad.backbones.grounded.grounding import Grounding
 from zsad.methods.box_filter import BoxCandidates
 from zsad.methods.dot import DOTPrompt
-from zsad.prompts.defect_vocabulary import WordTable, published_words
+from zsad.prompts.defect_answers import published_words
+from zsad.prompts.defect_vocabulary import WordTable
 
 MAPS = 1e-5
 SCORES = 1e-6

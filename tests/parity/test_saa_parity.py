@@ -19,7 +19,8 @@ from zsad.config import compose, instantiate
 from zsad.functional.resample import upsample
 from zsad.methods.box_filter import BoxCandidates, filter_boxes
 from zsad.methods.saa import SAA, Explained
-from zsad.prompts.saa_captions import DefectPrompts, DefectWords, read_property
+from zsad.prompts.saa_captions import DefectPrompts, DefectWords
+from zsad.prompts.saa_rows import read_property
 
 MAPS = 1e-5
 SCORES = 1e-6

@@ -11,16 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsad.config import compose, instantiate
-from zsad.prompts.defect_vocabulary import (
-    ALWAYS,
-    LONGEST,
-    LanguageModel,
-    WordTable,
-    published_words,
-    read_words,
-    to_phrase,
-    with_always,
-)
+from zsad.prompts.defect_answers import LONGEST, published_words, read_words
+from zsad.prompts.defect_vocabulary import ALWAYS, WordTable, to_phrase, with_always
+from zsad.prompts.language_model import LanguageModel
 
 TABLE = WordTable(
     ["scratch", "hole"], {"leather": ["cut", "fold"], "metal nut": ["bend"], "nut": ["crack"]}

@@ -10,7 +10,8 @@ import pytest
 
 from zsad.config import compose, instantiate
 from zsad.data.layouts import LAYOUTS
-from zsad.prompts.saa_captions import DefectWords, _mapping, read_property
+from zsad.prompts.saa_captions import DefectWords
+from zsad.prompts.saa_rows import read_property, require_mapping
 
 GENERAL = {
     "captions": ["defect on {}"],
@@ -142,7 +143,7 @@ def test_a_mistake_in_a_row_names_its_place(row: dict[str, Any], message: str) -
 
 def test_a_text_in_place_of_rows_names_its_place() -> None:
     with pytest.raises(ValueError, match=r"parts\.nut='nonsense': expected words by their keys"):
-        _mapping("parts.nut", "nonsense")
+        require_mapping("parts.nut", "nonsense")
 
 
 def test_the_published_sentence_serves_as_a_row() -> None:

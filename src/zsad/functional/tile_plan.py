@@ -84,7 +84,7 @@ def _whole_patches(size: tuple[int, int], scale: Fraction, patch_px: int) -> tup
 
 
 def _whole_patches_side(side: int, scale: Fraction, patch_px: int) -> int:
-    """Return a side in whole patches: mirrored up to them at its own scale, else resized to them."""
+    """Return a side in whole patches: rounded up at its own scale (mirrored), else down."""
     if scale == 1:
         return patch_px * math.ceil(Fraction(side, patch_px))
     return patch_px * max(math.floor(side * scale / patch_px), 1)

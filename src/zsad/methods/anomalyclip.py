@@ -8,6 +8,8 @@ Legend: B images, L tapped blocks, N patches on an h × w grid, H × W pixels, E
 is anomalous.
 """
 
+# ruff: noqa: ARG001, ARG002 (the signatures are those of the contract and of tiling)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +89,7 @@ class AnomalyCLIP(PromptedCLIP):
         self.image_score = image_score
         self.views = views_of(tiling)
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:  # noqa: ARG002
+    def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
         """Score images in [0, 1]. The prompts are object-agnostic: the category is not used."""
         text = self.text_features()
         features = self.encode_whole(image)
@@ -158,8 +160,7 @@ class AnomalyCLIP(PromptedCLIP):
         """
 
         def margins_of(
-            tiles: Float[Tensor, "n 3 t_h t_w"],
-            rows: Int[Tensor, " n"],  # noqa: ARG001
+            tiles: Float[Tensor, "n 3 t_h t_w"], rows: Int[Tensor, " n"]
         ) -> Float[Tensor, "l n h w"]:
             return self.patch_margins(self.encode_image(tiles), text)
 

@@ -10,6 +10,8 @@ Legend: B images, L tapped blocks, 4 tiles, T canvas side, G side of the whole v
 tile, E joint width.
 """
 
+# ruff: noqa: ARG002 (the signature of forward is that of the contract)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +103,7 @@ class DHRCLIP(PromptedCLIP):
         self.per_image_minmax = per_image_minmax
         self.dice_by_row = dice_by_row
 
-    def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:  # noqa: ARG002
+    def forward(self, image: Float[Tensor, "b 3 h w"], category: Sequence[str]) -> Prediction:
         """Score canvases in [0, 1]. The prompts are object-agnostic: the category is not used.
 
         Raises:

@@ -266,7 +266,7 @@ class DOTPrompt(nn.Module):
         return FUSIONS[self.fusion](fusion), tuple(runs)
 
     def normalize_map(self, fused: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
-        """Bring a map of joined masks into [0, 1], its order kept; stretched, a constant one is 0."""
+        """Bring a map of joined masks into [0, 1]; its order stays. A stretched constant is 0."""
         if self.normalization == "image":
             return min_max(fused[None])[0]
         if self.fusion == "sum":

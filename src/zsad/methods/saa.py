@@ -1,4 +1,4 @@
-"""SAA and SAA+: boxes that a detector finds for words about defects, weighed by saliency and summed.
+"""SAA and SAA+: boxes of words about defects, weighed by saliency and summed.
 
 Y. Cao, X. Xu, C. Sun, Y. Cheng, Z. Du, L. Gao, W. Shen: Segment Any Anomaly without Training via
 Hybrid Prompt Regularization. arXiv 2305.10724. Where the paper and its published code differ, this

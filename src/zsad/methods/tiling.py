@@ -8,6 +8,8 @@ Legend: B images of H × W pixels, l tapped blocks, n tiles of t × t pixels; gh
 whole view, ch × cw patches of the image at the scale of its tiles.
 """
 
+# ruff: noqa: ARG001, ARG002 (fusions have one signature, and so have views)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ def _mean_probability(whole: Tensor, tiles: Tensor, global_weight: float) -> Ten
     return mean.logit(eps=_LEAST)
 
 
-def _max(whole: Tensor, tiles: Tensor, global_weight: float) -> Tensor:  # noqa: ARG001 (one signature for all)
+def _max(whole: Tensor, tiles: Tensor, global_weight: float) -> Tensor:
     return torch.maximum(whole, tiles)
 
 
@@ -124,7 +126,7 @@ class Tiling:
         """Resize images to the backbone's square: bicubic, antialiased, clamped to [0, 1]."""
         return _resize(image, (side, side))
 
-    def whole_size(self, size: tuple[int, int], side: int) -> tuple[int, int]:  # noqa: ARG002
+    def whole_size(self, size: tuple[int, int], side: int) -> tuple[int, int]:
         """Return height and width of the whole view of an image of a size."""
         return side, side
 

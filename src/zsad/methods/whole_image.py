@@ -1,5 +1,7 @@
 """The view of a method without tiling: the image alone, at the size it comes in."""
 
+# ruff: noqa: ARG002 (the signatures are those of Tiling)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -22,11 +24,11 @@ class WholeImage:
     Legend: B images of H × W pixels, l tapped blocks, gh × gw patches of the whole view.
     """
 
-    def whole_view(self, image: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h w"]:  # noqa: ARG002 (Tiling resizes to it)
+    def whole_view(self, image: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h w"]:
         """Return the images as they are."""
         return image
 
-    def whole_size(self, size: tuple[int, int], side: int) -> tuple[int, int]:  # noqa: ARG002
+    def whole_size(self, size: tuple[int, int], side: int) -> tuple[int, int]:
         """Return height and width of the whole view of an image of a size."""
         return size
 
@@ -37,8 +39,8 @@ class WholeImage:
         self,
         image: Float[Tensor, "_ 3 h w"],
         whole: Float[Tensor, "l b gh gw"],
-        encode: Encode,  # noqa: ARG002 (there are no tiles)
-        patch_px: int,  # noqa: ARG002
+        encode: Encode,
+        patch_px: int,
     ) -> Float[Tensor, "l b h w"]:
         """Return the probability of *anomalous* at every pixel, one map for each tapped block.
 
@@ -67,8 +69,8 @@ class WholeImage:
         self,
         image: Float[Tensor, "_ 3 h w"],
         whole: Float[Tensor, "b gh gw"],
-        encode: Encode,  # noqa: ARG002
-        patch_px: int,  # noqa: ARG002
+        encode: Encode,
+        patch_px: int,
     ) -> Float[Tensor, "b h w"]:
         """Return one map from the probability of *anomalous* of each patch of the whole view."""
         return upsample(whole, (image.shape[-2], image.shape[-1]))

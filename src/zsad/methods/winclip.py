@@ -1,4 +1,4 @@
-"""WinCLIP: hand-written prompts and windows, zero-shot; with normal references few-shot ("WinCLIP+").
+"""WinCLIP: hand-written prompts and windows; with normal references few-shot ("WinCLIP+").
 
 J. Jeong, Y. Zou, T. Kim, D. Zhang, A. Ravichandran, O. Dabeer. CVPR 2023, arXiv 2303.14814. No code
 of the authors is public. The numbers are those of the two reimplementations that agree with each
@@ -188,7 +188,7 @@ class WinCLIP(nn.Module):
     def text_margins(
         self, embeddings: Embeddings, category: Sequence[str]
     ) -> tuple[Float[Tensor, " b"], tuple[Float[Tensor, "b _"], ...]]:
-        """Return the margins, anomalous minus normal, of images and of the windows of each scale."""
+        """Return anomalous minus normal logit of images, and of the windows of each scale."""
         text = self.texts.features(self.backbone, category)  # (B, 2, E)
         margins = []
         for level in (embeddings.image, *embeddings.windows):
@@ -234,7 +234,7 @@ class WinCLIP(nn.Module):
         scales: Sequence[Float[Tensor, "b _"]],
         grid: tuple[int, int],
     ) -> Float[Tensor, "b h w"]:
-        """Return the plain mean of the patches' associations and of the harmonic map of each scale."""
+        """Return the plain mean of the patches' associations and the harmonic map of each scale."""
         maps = [patches.unflatten(1, grid), *self._scale_maps(scales, grid)]
         return torch.stack(maps).mean(dim=0)
 

@@ -1,6 +1,7 @@
-"""Learnable, object-agnostic prompts: two sentences whose first words are learned.
+"""Learnable, object-agnostic prompts: two sentences that begin with learned vectors.
 
-Legend: c context tokens, k deep tokens, D text width, E joint width. Row 0 is normal, row 1 is anomalous.
+Legend: c context tokens, k deep tokens, D text width, E joint width. Row 0 is normal, row 1 is
+anomalous.
 """
 
 from __future__ import annotations
@@ -22,24 +23,26 @@ INIT_STD = 0.02
 
 
 class ObjectAgnosticPrompts(nn.Module):
-    """``[v1] … [vc] object.`` and ``[w1] … [wc] damaged object.``, with learned tokens in the deeper text blocks too.
+    """``[v1] … [vc] object.`` and ``[w1] … [wc] damaged object.``, with learned deep tokens.
 
-    Nothing in them names the object, so what they learn on one set of objects serves on others. With the published
-    numbers and a text width of 768 these are 43,008 parameters.
+    Nothing in them names the object, so prompts learned on one set of objects serve on others. With
+    the published numbers and a text width of 768 these are 43,008 parameters.
 
     Args:
         text_width: D.
         context_tokens: c, learned vectors in front of each sentence.
-        deep_tokens: k, learned tokens that each deeper block receives in rows 1..k. Both sentences share them.
-        deep_blocks: Text blocks that see learned tokens, the first one (the context itself) included; 1 for the
-            context alone, and then ``deep_tokens`` means nothing.
+        deep_tokens: k, learned tokens that each deeper text block receives in rows 1..k. Both
+            sentences share them.
+        deep_blocks: Text blocks with learned tokens, the first (the context itself) included; 1 for
+            the context alone, and then ``deep_tokens`` means nothing.
         normal: The sentence after the context, without full stop.
         anomalous: Its counterpart.
-        round_deep_to_half: Round the deep tokens, and each sentence's gradient of them, to float16 on their way, as
-            the published code does. Needed to reproduce it to the last digits.
+        round_deep_to_half: Round the deep tokens, and each sentence's gradient of them, to float16
+            on their way, as the published code does. Needed to reproduce it to the last digits.
 
     Raises:
-        ValueError: If the deep tokens do not fit into the context rows that they replace, or no block is left.
+        ValueError: If the deep tokens do not fit into the context rows that they replace, or no
+            block is left.
 
     Source: AnomalyCLIP (ICLR 2024), object-agnostic prompt templates and textual prompt tuning.
     """
@@ -61,16 +64,16 @@ class ObjectAgnosticPrompts(nn.Module):
         if deep_blocks < 1:
             raise ValueError(f"deep_blocks={deep_blocks}: expected 1 (the context alone) or more")
         if deep_blocks == 1:
-            deep_tokens = (
-                0  # one shape for "no deep prompts", that of published files, which do not tell k
-            )
+            # One shape for "no deep prompts", that of published files, which do not tell k.
+            deep_tokens = 0
         if deep_tokens > context_tokens:
             raise ValueError(
-                f"deep_tokens={deep_tokens} would overwrite more than the context_tokens={context_tokens}"
+                f"deep_tokens={deep_tokens} would overwrite more than the "
+                f"context_tokens={context_tokens}"
             )
-        self.normal = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
-        self.anomalous = nn.Parameter(torch.randn(context_tokens, text_width) * INIT_STD)
-        self.deep = nn.Parameter(torch.randn(deep_blocks - 1, deep_tokens, text_width) * INIT_STD)
+        self.normal = _random(context_tokens, text_width)
+        self.anomalous = _random(context_tokens, text_width)
+        self.deep = _random(deep_blocks - 1, deep_tokens, text_width)
         self.round_deep_to_half = round_deep_to_half
         self.register_buffer("tokens", torch.zeros(0), persistent=False)
         self._set_words(normal, anomalous)
@@ -92,22 +95,27 @@ class ObjectAgnosticPrompts(nn.Module):
     def _set_words(self, normal: str, anomalous: str) -> None:
         self.words = (normal, anomalous)
         context = " ".join([PLACEHOLDER] * len(self.normal))
-        self.tokens = tokenize([f"{context} {words}." for words in self.words]).to(
-            self.tokens.device
-        )
+        tokens = tokenize([f"{context} {words}." for words in self.words])
+        self.tokens = tokens.to(self.tokens.device)
 
     def embed(self, backbone: CLIP) -> Float[Tensor, "2 t d"]:
         """Return the token embeddings of both sentences, the learned context in its place."""
         embedded = backbone.embed_tokens(self.tokens)
         context = torch.stack([self.normal, self.anomalous]).to(embedded.dtype)
-        return torch.cat([embedded[:, :1], context, embedded[:, 1 + context.shape[1] :]], dim=1)
+        start = embedded[:, :1]
+        words = embedded[:, 1 + context.shape[1] :]
+        return torch.cat([start, context, words], dim=1)
 
     def forward(self, backbone: CLIP) -> Float[Tensor, "2 e"]:
         """Return the text features of both sentences, not of unit length."""
         deep = self.deep[:, None].expand(-1, 2, -1, -1)  # (blocks, k, D) -> (blocks, 2, k, D)
         if self.round_deep_to_half:
-            # Expanded before rounding: the gradients of the two sentences are rounded one by one, then added.
+            # Expanded before rounding: the gradients of the two sentences are rounded one by one,
+            # then added.
             deep = deep.half().float()
-        return backbone.encode_prompts(
-            self.embed(backbone), self.tokens.argmax(dim=-1), tuple(deep)
-        )
+        end_of_text = self.tokens.argmax(dim=-1)
+        return backbone.encode_prompts(self.embed(backbone), end_of_text, tuple(deep))
+
+
+def _random(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(*shape) * INIT_STD)

@@ -1,7 +1,9 @@
-"""What is in a picture, in words: one verb, ``tags(image, category)``, and several who know it.
+"""Taggers: the things in an image, in words. Each has the verb ``tags(image, category)``.
 
 Legend: h × w pixels, n words, E joint width.
 """
+
+# ruff: noqa: ARG002 (taggers have one signature)
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from zsad.prompts.defect_vocabulary import to_phrase
 _BLANK = "{}"
 _RAM_PX = 384
 _RAM_PACKAGE = "ram"
-_RAM_MEAN, _RAM_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_NO_TAGS = ("close-up", "number")  # of the photograph, or of what is printed on the object
+_RAM_MEAN = (0.485, 0.456, 0.406)
+_RAM_STD = (0.229, 0.224, 0.225)
+_NO_TAGS = ("close-up", "number")  # of the photograph, or of a print on the object
 _CHUNK = 64  # sentences encoded at a time
 
 
@@ -35,12 +38,16 @@ def parse_tags(tags: str) -> list[str]:
     >>> parse_tags("leather | close-up |  brown  leather | leather")
     ['leather', 'brown leather']
     """
-    items = (" ".join(tag.split()) for tag in re.split(r"[|.]", tags))
-    return list(dict.fromkeys(item for item in items if item and item not in _NO_TAGS))
+    unique: dict[str, None] = {}
+    for part in re.split(r"[|.]", tags):
+        tag = " ".join(part.split())
+        if tag and tag not in _NO_TAGS:
+            unique[tag] = None
+    return list(unique)
 
 
 class StaticTagger:
-    """Say of every picture the name of its category, or any fixed words.
+    """Tags every image with the name of its category, or with any fixed words.
 
     Args:
         words: The tags, ``{}`` for the category's name.
@@ -56,19 +63,23 @@ class StaticTagger:
             )
         self.fixed = tuple(words)
 
-    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (the same for all)
+    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:
         """Return the words."""
-        return list(dict.fromkeys(word.replace(_BLANK, to_phrase(category)) for word in self.fixed))
+        name = to_phrase(category)
+        named = [word.replace(_BLANK, name) for word in self.fixed]
+        return list(dict.fromkeys(named))
 
 
 class CLIPTagger(nn.Module):
-    """Choose from a list the words that fit a picture best, zero-shot with CLIP.
+    """Chooses from a list the words that fit an image best, zero-shot with CLIP.
 
     Args:
-        backbone: The frozen CLIP; pictures are resized to its native side, whatever their proportions.
-        nouns: The words that are known.
-        templates: Sentences around a word, with ``{}`` where it goes; the mean of their vectors is taken.
-        count: How many words a picture gets.
+        backbone: The frozen CLIP; images are resized to its native side, whatever their
+            proportions.
+        nouns: The list of words.
+        templates: Sentences around a word, with ``{}`` where it goes; the mean of their vectors is
+            taken.
+        count: Number of words for an image.
 
     Raises:
         ValueError: If a list is empty, or ``count`` is below 1.
@@ -85,49 +96,46 @@ class CLIPTagger(nn.Module):
         super().__init__()
         if not nouns or not templates or count < 1:
             raise ValueError(
-                f"got {len(nouns)} nouns, {len(templates)} templates, count={count}: expected 1 or more"
+                f"got {len(nouns)} nouns, {len(templates)} templates, count={count}: "
+                "expected 1 or more"
             )
         self.backbone = backbone
-        self.nouns, self.templates = tuple(dict.fromkeys(nouns)), tuple(templates)
+        self.nouns = tuple(dict.fromkeys(nouns))
+        self.templates = tuple(templates)
         self.count = min(count, len(self.nouns))
         self._text: Tensor | None = None
 
     @torch.no_grad()
-    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (pictures alone count)
+    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:
         """Return the words that fit best, best first; equal ones in the order of the list."""
-        side = self.backbone.native_size
-        small = F.interpolate(
-            image[None].float(), size=(side, side), mode="bicubic", antialias=True
-        ).clamp(0, 1)
-        seen = (
-            self.backbone.encode_image(self.backbone.normalize(small.to(self.backbone.mean)))
-            .image[0]
-            .float()
-        )
-        fit = self._words(seen) @ F.normalize(seen, dim=0)
-        return [
-            self.nouns[i] for i in fit.argsort(descending=True, stable=True)[: self.count].tolist()
-        ]
+        features = self._encode_image(image)
+        fit = self._text_features(features) @ F.normalize(features, dim=0)
+        order = fit.argsort(descending=True, stable=True)
+        return [self.nouns[number] for number in order[: self.count].tolist()]
 
-    def _words(self, like: Tensor) -> Float[Tensor, "n e"]:
-        """Return a vector of unit length for each word; encoded once, and again where the device has changed."""
+    def _encode_image(self, image: Float[Tensor, "3 h w"]) -> Float[Tensor, " e"]:
+        side = self.backbone.native_size
+        batch = image[None].float()
+        small = F.interpolate(batch, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        normalized = self.backbone.normalize(small.to(self.backbone.mean))
+        return self.backbone.encode_image(normalized).image[0].float()
+
+    def _text_features(self, like: Tensor) -> Float[Tensor, "n e"]:
+        """Return a vector of unit length for each word, encoded once for each device."""
         if self._text is None or self._text.device != like.device:
-            sentences = [
-                template.replace(_BLANK, noun) for noun in self.nouns for template in self.templates
-            ]
-            tokens = tokenize(sentences, context_length=self.backbone.context_length).to(
-                like.device
-            )
-            encoded = torch.cat(
-                [self.backbone.encode_text(chunk).float() for chunk in tokens.split(_CHUNK)]
-            )
-            means = F.normalize(encoded, dim=-1).unflatten(0, (len(self.nouns), -1)).mean(dim=1)
-            self._text = F.normalize(means, dim=-1)
+            sentences = []
+            for noun in self.nouns:
+                sentences.extend(template.replace(_BLANK, noun) for template in self.templates)
+            tokens = tokenize(sentences, context_length=self.backbone.context_length)
+            chunks = tokens.to(like.device).split(_CHUNK)
+            encoded = torch.cat([self.backbone.encode_text(chunk).float() for chunk in chunks])
+            by_noun = F.normalize(encoded, dim=-1).unflatten(0, (len(self.nouns), -1))
+            self._text = F.normalize(by_noun.mean(dim=1), dim=-1)
         return self._text
 
 
 class RAMTagger(nn.Module):
-    """Tag with RAM (Recognize Anything), where its package is installed: the tagger of the published DOT-Prompt.
+    """Tags with RAM (Recognize Anything), the tagger of the published DOT-Prompt.
 
     Args:
         checkpoint: Its weights, ``ram_swin_large_14m.pth``.
@@ -145,30 +153,29 @@ class RAMTagger(nn.Module):
         super().__init__()
         if importlib.util.find_spec(_RAM_PACKAGE) is None:
             raise ValueError(
-                "the package of RAM is not installed. It is not on PyPI (the package of that name is another): "
-                "pip install git+https://github.com/xinyu1205/recognize-anything.git; or choose another: "
-                "tagger@model.method.tagger=clip"
+                "the package of RAM is not installed. It is not on PyPI (the package of that name "
+                "is another): pip install "
+                "git+https://github.com/xinyu1205/recognize-anything.git; "
+                "or choose another: tagger@model.method.tagger=clip"
             )
         path = Path(checkpoint).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
-                f"no weights of RAM at {path}: fetch ram_swin_large_14m.pth, which its README links to "
-                "(github.com/xinyu1205/recognize-anything), and pass its path: model.method.tagger.checkpoint=FILE"
+                f"no weights of RAM at {path}: fetch ram_swin_large_14m.pth, which its README "
+                "links to (github.com/xinyu1205/recognize-anything), and pass its path: "
+                "model.method.tagger.checkpoint=FILE"
             )
         models: Any = importlib.import_module(f"{_RAM_PACKAGE}.models")
-        self.model = (
-            models.ram(pretrained=str(path), image_size=_RAM_PX, vit=tower)
-            .eval()
-            .requires_grad_(False)
-        )
+        model = models.ram(pretrained=str(path), image_size=_RAM_PX, vit=tower)
+        self.model = model.eval().requires_grad_(False)
         self.register_buffer("mean", torch.tensor(_RAM_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_RAM_STD).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
-    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:  # noqa: ARG002 (pictures alone count)
+    def tags(self, image: Float[Tensor, "3 h w"], category: str) -> list[str]:
         """Return RAM's tags, in its order."""
-        small = F.interpolate(
-            image[None].float(), size=(_RAM_PX, _RAM_PX), mode="bilinear", antialias=True
-        )
-        english, *_ = self.model.generate_tag((small.to(self.mean) - self.mean) / self.std)
+        size = (_RAM_PX, _RAM_PX)
+        small = F.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)
+        normalized = (small.to(self.mean) - self.mean) / self.std
+        english, *_ = self.model.generate_tag(normalized)
         return parse_tags(english[0])

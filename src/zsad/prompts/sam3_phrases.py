@@ -1,7 +1,7 @@
-"""What SAM 3 is asked to find, in words: short noun phrases for anomalies in general and for each category.
+"""Prompts of SAM 3: short noun phrases for anomalies in general and for each category.
 
-The strategies have the names, and do what is described, of a published SAM 3 demonstration (SAM3-AD, 2025); its word
-lists are ``conf/prompts/sam3/published.yaml``, our own ``own.yaml``.
+The strategies have the names and the behaviour of those in a published SAM 3 demonstration
+(SAM3-AD, 2025); its word lists are ``conf/prompts/sam3/published.yaml``, our own ``own.yaml``.
 """
 
 from __future__ import annotations
@@ -9,29 +9,37 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from zsad.prompts.dataset_tables import DatasetTables
+
 STRATEGIES = ("base", "category", "mixed", "contextual", "custom")
-PROMPT, CATEGORY = "{prompt}", "{category}"
+PROMPT = "{prompt}"
+CATEGORY = "{category}"
 log = logging.getLogger("zsad")
 
 
 class ConceptPrompts:
-    """Chooses the phrases for a category.
+    """The phrases for a category.
 
     Args:
         base: Phrases for anomalies of anything, the best first.
         tables: Dataset → category → phrases for its anomalies, the best first.
         templates: With ``{prompt}`` and ``{category}``, for the strategy *contextual*.
-        names: What phrases call a category, where that is not its own name: ``pcb1: printed circuit board``.
+        names: Names of categories in phrases, where these are not their own:
+            ``pcb1: printed circuit board``.
         textures: Categories without an object in front of a background.
-        datasets: Dataset → the table that serves it, where that has another name: ``visa_1cls: visa``.
-        dataset: The table that is used whatever dataset is tested; ``None``: that of the tested one (``set_dataset``).
-        strategy: *base*: the first general phrases. *category*: the first of the category. *mixed*: half of each.
-            *contextual*: those of *mixed*, each in every template. *custom*: ``custom`` alone.
-        num_prompts: How many phrases are chosen, before templates.
+        datasets: Dataset → the table that serves it, where that has another name:
+            ``visa_1cls: visa``.
+        dataset: The table that is used whatever dataset is tested; ``None``: that of the tested one
+            (``set_dataset``).
+        strategy: *base*: the first general phrases. *category*: the first of the category. *mixed*:
+            half of each. *contextual*: those of *mixed*, each in every template. *custom*:
+            ``custom`` alone.
+        num_prompts: Number of phrases that are chosen, before templates.
         custom: Phrases of one's own.
 
     Raises:
-        ValueError: If the strategy is none of these, has nothing to choose from, or a table does not exist.
+        ValueError: If the strategy is none of these, has nothing to choose from, or a table does
+            not exist.
     """
 
     def __init__(
@@ -48,42 +56,37 @@ class ConceptPrompts:
         num_prompts: int = 8,
         custom: Sequence[str] = (),
     ) -> None:
-        _check(strategy, num_prompts, {"base": base, "templates": templates, "custom": custom})
-        self.base, self.custom, self.templates = _unique(base), _unique(custom), tuple(templates)
-        self.tables = {
-            name: {one: _unique(words) for one, words in table.items()}
-            for name, table in tables.items()
-        }
-        self.names, self.textures, self.datasets = dict(names), frozenset(textures), dict(datasets)
-        self.strategy, self.num_prompts = strategy, num_prompts
-        self._always, self._entered, self._told = dataset, dataset, set[tuple[str | None, str]]()
-        if dataset is not None and self._table() is None:
-            raise ValueError(
-                f"no words for dataset={dataset}. Known: {', '.join(sorted(self.tables)) or 'none'}"
-            )
+        _check_lists({"base": base, "templates": templates, "custom": custom})
+        _check_strategy(strategy, num_prompts, custom=custom, templates=templates)
+        self.base = _unique(base)
+        self.custom = _unique(custom)
+        self.templates = tuple(templates)
+        self.tables: dict[str, dict[str, tuple[str, ...]]] = {}
+        for name, table in tables.items():
+            self.tables[name] = {category: _unique(words) for category, words in table.items()}
+        self.names = dict(names)
+        self.textures = frozenset(textures)
+        self.strategy = strategy
+        self.num_prompts = num_prompts
+        self._selected = DatasetTables(self.tables, dict(datasets), dataset)
 
     def set_dataset(self, dataset: str) -> None:
-        """Use the words of a dataset from now on, unless one was chosen for all."""
-        self._entered = self._always or dataset
+        """Use the words of a dataset from now on, unless others were chosen for all."""
+        self._selected.set_dataset(dataset)
 
     def phrases(self, category: str) -> tuple[str, ...]:
-        """Return what is looked for in images of a category: no phrase twice, in the order of the lists."""
+        """Return the phrases for images of a category: none twice, in the order of the lists."""
         if self.strategy == "custom":
             return self.custom
         if self.strategy == "base":
             return self.base[: self.num_prompts]
-        own = self._own(category)
-        if not own:
-            chosen = self.base[: self.num_prompts]
-        elif self.strategy == "category":
-            chosen = own[: self.num_prompts]
-        else:
-            general = self.base[: self.num_prompts // 2]
-            chosen = _unique([*general, *own[: self.num_prompts - len(general)]])
-        return self._in_context(chosen, category) if self.strategy == "contextual" else chosen
+        chosen = self._choose(category)
+        if self.strategy == "contextual":
+            return self._in_context(chosen, category)
+        return chosen
 
     def noun(self, category: str) -> str:
-        """Return what phrases call a category.
+        """Return the name of a category in phrases.
 
         >>> ConceptPrompts(["defect"], names={"pcb1": "printed circuit board"}).noun("pcb1")
         'printed circuit board'
@@ -93,64 +96,73 @@ class ConceptPrompts:
         return self.names.get(category, category.replace("_", " "))
 
     def shows_object(self, category: str) -> bool:
-        """Tell whether images of a category show an object in front of something else."""
+        """Tell whether images of a category show an object in front of a background."""
         return category not in self.textures
+
+    def _choose(self, category: str) -> tuple[str, ...]:
+        own = self._own(category)
+        if not own:
+            return self.base[: self.num_prompts]
+        if self.strategy == "category":
+            return own[: self.num_prompts]
+        general = self.base[: self.num_prompts // 2]
+        return _unique([*general, *own[: self.num_prompts - len(general)]])
 
     def _in_context(self, phrases: Sequence[str], category: str) -> tuple[str, ...]:
         noun = self.noun(category)
-        return _unique(
-            template.replace(PROMPT, phrase).replace(CATEGORY, noun)
-            for phrase in phrases
-            for template in self.templates
-        )
+        in_context = []
+        for phrase in phrases:
+            for template in self.templates:
+                in_context.append(template.replace(PROMPT, phrase).replace(CATEGORY, noun))
+        return _unique(in_context)
 
     def _own(self, category: str) -> tuple[str, ...]:
-        own = (self._table() or {}).get(category, ())
-        if not own and self._entered is not None and (self._entered, category) not in self._told:
-            self._told.add((self._entered, category))
+        own = (self._selected.current() or {}).get(category, ())
+        dataset = self._selected.dataset
+        if not own and dataset is not None and self._selected.is_first_miss(category):
             log.warning(
                 "no words for %s of %s: general ones instead (strategy=base). To give some: "
-                "'+model.method.prompts.tables.%s.%s=[crack,stain]', or a file in conf/prompts/sam3/tables",
+                "'+model.method.prompts.tables.%s.%s=[crack,stain]', or a file in "
+                "conf/prompts/sam3/tables",
                 category,
-                self._entered,
-                self._entered,
+                dataset,
+                dataset,
                 category,
             )
         return own
 
-    def _table(self) -> dict[str, tuple[str, ...]] | None:
-        return (
-            None
-            if self._entered is None
-            else self.tables.get(self.datasets.get(self._entered, self._entered))
-        )
 
-
-def _check(strategy: str, num_prompts: int, lists: Mapping[str, Sequence[str]]) -> None:
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy={strategy!r}: expected one of {', '.join(STRATEGIES)}")
-    if num_prompts < 1:
-        raise ValueError(f"num_prompts={num_prompts}: expected 1 or more")
+def _check_lists(lists: Mapping[str, Sequence[str]]) -> None:
     for name, words in lists.items():
         if isinstance(words, str):  # it would be taken letter by letter
             raise ValueError(f"{name}={words!r}: expected a list of texts, such as [{words!r}]")
     if not lists["base"]:
         raise ValueError(
-            "base is empty: what is looked for where a category has no words of its own?"
-        )
-    if strategy == "custom" and not lists["custom"]:
-        raise ValueError(
-            "strategy=custom needs phrases: model.method.prompts.custom='[crack, missing screw]'"
-        )
-    if strategy == "contextual" and not lists["templates"]:
-        raise ValueError(
-            "strategy=contextual needs templates: model.method.prompts.templates='[{prompt} on {category}]'"
+            "base is empty: expected phrases for categories without words of their own"
         )
     for template in lists["templates"]:
         if PROMPT not in template:
             raise ValueError(
                 f"template {template!r} has no {PROMPT}: all phrases would become the same one"
             )
+
+
+def _check_strategy(
+    strategy: str, num_prompts: int, *, custom: Sequence[str], templates: Sequence[str]
+) -> None:
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy={strategy!r}: expected one of {', '.join(STRATEGIES)}")
+    if num_prompts < 1:
+        raise ValueError(f"num_prompts={num_prompts}: expected 1 or more")
+    if strategy == "custom" and not custom:
+        raise ValueError(
+            "strategy=custom needs phrases: model.method.prompts.custom='[crack, missing screw]'"
+        )
+    if strategy == "contextual" and not templates:
+        raise ValueError(
+            "strategy=contextual needs templates: "
+            "model.method.prompts.templates='[{prompt} on {category}]'"
+        )
 
 
 def _unique(phrases: Iterable[str]) -> tuple[str, ...]:
