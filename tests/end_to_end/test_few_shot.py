@@ -71,7 +71,7 @@ def test_each_table_of_a_sweep_over_shots_names_its_references(run: RunScript, p
         (
             "train",
             ["model=anomalyclip", "k_shot=2"],
-            "k_shot=2 shows references .*: leave it out in training",
+            "k_shot=2: references are for few-shot tests .*leave k_shot out in training",
         ),
     ],
 )
