@@ -33,7 +33,7 @@ def test_the_area_equals_a_fine_sum_over_logarithmic_rates():
     assert aupimo(maps, masks, **RANGE) == pytest.approx(np.mean(expected), abs=5e-3)
 
 
-def test_defects_above_everything_normal_are_one_and_below_are_zero():
+def test_defects_above_all_normal_pixels_are_one_below_zero():
     maps, masks = made_up(strength=100.0)
     assert aupimo(maps, masks, **RANGE) == pytest.approx(1.0)
     assert aupimo(-maps, masks, **RANGE) == 0.0
@@ -45,7 +45,8 @@ def test_the_order_of_the_images_changes_no_bit():
     assert aupimo(maps[order], masks[order], **RANGE) == aupimo(maps, masks, **RANGE)
 
 
-def test_it_is_undefined_without_normal_or_anomalous_images_and_with_too_few_normal_pixels():
+def test_it_is_undefined_without_images_of_either_kind():
+    """And with too few normal pixels."""
     maps, masks = made_up()
     assert math.isnan(aupimo(maps[3:], masks[3:], **RANGE))
     assert math.isnan(aupimo(maps[:3], masks[:3], **RANGE))

@@ -40,6 +40,6 @@ def test_it_is_what_its_definition_says() -> None:
     assert aupro_filled(maps, masks) == pytest.approx(np.trapezoid(overlaps, x), abs=1e-6)
 
 
-def test_it_is_undefined_without_defects_and_without_different_rates() -> None:
+def test_it_is_undefined_without_defects_or_different_rates() -> None:
     assert math.isnan(aupro_filled(torch.rand(2, 8, 8), torch.zeros(2, 8, 8, dtype=torch.bool)))
     assert math.isnan(aupro_filled(torch.zeros(2, 20, 20), RING.expand(2, 20, 20)))

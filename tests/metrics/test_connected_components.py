@@ -28,7 +28,8 @@ def test_regions_equal_those_of_scikit_image(mask):
 
 
 @given(MASKS)
-def test_the_weights_of_each_region_sum_to_one_in_the_order_of_the_pixels(mask):
+def test_the_weights_of_each_region_sum_to_one(mask):
+    """They come in the order of the pixels."""
     weights = region_weights(torch.from_numpy(mask))
     labels = measure.label(mask, connectivity=2)[mask]
     for region in range(1, labels.max(initial=0) + 1):

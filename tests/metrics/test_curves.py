@@ -1,4 +1,4 @@
-"""Every metric equals the published evaluation code's numbers, scikit-learn, or a slow loop written here."""
+"""Metrics equal the published evaluation code's numbers, scikit-learn, or a slow loop."""
 
 import math
 from itertools import pairwise
@@ -183,7 +183,8 @@ def test_exact_metrics_depend_on_the_order_of_the_scores_only(seed, rising):
         assert metric(after) == pytest.approx(metric(before), abs=1e-12)
 
 
-def test_aupro_200_moves_when_the_same_ranking_is_rescaled_and_the_exact_one_does_not():
+def test_rescaled_scores_move_aupro_200_alone():
+    """The exact AUPRO depends on the ranking alone."""
     maps, masks = random_maps(seed=3)
     plain, rescaled = (curves.rank_pixels(maps.double() ** power, masks) for power in (1, 24))
     assert abs(curves.aupro_200(plain) - curves.aupro_200(rescaled)) > 0.02
@@ -213,7 +214,8 @@ def test_nothing_at_all_is_undefined_too():
     assert math.isnan(curves.aupro(ranking))
 
 
-def test_constant_maps_are_chance_for_the_exact_metrics_and_undefined_for_aupro_200():
+def test_constant_maps_are_chance_and_undefined_for_aupro_200():
+    """Chance for the exact metrics."""
     masks = torch.zeros(1, 4, 4, dtype=torch.bool)
     masks[0, 0, 0] = True
     ranking = curves.rank_pixels(torch.full((1, 4, 4), 0.5), masks)

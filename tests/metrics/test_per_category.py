@@ -1,4 +1,4 @@
-"""The shells add nothing to the maths: any batches, any processes, any category give what one ranking gives."""
+"""Any batches, any processes and any category give the numbers of one ranking."""
 
 import importlib
 import math
@@ -61,7 +61,7 @@ def measured(*parts, categories=("tile", "a.b"), image=None, pixel=None, **optio
     return metrics.compute()
 
 
-def test_each_category_is_ranked_by_itself_and_the_mean_is_unweighted():
+def test_categories_are_ranked_apart_and_the_mean_is_unweighted():
     prediction, batch = made_up(11)
     results = measured((prediction, batch))
     for category in ("tile", "a.b"):
@@ -118,7 +118,7 @@ def test_pixels_of_images_without_ground_truth_count_nowhere():
         ),
     ],
 )
-def test_what_is_undefined_has_a_reason_and_stays_out_of_the_mean(index, has_mask, reasons):
+def test_undefined_values_have_reasons_and_stay_out_of_the_mean(index, has_mask, reasons):
     prediction, batch = made_up(4, categories=("tile",))
     batch.has_mask[:] = has_mask
     other = made_up(6, categories=("a.b",), seed=1)
@@ -224,7 +224,8 @@ def test_the_rankings_behind_the_metrics_stay_at_hand():
         assert curves.auroc(pixels) == results.values[category]["pixel_auroc"]
 
 
-def test_metrics_over_whole_maps_stand_beside_the_others_and_say_why_they_are_missing():
+def test_metrics_over_whole_maps_say_why_they_are_missing():
+    """They stand beside the other metrics."""
     prediction, batch = made_up(11)
     own = torch.tensor([name == "tile" for name in batch.category])
     maps = {"region_f1": partial(region_f1, steps=10)}
@@ -343,7 +344,7 @@ def one_process(rank, world, port, folder):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_several_processes_report_what_one_reports_to_the_last_bit(world, tmp_path):
+def test_several_processes_report_the_bits_of_one_process(world, tmp_path):
     port = 20_000 + (os.getpid() + 7 * world) % 20_000
     multiprocessing.spawn(one_process, args=(world, port, tmp_path), nprocs=world)
     alone = everything(made_up(11))

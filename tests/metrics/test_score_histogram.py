@@ -1,4 +1,4 @@
-"""Counting comes to what sorting comes to, in constant memory, and to the same bits in any order."""
+"""Counting agrees with sorting, in constant memory, and to the same bits in any order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counted(maps, masks, bins):
 
 
 def smooth_maps(count, size, seed=0):
-    """Maps like those of a method, higher on defects of many sizes and in general by one standard deviation."""
+    """Maps like those of a method, higher by one standard deviation on defects of many sizes."""
     generator = torch.Generator().manual_seed(seed)
     maps = F.interpolate(
         torch.randn(count, 1, 37, 37, generator=generator), (size, size), mode="bilinear"
@@ -251,7 +251,7 @@ def test_nothing_at_all_is_undefined_too():
     assert math.isnan(curves.auroc(ranking))
 
 
-def test_constant_maps_are_chance_and_undefined_for_the_papers_aupro():
+def test_constant_maps_are_chance_and_undefined_for_aupro_200():
     masks = torch.zeros(1, 4, 4, dtype=torch.bool)
     masks[0, 0, 0] = True
     ranking = BinnedRanking(counted(torch.full((1, 4, 4), 0.5), masks, bins=16))

@@ -35,9 +35,10 @@ def share_called(scores: list[float], threshold: float) -> float:
 
 @PATIENT
 @given(normal=SCORES, share=st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5, 0.9]))
-def test_a_false_positive_rate_is_kept_and_no_lower_threshold_would_keep_it(
+def test_the_lowest_threshold_keeps_a_false_positive_rate(
     normal: list[float], share: float
 ) -> None:
+    """No lower threshold keeps the rate."""
     threshold = threshold_at_fpr(rank(torch.zeros(0), tensor(normal)), share)
     assert share_called(normal, threshold) <= share
     lower = max(score for score in normal if score < threshold)
@@ -114,6 +115,6 @@ def test_pooled_categories_are_ranked_as_one(parts: list[tuple[list[float], list
 @pytest.mark.parametrize(
     "text", ["f1", "fpr", "fpr=1", "fpr=-0.1", "fpr=lots", "f1_max=0.5", "normal_only=2", "fpr="]
 )
-def test_a_rule_that_does_not_exist_is_answered_with_those_that_do(text: str) -> None:
+def test_an_unknown_rule_is_answered_with_the_known_rules(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected f1_max, fpr=0.05.*normal_only"):
         parse_rule(text)

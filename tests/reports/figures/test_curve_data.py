@@ -1,4 +1,4 @@
-"""Lines to draw agree with scikit-learn point by point, and enclose the areas that the metrics state."""
+"""Lines agree with scikit-learn point by point, and enclose the areas of the metrics."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A shortlist holds the extremes of all images, whatever order they come in, and draws few of the others."""
+"""A shortlist holds the extremes of all images, in any order, and draws few of the others."""
 
 import random
 

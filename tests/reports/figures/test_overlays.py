@@ -93,7 +93,8 @@ def test_numbers_stay_inside_the_picture():
     assert corners == [(300 - LABEL_PX, 200 - LABEL_PX), (300 - LABEL_PX, 0), (0, 0)]
 
 
-def test_score_and_phrase_stand_beside_the_picture_in_the_order_of_the_scores(monkeypatch):
+def test_the_legend_is_in_the_order_of_the_scores(monkeypatch):
+    """Score and phrase stand beside the image."""
     said = []
     monkeypatch.setattr(detection_overlay, "_legend", lambda lines: said.extend(lines) or GREY)
     draw_detections(
@@ -102,7 +103,8 @@ def test_score_and_phrase_stand_beside_the_picture_in_the_order_of_the_scores(mo
     assert said == ["0.75 crack", "0.25 hole"]
 
 
-def test_a_panel_shows_that_nothing_was_found_and_methods_without_a_detector_have_none():
+def test_a_panel_shows_that_nothing_was_found():
+    """Methods without a detector have no such panel."""
     image, anomaly_map = torch.rand(3, 100, 150), torch.rand(100, 150)
     none, nothing = (
         draw_overlay(image, anomaly_map, detections=one) for one in (None, detections([]))
@@ -117,7 +119,8 @@ def test_the_title_says_how_many(number, title):
     assert count_detections(number) == title
 
 
-def test_heat_maps_have_a_panel_of_what_was_found_and_large_photographs_become_smaller(tmp_path):
+def test_heat_maps_have_a_panel_of_detections(tmp_path):
+    """Large photographs become smaller."""
     widths = {}
     for name, one in (("without", ()), ("with", (detections([[4, 3, 9, 9]]),))):
         batch, writer = batch_of([f"{name}.png"], has_mask=False), HeatmapWriter(tmp_path)

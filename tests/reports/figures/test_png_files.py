@@ -8,7 +8,8 @@ from zsad.reports.figures.png_files import remove_own_pngs, save_png
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
-def test_own_pictures_go_with_the_folders_they_leave_empty_and_all_else_stays(tmp_path):
+def test_own_files_go_with_the_folders_that_they_leave_empty(tmp_path):
+    """All other files stay."""
     for name in ("sheet.png", "tile/crack/0.png", "tile/good/0.png", "only/own/0.png"):
         save_png(PICTURE, tmp_path / name)
     (tmp_path / "empty").mkdir()

@@ -59,9 +59,8 @@ def test_within_a_kind_the_samples_are_evenly_spaced():
     ),
     per_label=st.integers(0, 40),
 )
-def test_each_label_of_each_category_gives_all_it_has_up_to_the_limit_and_none_twice(
-    counts, per_label
-):
+def test_each_label_gives_all_it_has_up_to_the_limit(counts, per_label):
+    """Of each category, and no sample twice."""
     samples = [
         sample
         for (category, kind), n in counts.items()

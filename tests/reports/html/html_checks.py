@@ -1,4 +1,4 @@
-"""What a page says to a parser, and to a browser."""
+"""Checks of a page by a parser and by a browser."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # Runs in the page before anything else.
 LISTEN = """
 const problems = [];
-addEventListener("error", (event) => problems.push(event.message || `${event.target.tagName} failed`), true);
+addEventListener(
+  "error", (event) => problems.push(event.message || `${event.target.tagName} failed`), true
+);
 addEventListener("unhandledrejection", (event) => problems.push(String(event.reason)));
-addEventListener("securitypolicyviolation", (event) => problems.push(`blocked ${event.blockedURI}`));
-for (const level of ["error", "warn"]) console[level] = (...words) => problems.push(words.join(" "));
+addEventListener(
+  "securitypolicyviolation", (event) => problems.push(`blocked ${event.blockedURI}`)
+);
+for (const level of ["error", "warn"]) {
+  console[level] = (...words) => problems.push(words.join(" "));
+}
 """
 
-# Runs in the page when everything is loaded; does what a reader does, and tells what there is to see.
+# Runs in the loaded page: does the actions of a reader, and reports the visible elements.
 LOOK = """
 addEventListener("load", () => {
-  const shownIn = (root, what) => [...root.querySelectorAll(what)].filter((element) => element.checkVisibility());
+  const shownIn = (root, selector) =>
+    [...root.querySelectorAll(selector)].filter((element) => element.checkVisibility());
   const names = (table) => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
   const table = document.querySelector("table.sortable");
   const buttons = [...table.querySelectorAll("thead button")];
@@ -58,12 +65,15 @@ addEventListener("load", () => {
     const box = element.getBoundingClientRect();
     return (box.right > width + 0.5 || box.left < -0.5) && !element.closest(".scroll *, pre *");
   };
-  const lines = shownIn(document, "p, td, th, dt, dd, figcaption, h1, h2, h3, h4, text:not([transform])");
+  const lines = shownIn(
+    document, "p, td, th, dt, dd, figcaption, h1, h2, h3, h4, text:not([transform])"
+  );
   parent.postMessage({
     width,
     scrollable: document.documentElement.scrollWidth,
-    outside: shownIn(document, "body *").filter(outside).map((element) => element.outerHTML.slice(0, 120)),
-    pictures: [...document.images].map((picture) => picture.complete && picture.naturalWidth > 0),
+    outside: shownIn(document, "body *")
+      .filter(outside).map((element) => element.outerHTML.slice(0, 120)),
+    images: [...document.images].map((image) => image.complete && image.naturalWidth > 0),
     charts: shownIn(document, "svg").length,
     smallest: Math.min(...lines.map((line) => line.getBoundingClientRect().height || Infinity)),
     headings: buttons.map((button) => button.textContent),
@@ -74,7 +84,7 @@ addEventListener("load", () => {
 
 
 class Outline(HTMLParser):
-    """What a document consists of; a tag that is closed by another, or never, is an AssertionError."""
+    """Elements of a document; a tag closed by another tag, or never, is an AssertionError."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -103,7 +113,7 @@ class Outline(HTMLParser):
 
 
 def assert_stands_alone(text: str) -> Outline:
-    """Check that a document is well-formed, that its ids are unique, and that it names nothing outside of itself."""
+    """Check that a document is well-formed, has unique ids, and loads nothing from outside."""
     outline = Outline(text)
     ids = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -128,7 +138,7 @@ def browser() -> str | None:
 
 
 def look_at(text: str, folder: Path, widths: tuple[int, ...]) -> Mapping[int, Any]:
-    """Open a page in headless Chromium, in frames of given widths, and return what there is to see in each."""
+    """Open a page in headless Chromium and return the report of each frame, by width."""
     page = text.replace("<head>", f"<head><script>{LISTEN}</script>", 1)
     (folder / "page.html").write_text(
         page.replace("</body>", f"<script>{LOOK}</script></body>", 1), encoding="utf-8"

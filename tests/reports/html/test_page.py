@@ -1,4 +1,4 @@
-"""The report stands alone, escapes what it is told, leaves out what is not known, and works in a browser."""
+"""The report stands alone, escapes its texts, leaves out empty parts, and works in a browser."""
 
 import base64
 import io
@@ -61,7 +61,7 @@ def scores_of(category, count=10):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def heatmap(tmp_path):
     """A wide heat map."""
     file = tmp_path / "map.png"
     Image.new("RGB", (1500, 30), "navy").save(file)
@@ -69,7 +69,7 @@ def picture(tmp_path):
 
 
 @pytest.fixture
-def known(picture):
+def known(heatmap):
     """A run that knows everything."""
     scores = [score for category in VALUES for score in scores_of(category)]
     there = PublishedNumber(
@@ -83,8 +83,8 @@ def known(picture):
         mean_intervals={"image_auroc": (0.61, 0.8123)},
         curves=dict.fromkeys(VALUES, ALL),
         scores=scores,
-        heatmaps={score.path: picture for score in scores[:12]},
-        sheets={"pcb2": picture},
+        heatmaps={score.path: heatmap for score in scores[:12]},
+        sheets={"pcb2": heatmap},
         robustness=RobustnessTable(
             ("corruption", "image_auroc"), [("blur & noise", 51.25), ("rotation", math.nan)]
         ),
@@ -108,9 +108,20 @@ def test_the_page_stands_alone_and_shows_all_that_is_known(known):
     outline = assert_stands_alone(render_page(known))
     shown = words_of(outline)
     for said in (
-        "AnomalyCLIP on a & b", "not zero-shot: <b>learned</b> here", "40.0–60.0", "61.0–81.2", "1,023 good",
-        "no defective pixel", "blur & noise", "51.2", "a <paper>", "recalled", "-19.4", "test.py name=<x>", '"<b>"',
-    ):  # fmt: skip
+        "AnomalyCLIP on a & b",
+        "not zero-shot: <b>learned</b> here",
+        "40.0–60.0",
+        "61.0–81.2",
+        "1,023 good",
+        "no defective pixel",
+        "blur & noise",
+        "51.2",
+        "a <paper>",
+        "recalled",
+        "-19.4",
+        "test.py name=<x>",
+        '"<b>"',
+    ):
         assert said in shown
     assert outline.words["h2"] == [
         "Summary",
@@ -130,7 +141,8 @@ def test_names_are_text_wherever_they_stand(known):
     assert NASTY in [attributes.get("data-panel") for attributes in outline.all_of("div")]
 
 
-def test_rows_stand_in_the_order_of_the_tables_and_undefined_values_are_not_zero(known):
+def test_rows_stand_in_the_order_of_the_tables(known):
+    """Undefined values are not sorted as zero."""
     outline = assert_stands_alone(render_page(known))
     first = [text for text in outline.words["th"] if text in {*VALUES, "mean"}]
     assert first == [NASTY, "pcb2", "pcb10", "mean"]
@@ -142,11 +154,11 @@ def test_rows_stand_in_the_order_of_the_tables_and_undefined_values_are_not_zero
     assert [cell["data-value"] for cell in cells] == [""]
 
 
-def test_pictures_are_small_and_inside_the_page(known, picture):
+def test_images_are_small_and_inside_the_page(known, heatmap):
     noise = np.random.default_rng(0).integers(
         0, 256, (300, 1500, 3), dtype=np.uint8
     )  # does not compress
-    Image.fromarray(noise).save(picture)
+    Image.fromarray(noise).save(heatmap)
     images = assert_stands_alone(render_page(known)).all_of("img")
     assert len(images) == 13  # the heat maps, none twice, and one sheet
     for image in images:
@@ -282,7 +294,7 @@ def test_a_name_that_a_template_misses_is_an_error():
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
-    """What a browser makes of the page, wide and narrow."""
+    """Report of a browser on the page, wide and narrow."""
     if browser() is None:
         pytest.skip("no Chromium on this machine; Debian's package is called chromium")
     folder = tmp_path_factory.mktemp("seen")
@@ -307,8 +319,8 @@ def seen(tmp_path_factory):
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_browser_has_nothing_to_complain_about(seen, width):
     assert seen[width]["problems"] == []
-    assert len(seen[width]["pictures"]) == 19
-    assert all(seen[width]["pictures"])
+    assert len(seen[width]["images"]) == 19
+    assert all(seen[width]["images"])
     assert seen[width]["charts"] == 16  # four of each category, and of all
 
 
