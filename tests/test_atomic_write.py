@@ -39,3 +39,10 @@ def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: P
     write_whole(tmp_path / "run" / "heatmaps" / ".c.png.123.partial", "half")
     remove_partial(tmp_path)
     assert sorted(one for one in tmp_path.rglob("*") if one.is_file()) == sorted(kept)
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+    for name in ("a" * longest, "é" * (longest // 2)):
+        assert write_whole(tmp_path / name, "whole").read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 2

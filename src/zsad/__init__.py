@@ -1,3 +1,3 @@
-"""zsad: find and outline defects in images of things never seen before (zero-shot anomaly detection)."""
+"""Zero-shot anomaly detection: defects found and outlined in images of unseen things."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,8 @@
-"""Write files whole or not at all."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,18 +10,21 @@ _PARTIAL = ".partial"
 
 
 def write_whole(path: Path, content: str | bytes, durable: bool = False) -> Path:
-    """Write a file so that nobody ever reads half of it, and return its path. Missing folders are made.
+    """Write a file so that nobody ever reads half of it, and return its path.
+
+    Missing folders are made.
 
     Args:
         path: The file; an earlier one stays until the new one is complete.
         content: Text, as UTF-8, or bytes.
-        durable: Wait until it is on the disk, so that it outlives the machine, too, and not only the process.
+        durable: Wait for the disk, so that the file outlives the machine, too, not only the
+            process.
 
     Raises:
-        OSError: It cannot be written, for example because the disk is full; the error names the file.
+        OSError: The file cannot be written, for example to a full disk; the error names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
+    partial = path.with_name(_partial_name(path.name))
     try:
         with partial.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -36,7 +40,13 @@ def write_whole(path: Path, content: str | bytes, durable: bool = False) -> Path
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what processes that were killed had begun to write below a folder."""
+    """Remove half-written files of killed processes below a folder."""
     for file in folder.rglob(f".*{_PARTIAL}"):
         if file.is_file():
             file.unlink(missing_ok=True)
+
+
+def _partial_name(name: str) -> str:
+    """Return a short name: that of the file may be as long as the file system allows."""
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f".{digest}.{os.getpid()}{_PARTIAL}"

@@ -136,7 +136,7 @@ class PathChecker:
         return parent.path / name
 
     def _stays_inside(self, relative: str) -> bool:
-        """Return whether a folder lies below the root; only links cost a look-up of the real path."""
+        """Return whether a folder lies below the root; only links need the real path."""
         parent, _, name = relative.rpartition("/")
         if not relative or relative.count("/") > _MAX_DEPTH:
             return self._is_inside(f"{self.root}/{relative}")
