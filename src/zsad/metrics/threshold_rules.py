@@ -130,7 +130,7 @@ def parse_rule(text: str) -> Rule:
     if not equals and name in _WITHOUT_SHARE:
         return _WITHOUT_SHARE[name]()
     raise ValueError(
-        f"threshold rule {text!r}: expected f1_max, fpr=0.05 (share of the normal ones called "
+        f"threshold rule {text!r}: expected f1_max, fpr=0.05 (share of the normal items called "
         "anomalous, from 0 to below 1), normal_only or normal_only=0.05 (share of normal images)"
     )
 
