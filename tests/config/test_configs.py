@@ -165,3 +165,10 @@ def test_lists_arrive_as_lists() -> None:
         task.method.backbone.block_at(block, of=24) for block in (6, 12, 18, 24)
     ]
     assert type(task.method.feature_blocks) is list
+
+
+def test_lines_of_the_configuration_can_be_read() -> None:
+    """The template of a run's name alone cannot be broken."""
+    for path in compose.CONF.rglob("*.yaml"):
+        for line in path.read_text().splitlines():
+            assert len(line) <= 120 or line.startswith("name: ${"), f"{path}: {line}"
