@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from zsad.callbacks.captions import CaptionWriter
-from zsad.methods.dot import Subject
+from zsad.methods.dot_captions import Subject
 
 LEATHER, NUT = Subject("leather", "fold. leather.", "table"), Subject("nut", "dent. nut.", "table")
 

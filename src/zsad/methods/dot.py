@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -30,7 +29,8 @@ from zsad.methods.box_filter import (
     filter_boxes,
     require_verb,
 )
-from zsad.prompts.defect_vocabulary import Words, to_phrase
+from zsad.methods.dot_captions import SEPARATORS, Language, Subject, Tagger, best_tag, make_caption
+from zsad.prompts.defect_vocabulary import to_phrase
 from zsad.types import Detections, Prediction, RunLengths
 
 log = logging.getLogger(__name__)
@@ -40,44 +40,9 @@ FUSIONS = {
     "mean": regions.MaskFusion.paper,
     "max": regions.MaskFusion.peak,
 }
-# For each separator the beginning of a caption, and the text between its words.
-SEPARATORS = {".": ("", ". "), ",": (" . ", ", ")}
 NORMALIZATIONS = ("none", "image")
 WHOLE_IMAGE = 1.0  # the area of an object that is not found
 _CERTAIN = 1e-6  # keeps scores finite
-
-
-@runtime_checkable
-class Tagger(Protocol):
-    """Names the things in an image."""
-
-    def tags(self, image: Tensor, category: str) -> list[str]:
-        """Return words, in order."""
-        ...
-
-
-@runtime_checkable
-class Language(Protocol):
-    """Names the possible defects of an object."""
-
-    def words(self, tag: str, category: str = "") -> Words:
-        """Return words to look for."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """The object of images, and the caption for its defects.
-
-    Attributes:
-        tag: Name of the object.
-        caption: Question to the detector.
-        source: Origin of the caption's words: ``table``, or a language model.
-    """
-
-    tag: str
-    caption: str
-    source: str
 
 
 class DOTPrompt(nn.Module):
@@ -207,11 +172,8 @@ class DOTPrompt(nn.Module):
 
     def caption(self, words: Sequence[str], tag: str) -> str:
         """Return the question to the detector: the words, and the object at the end."""
-        before, between = SEPARATORS[self.separator]
-        if not self.name_object:
-            return normalize_caption(between.join(words))
-        unique = dict.fromkeys([*words, tag])
-        return normalize_caption(before + between.join(unique))
+        named = tag if self.name_object else None
+        return make_caption(words, named, self.separator)
 
     def select_boxes(self, grounding: Grounding, size: tuple[int, int]) -> BoxCandidates:
         """Return the boxes that count, best first and without near duplicates.
@@ -336,34 +298,6 @@ class DOTPrompt(nn.Module):
 
     def _name(self, category: str) -> str:
         return self.names.get(category, to_phrase(category))
-
-
-def best_tag(grounding: Grounding, tags: Sequence[str]) -> str:
-    """Return the tag of the token that fits the best box best.
-
-    The published code takes the phrase of the box, which may be half a tag, or several, or a full
-    stop.
-    """
-    best_row = grounding.token_scores.amax(dim=1).argsort(descending=True, stable=True)[0]
-    token_ids = grounding.token_ids.tolist()
-    scores = grounding.token_scores[best_row][: len(token_ids)].tolist()
-    pieces = []
-    for token in token_ids:
-        text = re.sub(r"\[\w+\]|[\W_]", "", grounding.decode([token]))
-        pieces.append(text.lower())
-
-    def fit(tag: str) -> float:
-        words = tag.lower().split()
-        return math.fsum(
-            score for score, piece in zip(scores, pieces, strict=True) if piece in words
-        )
-
-    for column in sorted(range(len(token_ids)), key=scores.__getitem__, reverse=True):
-        piece = pieces[column]
-        fitting = [tag for tag in tags if piece and piece in tag.lower()]
-        if fitting:
-            return max(fitting, key=fit)  # one word may stand in several tags
-    return tags[0]
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str] | Mapping[str, Any]) -> None:
