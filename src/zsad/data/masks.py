@@ -46,16 +46,28 @@ def binarise(mask: Image.Image, threshold: int) -> NDArray[np.bool_]:
     """Return (h, w), ``True`` above the threshold in any channel.
 
     A 16-bit mask is compared at its own scale if it uses it; many hold 0 and 255, or class numbers.
+    A transparent pixel is no defect. Where all that is opaque has one colour, black too, the
+    opacity is compared instead of the colour: it alone tells the defect from the rest.
     """
     values = _strongest_channel(mask)
-    if mask.mode in SIXTEEN_BIT_MODES and values.max() > _EIGHT_BIT_MAX:
+    if _uses_sixteen_bits(values):
         threshold = threshold * SIXTEEN_TO_EIGHT
     return values > threshold
 
 
 def mask_values(path: Path) -> NDArray[Any]:
-    """Return (h, w), the stored values of a mask file, of the strongest channel."""
+    """Return (h, w), the stored values of a mask file, of the strongest channel.
+
+    Transparent pixels are 0; see ``binarise``.
+    """
     return _strongest_channel(decode_image(path))
+
+
+def comparable_values(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the values of a mask on the scale of 8 bits, as ``binarise`` compares them."""
+    if _uses_sixteen_bits(values):
+        return values / SIXTEEN_TO_EIGHT
+    return values
 
 
 def soft_mask(mask: Image.Image, size: int | None, threshold: int = 0) -> Float[Tensor, "h w"]:
@@ -91,13 +103,36 @@ def size_text(size: Sequence[int]) -> str:
     return f"{width} x {height}"
 
 
+def _uses_sixteen_bits(values: NDArray[Any]) -> bool:
+    is_integer = values.dtype != np.uint8 and np.issubdtype(values.dtype, np.integer)
+    return bool(is_integer and values.max() > _EIGHT_BIT_MAX)
+
+
 def _strongest_channel(mask: Image.Image) -> NDArray[Any]:
-    if mask.mode in ("1", "LA"):
+    if mask.has_transparency_data:
+        return _opaque_values(np.asarray(mask.convert("RGBA")))
+    if mask.mode == "1":
         mask = mask.convert("L")
     elif mask.mode not in _ONE_CHANNEL_MODES:
         mask = mask.convert("RGB")
     values = np.asarray(mask)
     return values if values.ndim == 2 else values.max(axis=2)
+
+
+def _opaque_values(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return (h, w) of an RGBA mask: its colours over black, or its opacity; see ``binarise``."""
+    colours = pixels[..., :3]
+    opacity = pixels[..., 3]
+    strongest = colours.max(axis=2)
+    is_visible = opacity > 0
+    if opacity.min() == opacity.max() == _EIGHT_BIT_MAX or not is_visible.any():
+        return np.where(is_visible, strongest, 0).astype(np.uint8)
+    visible = colours[is_visible]
+    is_one_colour = not is_visible.all() and bool((visible == visible[0]).all())
+    if is_one_colour:
+        return opacity
+    scaled = strongest.astype(np.uint16) * opacity / _EIGHT_BIT_MAX
+    return np.ceil(scaled).astype(np.uint8)
 
 
 def _to_grey_image(is_defective: NDArray[np.bool_]) -> Image.Image:

@@ -8,9 +8,9 @@ from zsad.data.path_check import PathChecker
 from zsad.data.prepare import record_checks
 from zsad.data.prepare.record_checks import (
     check_files,
+    choose_threshold,
     file_problems,
     inconsistencies,
-    threshold_remarks,
 )
 from zsad.data.sources import Record
 
@@ -57,7 +57,10 @@ def test_an_image_that_is_also_a_mask_is_told():
 )
 def test_a_threshold_above_all_values_is_said(tmp_path: Path, save_mask, value, threshold, is_said):
     save_mask(tmp_path / "m.png", value=value)
-    assert bool(list(threshold_remarks([record("a.png", "m.png")], tmp_path, threshold))) is is_said
+    records = [record("a.png", "m.png")]
+    kept, remarks = choose_threshold(records, tmp_path, threshold, is_fixed=True)
+    assert kept == threshold
+    assert any("read as empty" in remark for remark in remarks) is is_said
 
 
 def test_a_damaged_mask_has_a_remark_of_its_own(tmp_path: Path, save_mask):
@@ -67,6 +70,6 @@ def test_a_damaged_mask_has_a_remark_of_its_own(tmp_path: Path, save_mask):
     damaged[damaged.index(b"IDAT") + 5] ^= 0xFF  # first and last bytes stay sound
     (tmp_path / "m.png").write_bytes(damaged)
     records = [record("a.png", "m.png"), record("b.png", "n.png")]
-    first, second = threshold_remarks(records, tmp_path, 127)
+    _, (first, second) = choose_threshold(records, tmp_path, 127, is_fixed=True)
     assert f"cannot read {tmp_path / 'm.png'}" in first
     assert "the largest value is 1" in second

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from zsad.data.decoding import UnreadableImageError
 from zsad.data.index_entries import Problem
-from zsad.data.masks import mask_values, size_difference
+from zsad.data.masks import size_difference
 from zsad.data.path_check import PathChecker
 from zsad.data.prepare.image_headers import read_image_size
+from zsad.data.prepare.mask_survey import find_threshold, level_remarks, rule_note, survey_masks
 from zsad.data.sources import Record
 
 Progress = Callable[[int, int], None]
@@ -19,7 +20,6 @@ Progress = Callable[[int, int], None]
 
 READERS = 8  # threads: headers wait for the disk
 CHUNK = 256  # records that a thread takes at once
-MASKS_TRIED = 8
 
 
 def inconsistencies(records: Sequence[Record]) -> Iterator[Problem]:
@@ -87,27 +87,33 @@ def check_files(record: Record, checker: PathChecker) -> Iterator[Problem]:
             yield Problem("sizes differ", mask, detail)
 
 
-def threshold_remarks(records: Sequence[Record], root: Path, threshold: int) -> Iterator[str]:
-    """Yield the remark that masks will be read as empty.
-
-    A few masks are tried: they have values, but none above the threshold. Headers were sound; a
-    mask that cannot be decoded all the same is a remark of its own.
-    """
+def defect_masks(records: Sequence[Record]) -> list[str]:
+    """Return every mask of defective images."""
     masks: list[str] = []
     for record in records:
-        if record.is_anomalous and record.masks:
-            masks.append(record.masks[0])
-    stride = max(1, len(masks) // MASKS_TRIED)
-    tried = masks[::stride][:MASKS_TRIED]
-    largest = 0
-    for mask in tried:
-        try:
-            values = mask_values(root / mask)
-            largest = max(largest, int(values.max()))
-        except UnreadableImageError as error:
-            yield str(error)
-    if 0 < largest <= threshold:
-        yield (
-            f"masks would be read as empty: in {len(tried)} of them the largest value is "
-            f"{largest}, but defects lie above {threshold}; prepare again with --mask-threshold 0"
-        )
+        if record.is_anomalous:
+            masks += record.masks
+    return masks
+
+
+def choose_threshold(
+    records: Sequence[Record], root: Path, threshold: int, is_fixed: bool
+) -> tuple[int, list[str]]:
+    """Look at all masks and return their rule, with the remarks about it.
+
+    Headers were sound; a mask that cannot be decoded all the same is a remark of its own.
+
+    Args:
+        records: Their masks are read.
+        root: Folder of the files.
+        threshold: The rule of the layout or of the user (0-255).
+        is_fixed: The rule is a fact, not a guess: it stays, whatever the masks hold.
+    """
+    names = defect_masks(records)
+    facts, remarks = survey_masks(root, names, threshold)
+    found = threshold if is_fixed else find_threshold(facts, threshold)
+    if found != threshold:
+        remarks.append(rule_note(facts, found))
+        facts, _ = survey_masks(root, names, found)
+    remarks += level_remarks(facts, found)
+    return found, remarks

@@ -9,21 +9,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from zsad.data.decoding import UnreadableImageError, load_image
 from zsad.data.image_files import IMAGE_SUFFIXES
 from zsad.data.index import index_phases
 from zsad.data.index_entries import Problem, check_entries, referenced_files
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
-from zsad.data.masks import load_mask, mask_values, size_difference
+from zsad.data.masks import load_mask, size_difference
 from zsad.data.path_check import PathChecker
+from zsad.data.prepare.mask_survey import (
+    MANY_VALUES,
+    MaskFacts,
+    read_mask_facts,
+    share_remarks,
+    side_remarks,
+)
 from zsad.data.prepare.record_checks import READERS, Progress
 from zsad.data.sources import split_suffix
 from zsad.types import Sample
-
-MANY_VALUES = 16  # more grey values than class numbers: soft edges or JPEG
 
 
 @dataclass
@@ -68,6 +71,15 @@ class Verification:
         return "\n".join(lines)
 
 
+@dataclass
+class _PixelCheck:
+    """Findings in the pixels of one image and its masks."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    masks: list[MaskFacts] = field(default_factory=list)
+
+
 def verify(
     name: str,
     root: str | Path | None = None,
@@ -101,11 +113,14 @@ def verify(
     report.problems += _in_two_phases(samples)
     with ThreadPoolExecutor(READERS) as pool:  # Pillow decodes outside of Python's lock
         checks = pool.map(partial(_check_pixels, threshold=mask_threshold), samples)
-        for done, (problems, notes) in enumerate(checks, start=1):
-            report.problems += problems
-            report.notes += notes
+        facts: list[MaskFacts] = []
+        for done, check in enumerate(checks, start=1):
+            report.problems += check.problems
+            report.notes += check.notes
+            facts += check.masks
             if progress is not None:
                 progress(done, len(samples))
+    report.notes += _mask_notes(facts, mask_threshold, report.root)
     report.notes += _unlisted(samples, named, checker)
     return report
 
@@ -119,7 +134,7 @@ def _in_two_phases(samples: Sequence[Sample]) -> list[Problem]:
     return problems
 
 
-def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[Problem]]:
+def _check_pixels(sample: Sample, threshold: int) -> _PixelCheck:
     """Return the problems and the notes that decoding an image and its masks brings to light."""
     image = str(sample.image_path)
     masks: list[Path] = []
@@ -129,44 +144,52 @@ def _check_pixels(sample: Sample, threshold: int) -> tuple[list[Problem], list[P
         size = load_image(sample.image_path).size
         mask = load_mask(masks, threshold) if masks else None
     except UnreadableImageError as error:
-        return [Problem("unreadable", image, str(error))], []
+        return _PixelCheck([Problem("unreadable", image, str(error))])
     except ValueError as error:
-        return [Problem("unusable", image, str(error))], []
+        return _PixelCheck([Problem("unusable", image, str(error))])
+    check = _PixelCheck()
     if mask is None:
         if sample.is_anomalous:
-            return [], [Problem("no mask", image, "its pixels count nowhere")]
-        return [], []
-    problems: list[Problem] = []
+            check.notes.append(Problem("no mask", image, "its pixels count nowhere"))
+        return check
     if mask.size != size:
         detail = size_difference(sample.image_path, size, masks[0], mask.size)
-        problems.append(Problem("sizes differ", str(masks[0]), detail))
+        check.problems.append(Problem("sizes differ", str(masks[0]), detail))
     is_empty = mask.getextrema() == (0, 0)
-    return problems, list(_mask_oddities(sample, masks, is_empty, threshold))
+    if sample.is_anomalous:
+        check.masks += [read_mask_facts(path, str(path), threshold) for path in masks]
+        check.notes += _mask_oddities(sample, check.masks, is_empty, threshold)
+    elif not is_empty:
+        detail = "it is read as empty"
+        check.notes.append(Problem("mask of a normal image is not empty", str(masks[0]), detail))
+    return check
 
 
 def _mask_oddities(
-    sample: Sample, masks: Sequence[Path], is_empty: bool, threshold: int
+    sample: Sample, masks: Sequence[MaskFacts], is_empty: bool, threshold: int
 ) -> Iterator[Problem]:
-    """Yield oddities of masks whose files are sound."""
-    first = str(masks[0])
-    if not sample.is_anomalous:
-        if not is_empty:
-            yield Problem("mask of a normal image is not empty", first, "it is read as empty")
-        return
-    pixels = [mask_values(mask).ravel() for mask in masks]
-    values = np.unique(np.concatenate(pixels))
-    largest = values.max()
+    """Yield oddities of the masks of one defective image whose files are sound."""
+    first = masks[0].path
+    largest = max(mask.largest for mask in masks)
     if is_empty and largest > 0:
-        detail = f"its largest value is {largest}, mask_threshold is {threshold}: lower it?"
+        detail = f"its largest value is {largest:.4g}, mask_threshold is {threshold}: lower it?"
         yield Problem("mask without a value above the threshold", first, detail)
     elif is_empty:
         detail = f"category {sample.category}, {sample.defect}"
         yield Problem("empty mask of an anomalous image", first, detail)
-    if threshold == 0 and len(values) > MANY_VALUES:
-        detail = (
-            f"{len(values)} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
-        )
+    distinct = max(mask.distinct for mask in masks)
+    if threshold == 0 and distinct > MANY_VALUES:
+        detail = f"{distinct} grey values: with mask_threshold=0 every soft edge is a defect; 127?"
         yield Problem("mask with soft edges", first, detail)
+
+
+def _mask_notes(facts: Sequence[MaskFacts], threshold: int, root: Path) -> Iterator[Problem]:
+    """Yield the notes about the masks of all defective images together."""
+    partly_above = [mask for mask in facts if mask.largest > threshold]
+    for remark in side_remarks(partly_above, threshold):
+        yield Problem("masks with values on both sides of the threshold", str(root), remark)
+    for remark in share_remarks(facts):
+        yield Problem("masks that mark most of their images", str(root), remark)
 
 
 def _unlisted(

@@ -19,9 +19,9 @@ from zsad.data.prepare.missing_files import completeness_notes, missing_masks, r
 from zsad.data.prepare.problem_lists import list_skipped, refusal
 from zsad.data.prepare.record_checks import (
     Progress,
+    choose_threshold,
     file_problems,
     inconsistencies,
-    threshold_remarks,
 )
 from zsad.data.prepare.user_folders import USER_FOLDER, USER_LAYOUTS, UserImages, resolve_layout
 from zsad.data.prepare.user_tables import table_layout
@@ -155,17 +155,21 @@ def prepare(
     if not checked.is_usable(options.skip_bad_images):
         raise refusal(index, folder, checked.problems)
     sound = checked.sound
+    threshold, mask_notes = choose_threshold(
+        sound, tree.root, row.mask_threshold, is_fixed=_is_rule_fixed(row, options)
+    )
+    wanted = options.mask_threshold
+    if threshold != row.mask_threshold:
+        wanted = threshold
     write_json(index, index_content(sound))
     save_root(name, folder, data_json)
-    dataset_yaml, yaml_notes = write_dataset_yaml(
-        conf / f"{name}.yaml", name, row.mask_threshold, options.mask_threshold
-    )
+    dataset_yaml, yaml_notes = write_dataset_yaml(conf / f"{name}.yaml", name, threshold, wanted)
     notes += yaml_notes
     notes += list_skipped(index, checked.broken, len(records) - len(sound))
     notes += _link_notes(tree)
     notes += completeness_notes(row, tree, sound)
     notes += _unused_notes(row, tree, records)
-    notes += threshold_remarks(sound, tree.root, row.mask_threshold)
+    notes += mask_notes
     return PreparedDataset(index, dataset_yaml, count_records(sound), notes)
 
 
@@ -187,6 +191,13 @@ def _choose_layout(name: str, options: PrepareOptions) -> Layout:
     if options.table:
         return USER_FOLDER
     return resolve_layout(name).with_names(tuple(options.normal), options.mask_suffix)
+
+
+def _is_rule_fixed(row: Layout, options: PrepareOptions) -> bool:
+    """Tell whether the mask rule is the user's or the download's, not a default for own images."""
+    if options.mask_threshold is not None:
+        return True
+    return options.table is None and not isinstance(row, UserImages)
 
 
 def _read_records(name: str, row: Layout, tree: Tree) -> list[Record]:
