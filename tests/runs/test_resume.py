@@ -101,9 +101,36 @@ def test_a_start_that_is_refused_does_not_change_how_to_go_on(tmp_path: Path) ->
         record_status(config_of(tmp_path, "seed=2"), "training"),
     ):
         raise ValueError("refused")
-    kept = read_status(tmp_path)
-    assert kept is not None
-    assert (kept.progress, kept.command, kept.error) == ("epoch 2 of 3", status.command, "refused")
+    assert read_status(tmp_path) == replace(status, progress="epoch 2 of 3")
+
+
+@pytest.mark.parametrize("state", ["stopped", "running", "failed"])
+@pytest.mark.parametrize("error", [ValueError("refused"), KeyboardInterrupt()])
+def test_a_refused_start_leaves_the_earlier_status(
+    tmp_path: Path, state: str, error: BaseException
+) -> None:
+    """Also of a run that was killed, whose status says ``running`` without a process."""
+    with record_status(config_of(tmp_path), "training") as run:
+        run.begin()
+    finished = read_status(tmp_path)
+    assert finished is not None
+    earlier = replace(finished, state=state, pid=0, progress="epoch 7 of 9", error="a reason")
+    write_status(tmp_path, earlier)
+    with pytest.raises(type(error)), record_status(config_of(tmp_path, "seed=3"), "training"):
+        raise error
+    assert read_status(tmp_path) == earlier
+
+
+def test_the_last_mistake_of_a_run_that_never_began_counts(tmp_path: Path) -> None:
+    for mistake in ("no such dataset", "no such backbone"):
+        with (
+            pytest.raises(ValueError, match=mistake),
+            record_status(config_of(tmp_path), "training"),
+        ):
+            raise ValueError(mistake)
+    status = read_status(tmp_path)
+    assert status is not None
+    assert (status.state, status.error) == ("failed", "no such backbone")
 
 
 def test_a_failed_start_does_not_change_the_stored_settings(tmp_path: Path) -> None:

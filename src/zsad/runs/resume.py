@@ -174,14 +174,21 @@ class Run:
             self._write_end(self._written, FINISHED)
 
     def fail(self, error: BaseException) -> None:
-        """Write why the run ends; add to the error how to resume it."""
+        """Write why the run ends; add to the error how to resume it.
+
+        A start that ends before it begins changes nothing: what an earlier one wrote is restored.
+        """
         if self._written is None:
             return
         is_stop = not isinstance(error, Exception)
         why = "interrupted" if _is_interrupt(error) else reason(error)
         hint = self._resume_hint() if self._has_begun else ""
         try:
-            self._write_end(self._written, STOPPED if is_stop else FAILED, why)
+            kept = self._earlier_if_refused()
+            if kept is not None:
+                write_status(self.folder, kept)
+            else:
+                self._write_end(self._written, STOPPED if is_stop else FAILED, why)
         except OSError as failure:  # a full disk; the error itself must not be lost over it
             error.add_note(f"Nor could {failure.filename} be written.")
         _write_log(why, None if is_stop else error)
@@ -220,6 +227,14 @@ class Run:
         """Return the progress of the run, which a callback writes."""
         status = read_status(self.folder)
         return "" if status is None else status.progress
+
+    def _earlier_if_refused(self) -> Status | None:
+        """Return the earlier status if that start got further than this one, which only checked."""
+        earlier = self.earlier
+        if self._has_begun or earlier is None:
+            return None
+        has_got_further = earlier.state != FAILED or bool(earlier.progress)
+        return earlier if has_got_further else None
 
     def _has_unrecorded_results(self) -> bool:
         """Tell whether a folder without a status holds results."""
