@@ -110,7 +110,8 @@ def collate_cached(items: Iterable[Batch]) -> Batch:
         for name, tensor in batch.cached.features.items():
             features.setdefault(name, []).append(tensor)
     joined = {name: torch.cat(tensors) for name, tensors in features.items()}
-    return replace(collate(batches), cached=CachedFeatures(tuple(keys), torch.cat(known), joined))
+    cached = CachedFeatures(tuple(keys), torch.cat(known), joined)
+    return replace(collate(batches), cached=cached)
 
 
 def _is_random(dataset: ImageDataset) -> bool:

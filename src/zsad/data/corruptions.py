@@ -73,7 +73,8 @@ class CorruptionTransform:
         if self.image_size is not None:
             # As a network would see them unchanged; the dataset's own resizing then does nothing.
             size = (self.image_size, self.image_size)
-            image = np.array(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+            resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+            image = np.array(resized)
             mask = None if mask is None else _resize_mask(mask, self.image_size)
         if mask is None:
             return self._compose(image=image)
@@ -135,7 +136,9 @@ def jpeg(quality: float) -> A.BasicTransform:
 
 def brightness(shift: float) -> A.BaseCompose:
     """Make some images brighter and the others darker by a share of the white level."""
-    return A.OneOf([_change_light(shift, 0.0), _change_light(-shift, 0.0)], p=1)
+    brighter = _change_light(shift, 0.0)
+    darker = _change_light(-shift, 0.0)
+    return A.OneOf([brighter, darker], p=1)
 
 
 def contrast(loss: float) -> A.BasicTransform:
@@ -145,12 +148,16 @@ def contrast(loss: float) -> A.BasicTransform:
 
 def rotation(degrees: float) -> A.BaseCompose:
     """Rotate some images to the left, the others to the right; the missing rim is mirrored."""
-    return A.OneOf([_move(rotate=degrees), _move(rotate=-degrees)], p=1)
+    left = _move(rotate=degrees)
+    right = _move(rotate=-degrees)
+    return A.OneOf([left, right], p=1)
 
 
 def scale(change: float) -> A.BaseCompose:
     """Enlarge some images by a share, shrink the others by it; the missing rim is mirrored."""
-    return A.OneOf([_move(scale=1 + change), _move(scale=1 / (1 + change))], p=1)
+    larger = _move(scale=1 + change)
+    smaller = _move(scale=1 / (1 + change))
+    return A.OneOf([larger, smaller], p=1)
 
 
 def _change_light(shift: float, gain: float) -> A.BasicTransform:

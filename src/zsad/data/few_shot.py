@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import filterfalse
@@ -62,11 +63,10 @@ def draw_references(
         pool = reserved_by_category.get(category) or tested_normal.get(category, [])
         drawn[category] = _draw(category, pool, shots, seed)
     references = References(drawn)
-    left = _by_category(references.exclude_from(tested))
-    before = _by_category(tested)
-    # Categories whose test loses images.
-    reduced = [name for name in drawn if len(left.get(name, [])) < len(before[name])]
-    return References(drawn, _remark(shots, seed, reduced))
+    before = Counter(sample.category for sample in tested)
+    left = Counter(sample.category for sample in references.exclude_from(tested))
+    reduced = before - left  # categories whose test loses images, in the order of the test
+    return References(drawn, _remark(shots, seed, list(reduced)))
 
 
 def normal_samples(index: Path, root: Path, phase: str, categories: Iterable[str]) -> list[Sample]:
@@ -99,7 +99,8 @@ def _draw(category: str, pool: Sequence[Sample], shots: int, seed: int) -> list[
             f"{len(pool)}: choose a smaller k_shot, or leave the category out "
             "(dataset.categories=[…])"
         )
-    rng = np.random.default_rng([seed, zlib.crc32(category.encode())])
+    category_seed = zlib.crc32(category.encode())
+    rng = np.random.default_rng([seed, category_seed])
     order = rng.permutation(len(pool))
     return [pool[i] for i in order[:shots]]
 

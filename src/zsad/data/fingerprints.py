@@ -158,7 +158,8 @@ def _perceptual_hash(thumbnail: UInt8[np.ndarray, "s s"]) -> Int64[np.ndarray, "
     coefficients = _BASIS @ thumbnail.astype(np.float64) @ _BASIS.T
     if np.abs(coefficients).mean() < _FEATURELESS:
         return np.zeros(_WORDS, dtype=np.int64)
-    return np.packbits(coefficients > 0).view("<i8").astype(np.int64)
+    words = np.packbits(coefficients > 0).view("<i8")
+    return words.astype(np.int64)
 
 
 def _log_progress(items: Iterable[Any], total: int) -> Iterator[Any]:
@@ -176,7 +177,8 @@ def _encode(words: Int64[np.ndarray, "..."]) -> str:
 
 
 def _decode(text: str) -> Int64[np.ndarray, " n"]:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<i8").astype(np.int64)
+    data = base64.b64decode(text, validate=True)
+    return np.frombuffer(data, "<i8").astype(np.int64)
 
 
 def _damaged(reason: str) -> ValueError:

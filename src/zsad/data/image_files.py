@@ -1,8 +1,9 @@
-"""Which files are images, and in which order."""
+"""Image files: their suffixes, and their order."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -13,5 +14,6 @@ def natural_key(text: str) -> tuple[list[str | int], str]:
     >>> sorted(["10.png", "2.png", "1.png"], key=natural_key)
     ['1.png', '2.png', '10.png']
     """
-    parts = re.split(r"([0-9]+)", text)
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text
+    parts: list[Any] = re.split(r"([0-9]+)", text.casefold())
+    parts[1::2] = map(int, parts[1::2])
+    return parts, text

@@ -130,7 +130,8 @@ class ImageDataset(Dataset[Batch]):
         image = load_image(sample.image_path, self.decode_px)
         mask = self._load_mask(sample, image)
         if self.synthetic_defects is not None and not sample.is_anomalous:
-            rng = np.random.default_rng(self._seed_sequence(index).spawn(1)[0])
+            (seed,) = self._seed_sequence(index).spawn(1)
+            rng = np.random.default_rng(seed)
             damaged = self.synthetic_defects(image, rng)
             if damaged is not None:
                 image = damaged.image
@@ -157,7 +158,8 @@ class ImageDataset(Dataset[Batch]):
         assert self.augmentation is not None
         set_random_seed = getattr(self.augmentation, "set_random_seed", None)
         if set_random_seed is not None:
-            set_random_seed(int(self._seed_sequence(index).generate_state(1)[0]))
+            (seed,) = self._seed_sequence(index).generate_state(1)
+            set_random_seed(int(seed))
         pixels = np.array(image.convert("RGB"))
         if mask is None:
             return Image.fromarray(self.augmentation(image=pixels)["image"]), None
@@ -191,12 +193,7 @@ def collate(items: Iterable[Batch]) -> Batch:
         ValueError: Images of different sizes: they need ``image_size``, or batches of one.
     """
     batches = list(items)
-    shapes = sorted({tuple(batch.image.shape[2:]) for batch in batches})
-    if len(shapes) > 1:
-        sizes = ", ".join(size_text(shape[::-1]) for shape in shapes)
-        raise ValueError(
-            f"images of {sizes} cannot share a batch: set image_size, or a batch size of 1"
-        )
+    _require_one_size(batches)
     return Batch(
         image=_concatenate(batches, "image"),
         mask=_concatenate(batches, "mask"),
@@ -206,6 +203,15 @@ def collate(items: Iterable[Batch]) -> Batch:
         defect=_join(batches, "defect"),
         path=_join(batches, "path"),
     )
+
+
+def _require_one_size(batches: Sequence[Batch]) -> None:
+    shapes = {tuple(batch.image.shape[2:]) for batch in batches}
+    if len(shapes) > 1:
+        sizes = ", ".join(size_text((width, height)) for height, width in sorted(shapes))
+        raise ValueError(
+            f"images of {sizes} cannot share a batch: set image_size, or a batch size of 1"
+        )
 
 
 def _concatenate(batches: Sequence[Batch], field: str) -> Tensor:

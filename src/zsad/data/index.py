@@ -67,23 +67,26 @@ def read_unlabelled(
         raise problem_error(path, root, problems)
     images: dict[str, list[Path]] = {}
     for category, part in unlabelled.items():
-        images[category] = [checker.resolve(entry["img_path"])[1] for entry in part]
+        images[category] = []
+        for entry in part:
+            _, image, _ = checker.resolve(entry["img_path"])
+            images[category].append(image)
     return images
 
 
 def index_phases(path: Path) -> dict[str, Entries]:
     """Return phase → category → entries; only the shape of the file is checked."""
     phases = read_json(path)
-    if not isinstance(phases, dict) or not all(isinstance(part, dict) for part in phases.values()):
-        raise ValueError(
-            f'{path} is no index: expected {{"train": {{category: [...]}}, "test": {{...}}}}'
-        )
+    if not isinstance(phases, dict):
+        raise _not_an_index(path)
     for phase, part in phases.items():
+        if not isinstance(part, dict):
+            raise _not_an_index(path)
         for category, entries in part.items():
             if not isinstance(entries, list):
+                kind = type(entries).__name__
                 raise ValueError(
-                    f"{path}: {phase} → {category} is {type(entries).__name__}, "
-                    "expected a list of entries"
+                    f"{path}: {phase} → {category} is {kind}, expected a list of entries"
                 )
     return phases
 
@@ -99,9 +102,10 @@ def phase_entries(path: Path, phase: str) -> Entries:
         raise ValueError(
             f"{path} lists no images at all; make it anew with zsad prepare {path.stem} ROOT"
         )
+    others = ", ".join(filled)
     raise ValueError(
-        f"{path} has no images in phase {phase!r}; it has some in {', '.join(filled)} "
-        f"(dataset.train_phase=, dataset.test_phase=)"
+        f"{path} has no images in phase {phase!r}; it has some in {others} "
+        "(dataset.train_phase=, dataset.test_phase=)"
     )
 
 
@@ -112,10 +116,15 @@ def select_categories(entries: Entries, categories: Sequence[str] | None, path: 
     for name in categories:
         if name not in entries:
             known = ", ".join(entries)
-            raise ValueError(
-                f"{path} has no category {name}. Known: {known}.{did_you_mean(name, entries)}"
-            )
+            hint = did_you_mean(name, entries)
+            raise ValueError(f"{path} has no category {name}. Known: {known}.{hint}")
     return {name: part for name, part in entries.items() if name in categories}
+
+
+def _not_an_index(path: Path) -> ValueError:
+    return ValueError(
+        f'{path} is no index: expected {{"train": {{category: [...]}}, "test": {{...}}}}'
+    )
 
 
 def _split_by_label(entries: Entries) -> tuple[Entries, Entries]:

@@ -30,7 +30,11 @@ class Problem:
             line += f" ({self.detail})"
         if line.isprintable():
             return line
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        return "".join(map(_escape, line))
+
+
+def _escape(char: str) -> str:
+    return char if char.isprintable() else ascii(char)[1:-1]
 
 
 def problem_error(
@@ -117,19 +121,22 @@ def _check_entry(
     if label is None:
         return relative, None
     first = masks[0] if masks else None
+    more = tuple(masks[1:])
     defect = entry.get("specie_name") or ""
-    return relative, Sample(image_path, first, category, defect, bool(label), tuple(masks[1:]))
+    return relative, Sample(image_path, first, category, defect, bool(label), more)
 
 
 def _is_well_formed(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("img_path"), str):
+    if not isinstance(entry, dict):
+        return False
+    if not isinstance(entry.get("img_path"), str):
         return False
     if entry.get("anomaly", "") not in (0, 1, None):
         return False
     masks = entry.get("mask_path") or ""
-    if isinstance(masks, list):
-        return all(isinstance(mask, str) for mask in masks)
-    return isinstance(masks, str)
+    if isinstance(masks, str):
+        return True
+    return isinstance(masks, list) and all(isinstance(mask, str) for mask in masks)
 
 
 def _mask_paths(entry: dict[str, Any], checker: PathChecker) -> list[str]:

@@ -112,10 +112,12 @@ def _has_near_hash(
         chunk = rows[start : start + step]
         words = tested[chunk].view(np.uint64)
         # The first word alone rules out nearly every pair.
-        first_word_bits = np.bitwise_count(words[:, None, 0] ^ others[None, :, 0])
+        first_words = words[:, None, 0]
+        first_word_bits = np.bitwise_count(first_words ^ others[None, :, 0])
         i, j = np.nonzero(first_word_bits <= NEAR_BITS)
-        differing_bits = np.bitwise_count(words[i] ^ others[j]).sum(axis=1)
-        has_near[chunk[i[differing_bits <= NEAR_BITS]]] = True
+        word_bits = np.bitwise_count(words[i] ^ others[j])
+        is_near = word_bits.sum(axis=1) <= NEAR_BITS
+        has_near[chunk[i[is_near]]] = True
     return has_near
 
 

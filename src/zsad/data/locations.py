@@ -27,7 +27,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def dataset_names(data_json: Path) -> list[str]:
     """Return the names of the datasets with an index."""
-    return sorted(path.stem for path in data_json.glob("*.json") if path.name != ROOTS_FILE)
+    names = {path.stem for path in data_json.glob("*.json")}
+    return sorted(names - {Path(ROOTS_FILE).stem})
 
 
 def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Path:
@@ -53,7 +54,8 @@ def find_index(name: str, data_json: Path, preparable: Iterable[str] = ()) -> Pa
     else:
         hint = did_you_mean(name, [*known, *preparable])
         fix = f"{hint} To add one: zsad prepare {name} ROOT --layout mvtec".strip()
-    raise FileNotFoundError(f"no {path}. Known: {', '.join(known) or 'none yet'}. {fix}")
+    known_text = ", ".join(known) or "none yet"
+    raise FileNotFoundError(f"no {path}. Known: {known_text}. {fix}")
 
 
 def saved_roots(data_json: Path) -> dict[str, str]:
@@ -82,8 +84,9 @@ def find_root(name: str, root: str | Path | None, data_json: Path) -> Path:
     for candidate in candidates:
         if candidate.is_dir():
             return candidate.absolute()
+    looked_in = ", ".join(map(str, candidates))
     raise FileNotFoundError(
-        f"no images of {name}: looked in {', '.join(map(str, candidates))}. "
+        f"no images of {name}: looked in {looked_in}. "
         f"Either zsad prepare {name} /path/to/{name}, or pass dataset.root=/path/to/{name}"
     )
 

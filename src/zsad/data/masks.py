@@ -35,7 +35,8 @@ def load_mask(paths: Sequence[Path], threshold: int) -> Image.Image:
     masks = [binarise(decode_image(path), threshold) for path in paths]
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
-            first, other = size_text(masks[0].shape[::-1]), size_text(mask.shape[::-1])
+            first = size_text(masks[0].shape[::-1])
+            other = size_text(mask.shape[::-1])
             raise ValueError(
                 f"masks of one image differ in size: {paths[0]} and {path} are {first} and {other}"
             )
@@ -90,7 +91,9 @@ def size_difference(
     image: Path, image_size: tuple[int, int], mask: Path, mask_size: tuple[int, int]
 ) -> str:
     """Return the message about a mask that does not fit its image; sizes are (width, height)."""
-    return f"{mask} is {size_text(mask_size)}, but its image {image} is {size_text(image_size)}"
+    mask_text = f"{mask} is {size_text(mask_size)}"
+    image_text = f"its image {image} is {size_text(image_size)}"
+    return f"{mask_text}, but {image_text}"
 
 
 def size_text(size: Sequence[int]) -> str:
@@ -136,4 +139,5 @@ def _opaque_values(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _to_grey_image(is_defective: NDArray[np.bool_]) -> Image.Image:
-    return Image.fromarray(np.where(is_defective, 255, 0).astype(np.uint8))
+    values = np.where(is_defective, 255, 0)
+    return Image.fromarray(values.astype(np.uint8))

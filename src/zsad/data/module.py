@@ -207,7 +207,10 @@ class JsonDataModule(LightningDataModule):
         """Yield each category and its references (3, H, W), preprocessed as the test images."""
         for category, samples in self.references.samples.items():
             dataset = self._test_images(samples)
-            yield category, [dataset[i].image[0] for i in range(len(dataset))]
+            images: list[Tensor] = []
+            for i in range(len(dataset)):
+                images.append(dataset[i].image[0])
+            yield category, images
 
     def _test_images(self, samples: Sequence[Sample]) -> ImageDataset:
         return ImageDataset(samples, self.image_size, self.mask_threshold, fast_jpeg=self.fast_jpeg)

@@ -93,9 +93,10 @@ class PathChecker:
             parent = self._folders.get(parent_name) if parent_name else None
             # Known to exist, and to be no link.
             if parent is not None and parent.folders.get(name) is False:
-                self._folders[folder] = self._list(parent.prefix + name, parent.path / name)
+                listed = self._list(parent.prefix + name, parent.path / name)
             else:
-                self._folders[folder] = self._list_with_care(folder)
+                listed = self._list_with_care(folder)
+            self._folders[folder] = listed
         return self._folders[folder]
 
     def _list_with_care(self, folder: str) -> _Folder:
@@ -170,7 +171,9 @@ class PathChecker:
 
     def _is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
-        return real == self._real_root or real.startswith(self._real_root.rstrip("/") + "/")
+        if real == self._real_root:
+            return True
+        return real.startswith(self._real_root.rstrip("/") + "/")
 
 
 def _can_name_a_file(path: str) -> bool:

@@ -54,7 +54,9 @@ def evenly_spaced(samples: Sequence[Sample], count: int) -> list[Sample]:
         same_label.append(i)
     anomalous_count = round(count * len(anomalous) / len(samples))
     lowest = min(1, len(anomalous))
-    highest = count - min(1, len(normal)) if count > 1 else count
+    highest = count
+    if count > 1 and normal:
+        highest = count - 1
     anomalous_count = min(max(anomalous_count, lowest), highest)
     chosen = _spread(normal, count - anomalous_count) + _spread(anomalous, anomalous_count)
     return [samples[i] for i in sorted(chosen)]

@@ -97,7 +97,9 @@ class Layout:
         """
         bases, others = self._find(Listing(root))
         if not bases:
-            hint = f"; it looks like {' or '.join(others)}" if others else f". {self.instructions}"
+            hint = f". {self.instructions}"
+            if others:
+                hint = "; it looks like " + " or ".join(others)
             raise ValueError(
                 f"{root} does not look like {self.title}: expected {self.expected} below it{hint}"
             )

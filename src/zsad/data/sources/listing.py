@@ -9,6 +9,8 @@ from pathlib import Path
 
 from zsad.data.sources.tree import is_hidden
 
+_Names = tuple[list[str], set[str]]  # of the folders; of everything
+
 
 class Listing:
     """Lists folders below a root, each when it is first asked for, and only once.
@@ -18,11 +20,12 @@ class Listing:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self._listed: dict[str, tuple[list[str], set[str]]] = {}
+        self._listed: dict[str, _Names] = {}
 
     def name(self, folder: str) -> str:
         """Return the last name of a folder."""
-        return folder[:-1].rpartition("/")[2] or self.root.name
+        _, _, name = folder.rstrip("/").rpartition("/")
+        return name or self.root.name
 
     def folders(self, folder: str) -> list[str]:
         """Return the names of the folders in a folder, sorted; neither links nor hidden ones."""
@@ -38,9 +41,13 @@ class Listing:
                 names = _matching(self.folders(candidate), part)
                 matching += [f"{candidate}{name}/" for name in names]
             candidates = matching
-        return any(_matching(self._list(candidate)[1], last) for candidate in candidates)
+        for candidate in candidates:
+            _, names = self._list(candidate)
+            if _matching(names, last):
+                return True
+        return False
 
-    def _list(self, folder: str) -> tuple[list[str], set[str]]:
+    def _list(self, folder: str) -> _Names:
         """Return the names of the folders, and of everything that is not hidden."""
         if folder not in self._listed:
             folders: list[str] = []

@@ -129,18 +129,17 @@ class CategoryTables:
     def records(self, tree: Tree) -> Iterator[Record]:
         """Yield the samples of every category whose folder exists."""
         for table in self._files(tree):
-            category = table.stem
-            if (tree.path(self.images) / category).is_dir():
-                yield from self._category_records(table, f"{tree.base}{self.images}/{category}/")
+            folder = f"{self.images}/{table.stem}/"
+            if tree.path(folder).is_dir():
+                yield from self._category_records(table, tree.base + folder)
 
     def _files(self, tree: Tree) -> list[Path]:
         for folder in self.tables:
             files = sorted(tree.path(folder).glob("*.json"))
             if files:
                 return files
-        raise FileNotFoundError(
-            f"no CATEGORY.json in {' or '.join(self.tables)} below {tree.path('')}: {_FETCH}"
-        )
+        folders = " or ".join(self.tables)
+        raise FileNotFoundError(f"no CATEGORY.json in {folders} below {tree.path('')}: {_FETCH}")
 
     def _category_records(self, table: Path, folder: str) -> Iterator[Record]:
         content = read_json(table)
@@ -180,7 +179,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
         lines = csv.reader(file)
         names = [name.strip() for name in next(lines, [])]
         if not set(columns) <= set(names):
-            raise ValueError(f"{path}: expected the columns {', '.join(columns)}, got {names}")
+            expected = ", ".join(columns)
+            raise ValueError(f"{path}: expected the columns {expected}, got {names}")
         for line in filter(None, lines):
             values = dict(zip(names, line, strict=False))
             rows.append({column: values.get(column, "").strip() for column in columns})

@@ -45,7 +45,9 @@ class Tree:
                         target.append(f"{prefix}{name}/")
                     elif split_suffix(name)[1].lower() in IMAGE_SUFFIXES:
                         files.append(prefix + name)
-        return cls(root, base, tuple(sorted(files, key=natural_key)), tuple(sorted(links)))
+        files.sort(key=natural_key)
+        links.sort()
+        return cls(root, base, tuple(files), tuple(links))
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of a file named relative to the base."""
@@ -80,8 +82,11 @@ def template_pattern(template: str) -> re.Pattern[str]:
     # Literal text, then for each field its name, its constraint and the literal text after it.
     first, *rest = re.split(r"<(\w+)(?::([^<>]+))?>", stem)
     pattern = re.escape(first)
-    for name, constraint, literal in zip(rest[0::3], rest[1::3], rest[2::3], strict=True):
-        pattern += f"(?P<{name}>{constraint or '[^/]+'})" + re.escape(literal)
+    for i in range(0, len(rest), 3):
+        name, constraint, literal = rest[i : i + 3]
+        constraint = constraint or "[^/]+"
+        pattern += f"(?P<{name}>{constraint})"
+        pattern += re.escape(literal)
     suffixes = sorted(IMAGE_SUFFIXES) if suffix == ".*" else [suffix]
     any_suffix = "|".join(map(re.escape, suffixes))
     return re.compile(f"{pattern}(?i:{any_suffix})")
