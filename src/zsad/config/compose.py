@@ -139,6 +139,7 @@ def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]  # as in a Hydra job, where it is not part of the configuration either
+    renamed_keys.refuse_old_keys(config)
     return config
 
 
