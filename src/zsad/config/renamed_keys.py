@@ -1,7 +1,7 @@
 """Names of version 0.1 that have changed since: keys, choices and learned tensors.
 
-What a run of version 0.1 stored is read under the new names; a typed old name is answered with the new one. Without
-this table an old name would silently mean the default.
+Stored runs of version 0.1 are read under the new names; a typed old name is answered with the new
+one. Without this table an old name would silently mean the default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEYS = {
     "model.method.whole_px": "model.method.global_px",
     "model.method.whole_weight": "model.method.global_weight",
 }
-# Key that is gone -> what to type instead. Others carry what it meant: the size, and the references.
+# Key that is gone -> what to type instead. Other keys hold its meaning: the size, the references.
 GONE = {
     "canvas": "image_size=PIXELS",
     "normal_source": "k_shot=10, and dataset.reference_phase=train or test",

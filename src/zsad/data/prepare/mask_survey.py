@@ -114,7 +114,7 @@ def find_threshold(facts: Sequence[MaskFacts], threshold: int) -> int:
 
 
 def level_remarks(facts: Sequence[MaskFacts], threshold: int) -> Iterator[str]:
-    """Yield the remarks about values that a rule loses, masks that mark too much, and empty ones."""
+    """Yield remarks on values that a rule loses, masks that mark too much, and empty masks."""
     largest = max((mask.largest for mask in facts), default=0)
     if 0 < largest <= threshold:
         yield (
