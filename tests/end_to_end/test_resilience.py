@@ -231,7 +231,7 @@ def test_a_full_disk_costs_nothing_that_was_there(
     ) as answer:
         run("train.py", *TRAIN)
     monkeypatch.undo()
-    assert "The last good state" in str(answer.value)
+    assert "The last good checkpoint" in str(answer.value)
     assert not any(file.name.endswith(".partial") for file in files(tmp_path / "run"))
     readable(tmp_path / "run")
     assert epoch_of(run("train.py", *TRAIN, "resume=auto")) == 2
@@ -311,7 +311,7 @@ def test_a_stopped_test_resumes_with_unfinished_datasets(
         truncated(place / "synthetic_a" / "bolt" / "0.png"),
         pytest.raises(
             SystemExit,
-            match=r"bolt/0\.png(.|\n)*Tested so far: synthetic_b\. The same command goes on",
+            match=r"bolt/0\.png(.|\n)*Tested so far: synthetic_b\. The same command continues",
         ),
     ):
         run("test.py", *both)
