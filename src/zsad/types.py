@@ -221,6 +221,8 @@ class Results:
         images: For each category the numbers of normal and of anomalous images.
         intervals: 95 % confidence intervals, for each category and for some of the metrics.
         mean_intervals: The same for the means.
+        interval_reasons: For each category the metrics that are defined without an interval, and
+            why.
     """
 
     values: dict[str, dict[str, float]]
@@ -228,6 +230,7 @@ class Results:
     images: dict[str, tuple[int, int]]
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     mean_intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    interval_reasons: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -186,7 +186,7 @@ def test_counted_and_sorted_pixels_give_the_same_numbers():
 
 def test_intervals_hold_the_values_and_narrow_with_more_images():
     widths = []
-    for count in (12, 120):
+    for count in (40, 400):
         metrics = CategoryMetrics(
             ("tile", "a.b"),
             IMAGE,
@@ -203,6 +203,34 @@ def test_intervals_hold_the_values_and_narrow_with_more_images():
         assert low <= results.mean["image_auroc"] <= high
         widths.append(high - low)
     assert widths[1] < widths[0]
+
+
+def few_of(normal, anomalous, category="tile", seed=3):
+    """So many images of each label of one category."""
+    prediction, batch = made_up(60, categories=(category,), seed=seed)
+    good = (~batch.is_anomalous).nonzero().flatten().tolist()[:normal]
+    bad = batch.is_anomalous.nonzero().flatten().tolist()[:anomalous]
+    return rows(prediction, batch, good + bad)
+
+
+@pytest.mark.parametrize(("normal", "anomalous"), [(1, 1), (4, 20), (20, 4)])
+def test_an_interval_needs_five_images_of_each_label(normal, anomalous):
+    """The means have none either: it would be that of another mean."""
+    formulas = {"image_auroc": operating_points.roc_area}
+    metrics = CategoryMetrics(("tile", "screw"), IMAGE, {}, intervals=formulas, replicates=20)
+    metrics.update(*few_of(normal, anomalous))
+    metrics.update(*few_of(5, 5, "screw"))
+    results = metrics.compute()
+    assert list(results.intervals) == ["screw"]
+    assert results.mean_intervals == {}
+    reason = f"{normal} good and {anomalous} defective images, an interval needs at least 5 of each"
+    assert results.interval_reasons == {"tile": {"image_auroc": reason}}
+
+
+def test_no_reasons_where_no_intervals_are_asked_for():
+    metrics = CategoryMetrics(("tile",), IMAGE, {})
+    metrics.update(*few_of(2, 2))
+    assert metrics.compute().interval_reasons == {}
 
 
 def test_a_category_without_normal_images_has_no_interval():
@@ -317,6 +345,9 @@ EVERYTHING = {
 }
 
 
+GIVEN = 44  # images; enough of each label for intervals
+
+
 def everything(part):
     metrics = CategoryMetrics(("tile", "a.b"), IMAGE, **EVERYTHING)
     metrics.update(*part)
@@ -334,10 +365,10 @@ def everything(part):
 def one_process(rank, world, port, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
-    prediction, batch = made_up(11)
+    prediction, batch = made_up(GIVEN)
     # The last process sees no image of "a.b", and the others no fourth image of "tile".
     alone = [i for i, name in enumerate(batch.category) if name == "tile" and i % 4 == 0]
-    others = [i for i in range(11) if i not in alone]
+    others = [i for i in range(GIVEN) if i not in alone]
     mine = alone if rank == world - 1 else others[rank :: world - 1]
     torch.save(everything(rows(prediction, batch, mine)), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -347,7 +378,7 @@ def one_process(rank, world, port, folder):
 def test_several_processes_report_the_bits_of_one_process(world, tmp_path):
     port = 20_000 + (os.getpid() + 7 * world) % 20_000
     multiprocessing.spawn(one_process, args=(world, port, tmp_path), nprocs=world)
-    alone = everything(made_up(11))
+    alone = everything(made_up(GIVEN))
     bins = alone.pop("bins")
     for rank in range(world):
         joined = torch.load(tmp_path / f"{rank}.pt")

@@ -138,10 +138,26 @@ def test_intervals_are_below_the_table_and_in_a_file(tmp_path) -> None:
         in markdown.read_text()
     )
     assert (tmp_path / "intervals.csv").read_text().splitlines()[1:] == [
-        "bolt,image_auroc,50.0000,81.2340",
-        "nut,image_auroc,80.0000,95.0000",
-        "mean,image_auroc,70.0000,85.0000",
+        "bolt,image_auroc,50.0000,81.2340,",
+        "nut,image_auroc,80.0000,95.0000,",
+        "mean,image_auroc,70.0000,85.0000,",
     ]
+
+
+def test_a_missing_interval_stands_with_its_reason(tmp_path) -> None:
+    """Also in the note below the table, and the note does not grow with the categories."""
+    names = [f"part{number}" for number in range(1, 7)]
+    plain = results_of(*((name, 0.9) for name in names))
+    few = "3 good and 2 defective images, an interval needs at least 5 of each"
+    results = dataclasses.replace(
+        plain, interval_reasons={name: {"image_auroc": few} for name in names}
+    )
+    _, markdown = write_tables(results, tmp_path, "small")
+    note = f"95 % intervals of the means: n/a (part1: {few}; part2: {few}; part3: {few}; and 3 more"
+    assert note in markdown.read_text()
+    lines = (tmp_path / "intervals.csv").read_text().splitlines()[1:]
+    assert lines[0] == f'part1,image_auroc,,,"{few}"'
+    assert len(lines) == len(names)
 
 
 def test_datasets_are_rows_with_a_mean_for_each_group() -> None:

@@ -23,6 +23,8 @@ Intervals = dict[str, Interval]  # metric → its confidence interval
 Rankings = tuple[Ranking, Ranking]  # of images, of pixels
 Replicates = dict[str, Tensor]  # metric → its values on resampled images
 
+LEAST_IMAGES = 5  # of each label, for an interval
+
 
 class CategoryMetrics(nn.Module):
     """The metrics of every category of a dataset.
@@ -43,12 +45,18 @@ class CategoryMetrics(nn.Module):
             the evaluation of SAA+; ``None``: at the size that the method was given. Metrics over
             whole maps of images of different sizes need it.
 
+    An interval needs at least ``LEAST_IMAGES`` images of each label: one image drawn again and again
+    would give an interval without width, which reads as certainty.
+
     Attributes:
         rankings: After ``compute``, the rankings of images and of pixels behind each category's
             metrics.
         intervals: After ``compute``, for each category the 95 % confidence interval of each metric
             that has one.
-        mean_intervals: The same for the means over the categories.
+        mean_intervals: The same for the means over the categories; empty unless every category in
+            the means has one.
+        interval_reasons: After ``compute``, for each category the metrics without an interval, and
+            why.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class CategoryMetrics(nn.Module):
         self.rankings: dict[str, Rankings] = {}
         self.intervals: dict[str, Intervals] = {}
         self.mean_intervals: Intervals = {}
+        self.interval_reasons: dict[str, dict[str, str]] = {}
 
     def update(self, prediction: Prediction, batch: Batch) -> None:
         """Add the predictions for a batch.
@@ -109,7 +118,12 @@ class CategoryMetrics(nn.Module):
                 results.images[category] = computed.images.counts
                 self.rankings[category] = (computed.images, computed.pixels)
         self._resample()
-        return replace(results, intervals=self.intervals, mean_intervals=self.mean_intervals)
+        return replace(
+            results,
+            intervals=self.intervals,
+            mean_intervals=self.mean_intervals,
+            interval_reasons=self.interval_reasons,
+        )
 
     def reset(self) -> None:
         """Forget everything that was added."""
@@ -132,16 +146,22 @@ class CategoryMetrics(nn.Module):
     def _resample(self) -> None:
         """Compute the intervals. Each category has its own seed, or their draws would correlate."""
         replicates: dict[str, Replicates] = {}
+        self.interval_reasons = {}
         for index, category in enumerate(self.rankings):
             images, _ = self.rankings[category]
-            if isinstance(images, SortedRanking) and images.is_defined:
-                seed = self.seed + index
-                replicates[category] = self._draw_replicates(images, seed)
+            if not isinstance(images, SortedRanking) or not images.is_defined:
+                continue
+            if min(images.counts) < LEAST_IMAGES and self.formulas:
+                reason = _too_few(images)
+                self.interval_reasons[category] = dict.fromkeys(self.formulas, reason)
+                continue
+            seed = self.seed + index
+            replicates[category] = self._draw_replicates(images, seed)
         self.intervals = {}
         for category, values in replicates.items():
             self.intervals[category] = _intervals(values)
         self.mean_intervals = {}
-        if replicates:
+        if replicates and not self.interval_reasons:
             means = self._mean_replicates(replicates)
             self.mean_intervals = _intervals(means)
 
@@ -164,6 +184,14 @@ def _intervals(replicates: Replicates) -> Intervals:
     for name, values in replicates.items():
         intervals[name] = bootstrap.interval(values)
     return intervals
+
+
+def _too_few(images: SortedRanking) -> str:
+    normal, anomalous = images.counts
+    return (
+        f"{normal} good and {anomalous} defective images, "
+        f"an interval needs at least {LEAST_IMAGES} of each"
+    )
 
 
 def _check_finite(prediction: Prediction, batch: Batch) -> None:

@@ -19,6 +19,7 @@ from zsad.reports.text_tables import TextTable, csv_text, footnote_mark, format_
 from zsad.types import Results
 
 MEAN = "mean"
+_REASONS_SHOWN = 3
 Notes = Sequence[str]
 
 
@@ -116,12 +117,31 @@ def csv_table(results: Results, notes: Notes = (), rows: Rows = CATEGORIES) -> s
 
 
 def intervals_table(results: Results) -> str:
-    """Write the confidence intervals as CSV, in percent with four decimals; the means last."""
+    """Write the confidence intervals as CSV, in percent with four decimals; the means last.
+
+    Empty where there is none, with the reason as a remark.
+    """
     lines = []
     for row in CATEGORIES.sorted(results):
         lines += _interval_lines(row, results.intervals.get(row, {}))
+        for metric, reason in results.interval_reasons.get(row, {}).items():
+            lines.append([row, metric, "", "", reason])
     lines += _interval_lines(MEAN, results.mean_intervals)
-    return csv_text(["category", "metric", "low", "high"], lines)
+    return csv_text(["category", "metric", "low", "high", "remarks"], lines)
+
+
+def missing_intervals(results: Results) -> str:
+    """Return a sentence with the categories that are too small for intervals; empty without any."""
+    reasons = []
+    for row in CATEGORIES.sorted(results):
+        of_row = results.interval_reasons.get(row, {})
+        reasons += [f"{row}: {reason}" for reason in dict.fromkeys(of_row.values())]
+    if not reasons:
+        return ""
+    shown = "; ".join(reasons[:_REASONS_SHOWN])
+    more = len(reasons) - _REASONS_SHOWN
+    rest = f"; and {more} more categories" if more > 0 else ""
+    return f"95 % intervals of the means: n/a ({shown}{rest})."
 
 
 def write_tables(
@@ -129,9 +149,9 @@ def write_tables(
 ) -> tuple[Path, Path]:
     """Write ``results.csv`` and ``results.md`` and return their paths.
 
-    Also writes ``intervals.csv`` if there are confidence intervals.
+    Also writes ``intervals.csv`` if there are confidence intervals, or reasons why not.
     """
-    if results.mean_intervals:
+    if results.intervals or results.interval_reasons:
         write_whole(folder / "intervals.csv", intervals_table(results))
     table = csv_table(results, notes, rows)
     page = markdown_table(results, title, notes, rows)
@@ -158,6 +178,8 @@ def _text_table(results: Results, title: str, notes: Notes, rows: Rows) -> TextT
         below.append(f"The mean of a metric leaves out each {rows.heading} where it is n/a.")
     if results.mean_intervals:
         below.append(_intervals_note(results))
+    elif results.interval_reasons:
+        below.append(missing_intervals(results))
     heading = [rows.heading, "good", "bad"]
     heading += map(metric_label, results.metrics)
     return TextTable(heading, body, means, title=title, notes=[*below, *notes])
@@ -199,7 +221,7 @@ def _interval_lines(row: str, intervals: Mapping[str, tuple[float, float]]) -> l
     lines = []
     for metric, interval in intervals.items():
         ends = map(_exact_percent, interval)
-        lines.append([row, metric, *ends])
+        lines.append([row, metric, *ends, ""])
     return lines
 
 

@@ -15,6 +15,7 @@ from zsad.reports.html.page_tables import (
 )
 from zsad.reports.html.panels import build_panels
 from zsad.reports.html.rendering import render
+from zsad.reports.results_table import missing_intervals
 from zsad.reports.run_page import REPORT_FILE, RobustnessTable, RunPage
 
 _FOLDED_FACTS = ("packages", "config")  # of a run card
@@ -34,6 +35,7 @@ def render_page(run: RunPage) -> str:
         good=good,
         defective=defective,
         results_table=results_table(run),
+        missing_intervals=missing_intervals(run.results),
         undefined_reasons=undefined_reasons(run.results, run.rows),
         categories=run.rows.sorted(run.results),
         panels=build_panels(run),

@@ -111,10 +111,14 @@ def count_images(results: Results) -> tuple[int, int]:
 def _metric_cells(results: Results, row: str, intervals: Intervals) -> list[Cell]:
     values = results.values[row]
     reasons = results.reasons.get(row, {})
+    no_intervals = results.interval_reasons.get(row, {})
     cells = []
     for metric in results.metrics:
         note = percent_range(intervals.get(metric))
         hint = reasons.get(metric, "")
+        if metric in no_intervals:
+            note = "interval n/a"
+            hint = no_intervals[metric]
         cell = number_cell(100 * values[metric], note=note, hint=hint)
         cells.append(cell)
     return cells
