@@ -206,3 +206,16 @@ def test_an_even_subset_has_its_size_its_order_and_both_labels(labels, count):
 def test_a_subset_of_nothing_is_refused():
     with pytest.raises(ValueError, match="max_images is 0"):
         evenly_spaced([], 0)
+
+
+def test_defects_alone_teach_nothing_without_masks(tmp_path, save, save_mask):
+    def setup(name, **options):
+        places = {"data_json": tmp_path / "dj", "conf": tmp_path / "conf"}
+        prepare(name, tmp_path / "raw", "folder", **places, **options)
+        JsonDataModule(name, data_json=tmp_path / "dj", num_workers=0).setup("fit")
+
+    save(tmp_path / "raw/bad/a.png")
+    with pytest.raises(ValueError, match="defective images alone, and no masks"):
+        setup("bare", allow_missing_masks=True)
+    save_mask(tmp_path / "raw/masks/a.png")
+    setup("masked")

@@ -54,6 +54,9 @@ def prepare(
     mask_suffix: Annotated[
         str | None, typer.Option(help="Another ending of mask names, such as _GT.")
     ] = None,
+    mask_prefix: Annotated[
+        str | None, typer.Option(help="What stands before the image's name in mask names: mask_.")
+    ] = None,
     mask_threshold: Annotated[
         int | None, typer.Option(min=0, max=254, help="Mask values above it are defective.")
     ] = None,
@@ -94,6 +97,7 @@ def prepare(
                     unpacking=unpacking,
                     normal=normal or (),
                     mask_suffix=mask_suffix,
+                    mask_prefix=mask_prefix,
                     mask_threshold=mask_threshold,
                     table=table,
                     allow_missing_masks=allow_missing_masks,

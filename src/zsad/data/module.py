@@ -136,11 +136,13 @@ class JsonDataModule(LightningDataModule):
             stage: ``fit`` reads the training samples, ``None`` both, any other the test samples.
 
         Raises:
-            ValueError: Training samples without defects, and no synthetic ones.
+            ValueError: Training samples without defects, and no synthetic ones; or of defects
+                alone, without masks.
         """
         if stage in ("fit", None) and not self.train_samples:
             self.train_samples = self._limit(self._read_samples(self.train_phase))
             self._require_defects()
+            self._require_normal_pixels()
         if stage != "fit" and not self.test_samples:
             samples = self._read_samples(self.test_phase)
             if self.shots:
@@ -224,6 +226,16 @@ class JsonDataModule(LightningDataModule):
                 "not tell what a defect is: have some drawn with augmentation=synthetic_defects, "
                 "or learn from the labelled test split with dataset.train_phase=test"
             )
+
+    def _require_normal_pixels(self) -> None:
+        """Refuse anomalous images without masks alone: nothing tells what is normal."""
+        for sample in self.train_samples:
+            if not sample.is_anomalous or sample.mask_path is not None:
+                return
+        raise ValueError(
+            f"phase {self.train_phase!r} of {self.name} holds defective images alone, and no "
+            "masks: nothing tells what is normal; add normal images and prepare it again"
+        )
 
     def _read_samples(self, phase: str) -> list[Sample]:
         index, root = self._index_and_root()

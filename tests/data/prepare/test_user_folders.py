@@ -1,6 +1,8 @@
 """Anybody's own images, as people sort them."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zsad.data.index import read_index
 from zsad.data.prepare.archives import STAMP_FILE
@@ -181,3 +183,127 @@ def test_what_it_makes_can_be_read(prepare_own, raw_tree, tmp_path):
 def test_the_layout_alone_is_no_name(tmp_path, raw_tree):
     with pytest.raises(ValueError, match="zsad prepare folder ROOT --name NAME"):
         prepare("folder", raw_tree("good/1.png"), data_json=tmp_path, conf=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("normal", "anomalous"),
+    [
+        ("No Defects", "defects"),
+        ("non-defective", "Defective"),
+        ("healthy", "unhealthy"),
+        ("0", "1"),
+        ("no", "YES"),
+        ("NOT DEFECTIVE", "Not-OK"),
+    ],
+)
+def test_folders_are_read_as_labels_are(prepare_own, raw_tree, normal, anomalous):
+    raw_tree(f"{normal}/a.png", f"{anomalous}/b.png")
+    assert {image: label for (_, _, image), (label, *_) in prepare_own().items()} == {
+        f"{normal}/a.png": 0,
+        f"{anomalous}/b.png": 1,
+    }
+
+
+def test_numbers_beside_clear_names_are_categories_or_kinds(prepare_own, raw_tree):
+    raw_tree("0/good/a.png", "1/good/b.png", "1/bad/2/c.png", "0/bad/1/d.png")
+    assert prepare_own() == {
+        ("test", "0", "0/good/a.png"): (0, "good", ""),
+        ("test", "0", "0/bad/1/d.png"): (1, "1", ""),
+        ("test", "1", "1/good/b.png"): (0, "good", ""),
+        ("test", "1", "1/bad/2/c.png"): (1, "2", ""),
+    }
+
+
+def test_a_normal_folder_of_unknown_name_is_asked_for(prepare_own, raw_tree):
+    raw_tree("spotless ones/a.png", "bad/b.png")
+    with pytest.raises(ValueError, match=r'1 defective.*no good.*--normal "spotless ones"'):
+        prepare_own()
+    assert prepare_own(normal=["Spotless Ones"])["test", "mine", "spotless ones/a.png"][0] == 0
+
+
+def test_one_label_alone_is_remarked_on(raw_tree, tmp_path):
+    raw_tree("bad/a.png", "bad/b.png")
+    made = prepare(
+        "one", tmp_path / "raw", "folder", data_json=tmp_path / "dj", conf=tmp_path / "conf"
+    )
+    assert "none of the 2 tested images is normal" in str(made)
+
+
+@pytest.mark.parametrize("suffix", ["_label", "_mask", "_gt"])
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_a_photograph_of_a_masks_name_is_an_image(
+    prepare_own, tmp_path, save, save_mask, suffix, extension
+):
+    raw = tmp_path / "raw"
+    for folder in ("good", "bad"):
+        save(raw / folder / f"can.{extension}")
+        save(raw / folder / f"can{suffix}.{extension}")
+    save_mask(raw / "masks/bad" / "can.png")
+    save_mask(raw / "masks/bad" / f"can{suffix}.png")
+    masks = {image: mask for (_, _, image), (_, _, mask) in prepare_own().items()}
+    assert masks == {
+        f"good/can.{extension}": "",
+        f"good/can{suffix}.{extension}": "",
+        f"bad/can.{extension}": "masks/bad/can.png",
+        f"bad/can{suffix}.{extension}": f"masks/bad/can{suffix}.png",
+    }
+
+
+def test_a_mask_in_jpeg_beside_its_image_is_one(prepare_own, tmp_path, save, save_mask):
+    raw = tmp_path / "raw"
+    save(raw / "good/a.png", size=(96, 64))
+    save(raw / "bad/b.png", size=(96, 64))
+    save_mask(raw / "bad/b_label.jpg", size=(96, 64))
+    assert prepare_own()["test", "mine", "bad/b.png"] == (1, "bad", "bad/b_label.jpg")
+
+
+def test_what_may_be_mask_or_image_is_asked(prepare_own, tmp_path, save):
+    raw = tmp_path / "raw"
+    for name in ("good/a.png", "bad/b.png"):
+        save(raw / name)
+    soft = np.zeros((16, 24), np.uint8)
+    soft[:5] = np.arange(120).reshape(5, 24) * 2
+    Image.fromarray(soft).save(raw / "bad/b_mask.png")
+    with pytest.raises(ValueError, match=r"b_mask\.png may be a mask.*--mask-suffix _mask says"):
+        prepare_own()
+    assert prepare_own(mask_suffix="_mask")["test", "mine", "bad/b.png"][2] == "bad/b_mask.png"
+    assert ("test", "mine", "bad/b_mask.png") in prepare_own(mask_suffix="")
+
+
+def test_a_product_may_be_called_mask(prepare_own, tmp_path, save, save_mask):
+    raw = tmp_path / "raw"
+    for product in ("mask", "glove"):
+        save(raw / product / "good/1.png")
+        save(raw / product / "bad/2.png")
+        save_mask(raw / "ground_truth" / product / "bad/2.png")
+    entries = prepare_own()
+    assert {key[1] for key in entries} == {"mask", "glove"}
+    assert len(entries) == 4
+    assert entries["test", "mask", "mask/bad/2.png"][2] == "ground_truth/mask/bad/2.png"
+
+
+def test_masks_pair_whatever_the_case_of_their_names(prepare_own, raw_tree):
+    raw_tree("good/A.png", "bad/Dsc_7.JPG", "Masks/BAD/DSC_7_Mask.png")
+    assert prepare_own()["test", "mine", "bad/Dsc_7.JPG"][2] == "Masks/BAD/DSC_7_Mask.png"
+
+
+def test_case_decides_where_images_differ_in_it_alone(prepare_own, raw_tree):
+    raw_tree("good/1.png", "bad/x.png", "bad/X.png", "masks/x.png", "masks/X.png")
+    masks = {image: mask for (_, _, image), (_, _, mask) in prepare_own().items()}
+    assert masks["bad/x.png"] == "masks/x.png"
+    assert masks["bad/X.png"] == "masks/X.png"
+
+
+@pytest.mark.parametrize("mask", ["masks/bad/seg-1.png", "bad/seg-1.png"])
+def test_masks_pair_by_what_stands_before_the_name(prepare_own, tmp_path, save, save_mask, mask):
+    raw = tmp_path / "raw"
+    save(raw / "good/0.png")
+    save(raw / "bad/1.png")
+    save_mask(raw / mask)
+    if mask.startswith("masks"):
+        with pytest.raises(ValueError, match=r"--mask-prefix seg- says"):
+            prepare_own()
+    assert prepare_own(mask_prefix="seg-") == {
+        ("test", "mine", "good/0.png"): (0, "good", ""),
+        ("test", "mine", "bad/1.png"): (1, "bad", mask),
+    }

@@ -58,22 +58,27 @@ class Layout:
     bytes: int | None = None
     images: int | None = None
 
-    def with_names(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
+    def with_names(
+        self,
+        normal: tuple[str, ...] = (),
+        mask_suffix: str | None = None,
+        mask_prefix: str | None = None,
+    ) -> Layout:
         """Return a copy that reads other names for normal folders and masks (``ok``, ``_GT``).
 
         Raises:
             ValueError: If the download lists its samples in tables.
         """
-        if not normal and mask_suffix is None:
+        if not normal and mask_suffix is None and mask_prefix is None:
             return self
         renamed: list[Source] = []
         for source in self.sources:
             if not isinstance(source, Folders):
                 raise ValueError(
-                    f"{self.title} names its files in its own tables; --normal and --mask-suffix "
-                    "do not apply"
+                    f"{self.title} names its files in its own tables; --normal, --mask-suffix "
+                    "and --mask-prefix do not apply"
                 )
-            renamed.append(source.with_names(normal, mask_suffix))
+            renamed.append(source.with_names(normal, mask_suffix, mask_prefix))
         return replace(self, sources=tuple(renamed))
 
     def is_certain(self, listing: Listing, folder: str) -> bool:

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from zsad.data.prepare.label_words import ANOMALOUS, SHORT_ANOMALOUS, SHORT_NORMAL, normalise_word
 from zsad.data.sources import split_suffix
 
-NORMAL = ("good", "ok", "normal", "negative", "free", "no_defect", "defect_free")
-ANOMALOUS = (
-    "bad",
-    "ng",
-    "nok",
-    "ko",
-    "defect",
-    "defects",
-    "defective",
-    "anomaly",
-    "anomalous",
-    "abnormal",
-    "positive",
-)
 PHASES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -74,15 +61,18 @@ class FolderLabel:
 class FolderLabels:
     """Finds the folder above an image that names its label.
 
+    Short words (``0`` and ``1``, ``no`` and ``yes``) may as well be categories or numbers: they
+    count only where no folder has a clear name, and folders of both meanings are there.
+
     Args:
         images: All images; kinds of defect are recognised by the normal folder beside them.
         normal: Names of normal folders.
     """
 
     def __init__(self, images: Sequence[ImageLocation], normal: Sequence[str]) -> None:
-        self._names: dict[str, bool] = dict.fromkeys(ANOMALOUS, True)
-        for name in normal:
-            self._names[name.lower()] = False
+        self._names = _meanings(normal, ANOMALOUS)
+        if not any(self._depth(image, 0) is not None for image in images):
+            self._names = _short_meanings(images)
         self._start = self._first_level(images)
         self._normal_only = self._folders_of_normal_only(images)
 
@@ -109,12 +99,12 @@ class FolderLabels:
     def _depth(self, location: ImageLocation, start: int) -> int | None:
         """Return the level of the first folder from ``start`` on that names a label."""
         for depth in range(start, len(location.folders)):
-            if location.folders[depth].lower() in self._names:
+            if normalise_word(location.folders[depth]) in self._names:
                 return depth
         return None
 
     def _meaning(self, location: ImageLocation, depth: int) -> bool:
-        return self._names[location.folders[depth].lower()]
+        return self._names[normalise_word(location.folders[depth])]
 
     def _folders_of_normal_only(self, images: Sequence[ImageLocation]) -> set[tuple[str, ...]]:
         """Return the folders that hold a folder of normal images, but none of anomalous images."""
@@ -124,6 +114,24 @@ class FolderLabels:
             if depth is not None:
                 parents[self._meaning(image, depth)].add(image.folders[:depth])
         return parents[False] - parents[True]
+
+
+def _meanings(normal: Iterable[str], anomalous: Iterable[str]) -> dict[str, bool]:
+    """Return normalised word → whether it means anomalous; a normal word wins."""
+    meanings = {normalise_word(word): True for word in anomalous}
+    for word in normal:
+        meanings[normalise_word(word)] = False
+    return meanings
+
+
+def _short_meanings(images: Sequence[ImageLocation]) -> dict[str, bool]:
+    """Return the meanings of the short words, or none unless folders have both."""
+    meanings = _meanings(SHORT_NORMAL, SHORT_ANOMALOUS)
+    found: set[bool] = set()
+    for image in images:
+        words = map(normalise_word, image.folders)
+        found.update(meanings[word] for word in words if word in meanings)
+    return meanings if len(found) == 2 else {}
 
 
 def _common_depth(images: Sequence[ImageLocation]) -> int:

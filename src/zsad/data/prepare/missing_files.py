@@ -95,6 +95,22 @@ def completeness_notes(layout: Layout, tree: Tree, records: Sequence[Record]) ->
     return notes
 
 
+def label_notes(records: Sequence[Record]) -> list[str]:
+    """Return a sentence about tested images of one label alone: no image metric can be computed."""
+    tested = [record for record in records if record.phase == "test"] or records
+    labels = {record.is_anomalous for record in tested}
+    if labels == {True}:
+        missing = "normal"
+    elif labels == {False}:
+        missing = "anomalous"
+    else:
+        return []
+    return [
+        f"none of the {len(tested)} tested images is {missing}: image metrics and thresholds need "
+        f"both labels"
+    ]
+
+
 def _masks_without_image(layout: Layout, tree: Tree) -> list[str]:
     stems_in: dict[str, list[str]] = {}
     for source in layout.sources:

@@ -6,21 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zsad.data.image_files import natural_key
 from zsad.data.layouts import Layout, find_layout
 from zsad.data.prepare.archives import STAMP_FILE
-from zsad.data.prepare.folder_labels import (
-    ANOMALOUS,
-    NORMAL,
-    FolderLabel,
-    FolderLabels,
-    ImageLocation,
-)
-from zsad.data.sources import Record, Tree, split_suffix
+from zsad.data.prepare.folder_labels import FolderLabel, FolderLabels, ImageLocation
+from zsad.data.prepare.label_words import ANOMALOUS, NORMAL
+from zsad.data.prepare.mask_files import USUAL_MASK_NAMES, MaskFiles, MaskNames
+from zsad.data.sources import Record, Tree
 
 HIDDEN = (".", "__MACOSX")  # dot-files and the remains of macOS archives
-MASK_FOLDERS = ("masks", "mask", "ground_truth", "ground truth", "groundtruth", "gt")
-MASK_SUFFIXES = ("_mask", "-mask", "_masks", "_gt", "_label")
 
 
 @dataclass(frozen=True)
@@ -40,10 +33,19 @@ class UserImages(Layout):
         """Return ``False``: no published list says that something is missing."""
         return False
 
-    def with_names(self, normal: tuple[str, ...] = (), mask_suffix: str | None = None) -> Layout:
+    def with_names(
+        self,
+        normal: tuple[str, ...] = (),
+        mask_suffix: str | None = None,
+        mask_prefix: str | None = None,
+    ) -> Layout:
         """Return a copy that reads other names for normal folders and masks."""
-        suffixes = MASK_SUFFIXES if mask_suffix is None else (mask_suffix,)
-        return replace(self, sources=(UserFolders(normal or NORMAL, suffixes),))
+        names = MaskNames(are_chosen=mask_suffix is not None or mask_prefix is not None)
+        if mask_suffix is not None:
+            names = replace(names, suffixes=(mask_suffix,))
+        if mask_prefix is not None:
+            names = replace(names, prefixes=(mask_prefix,))
+        return replace(self, sources=(UserFolders(normal or NORMAL, names),))
 
 
 @dataclass(frozen=True)
@@ -57,35 +59,49 @@ class UserFolders:
 
     Attributes:
         normal: Names of normal folders.
-        mask_suffixes: Suffixes of mask names.
+        mask_names: Names of masks.
     """
 
     normal: tuple[str, ...] = NORMAL
-    mask_suffixes: tuple[str, ...] = MASK_SUFFIXES
+    mask_names: MaskNames = USUAL_MASK_NAMES
 
     def records(self, tree: Tree) -> Iterator[Record]:
         """Yield the samples of a tree.
 
         Raises:
-            ValueError: No folder is named after a label, or no mask is named after an image.
+            ValueError: No folder is named after a label, no image is normal though some have no
+                label, or no mask is named after an image.
         """
-        masks = MaskFiles(tree, self.mask_suffixes)
-        files = [file for file in tree.files if file not in masks.files]
-        images = list(map(ImageLocation.from_path, files))
-        labels = FolderLabels(images, self.normal)
-        records: list[Record] = []
-        for image in images:
-            label = labels.find(image)
-            if label is not None:
-                records.append(_record(image, label, masks))
+        masks = MaskFiles(tree, self.mask_names)
+        records, unlabelled = self._label(masks)
+        categories = masks.folders_of_photographs(tree, records)
+        if categories:
+            folders = [folder for folder in self.mask_names.folders if folder not in categories]
+            masks = MaskFiles(tree, replace(self.mask_names, folders=tuple(folders)))
+            records, unlabelled = self._label(masks)
         if not records:
             raise ValueError(
-                f"{tree.path('')} holds {len(images)} images, none in a folder {self.normal[0]}/ "
-                f"or {ANOMALOUS[0]}/. Sort them into such folders (kinds of defect into folders "
-                f"of {ANOMALOUS[0]}/), or list them with --table; zsad predict needs no labels"
+                f"{tree.path('')} holds {len(masks.images)} images, none in a folder "
+                f"{self.normal[0]}/ or {ANOMALOUS[0]}/. Sort them into such folders (kinds of "
+                f"defect into folders of {ANOMALOUS[0]}/), or list them with --table; zsad "
+                f"predict needs no labels"
             )
+        _require_normal(tree, records, unlabelled)
         masks.require_pairs(tree, records)
         yield from records
+
+    def _label(self, masks: MaskFiles) -> tuple[list[Record], list[ImageLocation]]:
+        """Return the samples, and the images whose folders name no label."""
+        labels = FolderLabels(masks.images, self.normal)
+        records: list[Record] = []
+        unlabelled: list[ImageLocation] = []
+        for image in masks.images:
+            label = labels.find(image)
+            if label is None:
+                unlabelled.append(image)
+            else:
+                records.append(_record(image, label, masks))
+        return records, unlabelled
 
 
 def _record(image: ImageLocation, label: FolderLabel, masks: MaskFiles) -> Record:
@@ -107,83 +123,24 @@ def _record(image: ImageLocation, label: FolderLabel, masks: MaskFiles) -> Recor
     )
 
 
-class MaskFiles:
-    """Masks of a tree, by the folders that they share with their images, and their stem.
+def _require_normal(
+    tree: Tree, records: Sequence[Record], unlabelled: Sequence[ImageLocation]
+) -> None:
+    """Raise if no image is normal, though some have no label: their folder may say so.
 
-    Args:
-        tree: Images and masks.
-        suffixes: Suffixes of mask names.
+    Raises:
+        ValueError: The message names the folder.
     """
-
-    def __init__(self, tree: Tree, suffixes: Sequence[str]) -> None:
-        self.base = tree.base
-        self._suffixes = tuple(suffix for suffix in suffixes if suffix)
-        stems = {split_suffix(file)[0] for file in tree.files}
-        self.files: set[str] = set()
-        self._by_key: dict[tuple[str, ...], list[ImageLocation]] = {}
-        for file in tree.files:
-            if not self._is_mask(file, stems):
-                continue
-            self.files.add(file)
-            mask = ImageLocation.from_path(file, without=MASK_FOLDERS)
-            key = (*mask.folders, self._without_suffix(mask.stem))
-            self._by_key.setdefault(key, []).append(mask)
-
-    def find(
-        self, image: ImageLocation, category: tuple[str, ...], label: str, kinds: tuple[str, ...]
-    ) -> tuple[str, ...]:
-        """Return the mask of an image that shares most of its folders, or none.
-
-        Raises:
-            ValueError: Two masks share as many of them.
-        """
-        shared_folders = (
-            (*category, label, *kinds),
-            (*category, *kinds),
-            (*category, label),
-            category,
-        )
-        phases = ("", image.phase or "test")
-        for folders in shared_folders:
-            candidates = self._by_key.get((*folders, image.stem), [])
-            masks = [mask.file for mask in candidates if mask.phase in phases]
-            if len(masks) > 1:
-                names = ", ".join(masks)
-                raise ValueError(
-                    f"{image.file} has more than one mask of its name: {names}. Keep one."
-                )
-            if masks:
-                return (self.base + masks[0],)
-        return ()
-
-    def require_pairs(self, tree: Tree, records: Sequence[Record]) -> None:
-        """Raise if there are masks, none of them named after an image: all would be left out."""
-        has_anomalous = any(record.is_anomalous for record in records)
-        has_pairs = any(record.masks for record in records)
-        if has_pairs or not (self.files and has_anomalous):
-            return
-        first = min(self.files, key=natural_key)
-        raise ValueError(
-            f"{tree.path('')} holds {len(self.files)} masks such as {first}, none of them named "
-            f"after a defective image; try --mask-suffix with the ending after the image's name"
-        )
-
-    def _is_mask(self, file: str, stems: set[str]) -> bool:
-        """Tell a mask by its folder, or by a suffix beside an image of the same stem."""
-        *folders, _ = file.split("/")
-        if any(folder.lower() in MASK_FOLDERS for folder in folders):
-            return True
-        stem = split_suffix(file)[0]
-        for suffix in self._suffixes:
-            if stem.endswith(suffix) and stem.removesuffix(suffix) in stems:
-                return True
-        return False
-
-    def _without_suffix(self, stem: str) -> str:
-        for suffix in self._suffixes:
-            if stem.endswith(suffix):
-                return stem.removesuffix(suffix)
-        return stem
+    has_normal = any(not record.is_anomalous for record in records)
+    if has_normal or not unlabelled:
+        return
+    first = unlabelled[0]
+    folder = first.folders[-1] if first.folders else "FOLDER"
+    raise ValueError(
+        f"{tree.path('')} holds {len(records)} defective images and no good one, and "
+        f"{len(unlabelled)} in no folder of a known name, such as {first.file}. Are these good? "
+        f'--normal "{folder}" says so; otherwise put them elsewhere'
+    )
 
 
 USER_FOLDER = UserImages(

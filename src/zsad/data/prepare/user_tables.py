@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zsad.data.layouts import Layout
-from zsad.data.prepare.folder_labels import ANOMALOUS, NORMAL, PHASES
+from zsad.data.prepare.folder_labels import PHASES
+from zsad.data.prepare.label_words import read_label
 from zsad.data.prepare.user_folders import USER_FOLDER
 from zsad.data.sources import Record, Tree
 
-NORMAL_LABELS = ("0", *NORMAL, "no", "false")
-ANOMALOUS_LABELS = ("1", *ANOMALOUS, "yes", "true")
+# Labels that a message proposes.
+NORMAL_LABELS = ("0", "good", "ok", "normal", "no", "false")
+ANOMALOUS_LABELS = ("1", "bad", "ng", "defective", "anomaly", "yes", "true")
 # Spellings of column heads; the first of a line that a table has is taken.
 COLUMNS = {
     "image": (
@@ -96,7 +98,7 @@ class UserTable:
         labels: dict[str, bool] = {}
         unknown: dict[str, None] = {}
         for row in rows:
-            is_anomalous = _read_label(row["label"])
+            is_anomalous = read_label(row["label"])
             if is_anomalous is None:
                 unknown[row["label"]] = None
             else:
@@ -168,12 +170,3 @@ def _find_columns(heads: Sequence[str], table: Path) -> dict[str, str]:
             f"and if you like mask,category,defect,phase"
         )
     return found
-
-
-def _read_label(text: str) -> bool | None:
-    """Return whether a label means anomalous; ``None`` where it is unknown."""
-    label = text.lower().replace(" ", "_")
-    label = label.replace("-", "_").removesuffix(".0")
-    if label in NORMAL_LABELS:
-        return False
-    return True if label in ANOMALOUS_LABELS else None

@@ -15,7 +15,12 @@ from zsad.data.prepare.columns import align_columns
 from zsad.data.prepare.dataset_yaml import write_dataset_yaml
 from zsad.data.prepare.downloads import find_download
 from zsad.data.prepare.index_content import Counts, count_records, index_content, sorted_records
-from zsad.data.prepare.missing_files import completeness_notes, missing_masks, require_named_masks
+from zsad.data.prepare.missing_files import (
+    completeness_notes,
+    label_notes,
+    missing_masks,
+    require_named_masks,
+)
 from zsad.data.prepare.problem_lists import list_skipped, refusal
 from zsad.data.prepare.record_checks import (
     Progress,
@@ -62,6 +67,7 @@ class PrepareOptions:
     Attributes:
         normal: Other names of the normal folder than the layout's (``ok``).
         mask_suffix: Another suffix of mask names than the layout's (``_GT``).
+        mask_prefix: A prefix of mask names (``mask_``).
         mask_threshold: Another mask rule than the layout's: defective above this value (0-255).
         table: A CSV file that lists the images, instead of a layout.
         allow_missing_masks: Accept anomalous images without their masks; their pixels then count
@@ -73,6 +79,7 @@ class PrepareOptions:
 
     normal: Sequence[str] = ()
     mask_suffix: str | None = None
+    mask_prefix: str | None = None
     mask_threshold: int | None = None
     table: Path | None = None
     allow_missing_masks: bool = False
@@ -167,6 +174,7 @@ def prepare(
     notes += yaml_notes
     notes += list_skipped(index, checked.broken, len(records) - len(sound))
     notes += _link_notes(tree)
+    notes += label_notes(sound)
     notes += completeness_notes(row, tree, sound)
     notes += _unused_notes(row, tree, records)
     notes += mask_notes
@@ -190,7 +198,8 @@ def _choose_layout(name: str, options: PrepareOptions) -> Layout:
     """Return the layout by which a download is found; a table replaces its sources later."""
     if options.table:
         return USER_FOLDER
-    return resolve_layout(name).with_names(tuple(options.normal), options.mask_suffix)
+    layout = resolve_layout(name)
+    return layout.with_names(tuple(options.normal), options.mask_suffix, options.mask_prefix)
 
 
 def _is_rule_fixed(row: Layout, options: PrepareOptions) -> bool:

@@ -60,9 +60,14 @@ class Folders:
     other_mask_suffixes: tuple[str, ...] = ()
     masks_of_normal: bool = False
 
-    def with_names(self, normal: Iterable[str], mask_suffix: str | None) -> Folders:
-        """Return a copy with other names of the normal folder and another end of mask names."""
+    def with_names(
+        self, normal: Iterable[str], mask_suffix: str | None, mask_prefix: str | None = None
+    ) -> Folders:
+        """Return a copy with another normal folder, and another end or beginning of mask names."""
         renamed = replace(self, normal=tuple(normal) or self.normal)
+        if mask_prefix and self.mask is not None:
+            folder, slash, name = self.mask.rpartition("/")
+            renamed = replace(renamed, mask=f"{folder}{slash}{mask_prefix}{name}")
         if mask_suffix is None:
             return renamed
         return replace(renamed, mask_suffix=mask_suffix, other_mask_suffixes=())
