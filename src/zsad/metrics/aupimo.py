@@ -45,7 +45,8 @@ def aupimo_per_image(
     if count * fpr_low < 1:
         return none
     fpr = _rates(count, fpr_low, fpr_high)
-    called = (fpr * count).round().long().clamp(min=1)
+    called = (fpr * count).round().long()
+    called = called.clamp(min=1)
     threshold = normal[count - called]
     width = math.log(fpr_high / fpr_low)
     areas = []

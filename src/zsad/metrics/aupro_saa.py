@@ -37,8 +37,8 @@ def aupro_filled(maps: Maps, masks: Masks, fpr_limit: float = 0.3, steps: int = 
     if not is_defective.any() or is_defective.all():
         return math.nan
     highest = scores.max()
-    width = highest - scores.min()
-    thresholds = highest - np.arange(steps) * width / steps
+    score_width = highest - scores.min()
+    thresholds = highest - np.arange(steps) * score_width / steps
     overlaps = []
     for image, mask in enumerate(masks):
         for filled, area in _filled_regions(mask):
@@ -53,7 +53,8 @@ def aupro_filled(maps: Maps, masks: Masks, fpr_limit: float = 0.3, steps: int = 
     if len(np.unique(rates)) < 2:
         return math.nan
     lowest = rates.min()
-    stretched = (rates - lowest) / (rates.max() - lowest)
+    width = rates.max() - lowest
+    stretched = (rates - lowest) / width
     return float(np.trapezoid(overlap, stretched))
 
 

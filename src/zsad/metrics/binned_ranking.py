@@ -30,9 +30,8 @@ class BinnedRanking(Ranking):
     @cached_property
     def counts(self) -> tuple[int, int]:
         """Number of normal and of anomalous items."""
-        columns = self.histogram.bins[:, [NORMAL, ANOMALOUS]]
-        normal, anomalous = columns.sum(0).tolist()
-        return normal, anomalous
+        total = self.histogram.bins.sum(0).tolist()
+        return total[NORMAL], total[ANOMALOUS]
 
     @cached_property
     def points(self) -> OperatingPoints:

@@ -99,14 +99,16 @@ def _first_point(
 ) -> Int64[Tensor, " n"]:
     """Return the index of the strictest threshold that each score reaches, or exceeds; else k."""
     ascending = threshold.flip(0)
-    reached = torch.searchsorted(ascending, scores.contiguous(), right=not is_strict)
-    return len(threshold) - reached
+    is_right = not is_strict
+    missed = torch.searchsorted(ascending, scores.contiguous(), right=is_right)
+    return len(threshold) - missed
 
 
 def _count_called(first_point: Int64[Tensor, "r n"], points: int) -> Float64[Tensor, "r k"]:
     """Count the drawn items that are called anomalous at each point."""
     device = first_point.device
-    counts = torch.zeros(len(first_point), points + 1, dtype=torch.float64, device=device)
+    shape = (len(first_point), points + 1)
+    counts = torch.zeros(shape, dtype=torch.float64, device=device)
     ones = torch.ones((), dtype=torch.float64, device=device)
     counts.scatter_add_(1, first_point, ones.expand_as(first_point))
     return counts[:, :points].cumsum(1)

@@ -141,7 +141,9 @@ def aupro_200(ranking: Ranking, fpr_limit: float = 0.3, steps: int = 200) -> flo
     overlap = overlap[kept].flip(0)
     if len(fpr) == 0 or fpr[0] == fpr[-1]:
         return math.nan
-    stretched = (fpr - fpr[0]) / (fpr[-1] - fpr[0])
+    lowest = fpr[0]
+    width = fpr[-1] - lowest
+    stretched = (fpr - lowest) / width
     return float(torch.trapezoid(overlap, stretched))
 
 

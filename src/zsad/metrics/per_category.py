@@ -196,7 +196,8 @@ def _too_few(images: SortedRanking) -> str:
 
 def _check_finite(prediction: Prediction, batch: Batch) -> None:
     maps = prediction.map.flatten(1)
-    finite = prediction.score.isfinite() & maps.isfinite().all(dim=1)
+    has_finite_map = maps.isfinite().all(dim=1)
+    finite = prediction.score.isfinite() & has_finite_map
     if finite.all():
         return
     first = int((~finite).nonzero()[0])

@@ -89,7 +89,8 @@ def _highest_f1(
         for regions, truth in zip(found, truths, strict=True):
             if regions.rectangles and truth.rectangles:
                 true_positives += count_true_positives(regions, truth)
-        f1 = 2 * true_positives / (defects + _count_regions(found))
+        predicted = _count_regions(found)
+        f1 = 2 * true_positives / (defects + predicted)
         best = max(best, f1)
     return best
 
@@ -138,8 +139,9 @@ def _iou_of_regions(found: _Regions, truth: _Regions) -> RegionPairs:
     rows = len(found.rectangles) + 1
     columns = len(truth.rectangles) + 1
     shape = (rows, columns)
-    labels = (found.labels.ravel(), truth.labels.ravel())
-    pairs = np.ravel_multi_index(labels, shape)
+    found_labels = found.labels.ravel()
+    truth_labels = truth.labels.ravel()
+    pairs = np.ravel_multi_index((found_labels, truth_labels), shape)
     counts = np.bincount(pairs, minlength=rows * columns)
     shared = counts.reshape(shape)
     found_area = shared.sum(1, keepdims=True)
@@ -169,5 +171,7 @@ def _corners(rectangles: list[Rectangle]) -> Int64[np.ndarray, "4 r"]:
     """Return top, left, bottom, right of each rectangle: (4, r)."""
     corners = []
     for rows, columns in rectangles:
-        corners.append((rows.start, columns.start, rows.stop, columns.stop))
+        first = (rows.start, columns.start)
+        end = (rows.stop, columns.stop)
+        corners.append(first + end)
     return np.ascontiguousarray(np.array(corners).T)

@@ -14,11 +14,16 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zsad.distributed import gather_objects
-from zsad.metrics import score_histogram
 from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.connected_components import region_weights
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
-from zsad.metrics.score_histogram import Histogram
+from zsad.metrics.score_histogram import (
+    Histogram,
+    check_bins,
+    count_scores,
+    empty_histogram,
+    merge_histograms,
+)
 
 RankingMetric = Callable[[Ranking], float]
 MapMetric = Callable[[Tensor, Tensor], float]
@@ -86,7 +91,9 @@ class SortedPixelMetrics(_SortedMetrics):
     def update(self, anomaly_map: Tensor, mask: Tensor) -> None:
         """Add maps and masks (B, H, W)."""
         weights = [region_weights(one) for one in mask]
-        self._append(anomaly_map[mask], torch.cat(weights), anomaly_map[~mask])
+        anomalous = anomaly_map[mask]
+        normal = anomaly_map[~mask]
+        self._append(anomalous, torch.cat(weights), normal)
 
 
 class BinnedPixelMetrics(Metric):
@@ -107,8 +114,8 @@ class BinnedPixelMetrics(Metric):
     def __init__(self, metrics: Mapping[str, RankingMetric], bins: int):
         super().__init__(dist_sync_fn=_gather_rows)
         self.metrics = dict(metrics)
-        self.most_bins = score_histogram.check_bins(bins)
-        empty = score_histogram.empty_histogram()
+        self.most_bins = check_bins(bins)
+        empty = empty_histogram()
         self.add_state("bins", default=empty.bins, dist_reduce_fx=_drop_empty_rows)
         self.add_state("shift", default=torch.tensor(0), dist_reduce_fx="max")
 
@@ -117,18 +124,18 @@ class BinnedPixelMetrics(Metric):
         parts = [self._histogram()]
         for scores, is_defective in zip(anomaly_map, mask, strict=True):
             weight = region_weights(is_defective).to(scores.device)
+            anomalous = scores[is_defective]
+            normal = scores[~is_defective]
             shift = max(part.shift for part in parts[-2:])
-            parts += score_histogram.count_scores(
-                scores[is_defective], scores[~is_defective], weight, self.most_bins, shift
-            )
-        merged = score_histogram.merge_histograms(parts, self.most_bins)
+            parts += count_scores(anomalous, normal, weight, self.most_bins, shift)
+        merged = merge_histograms(parts, self.most_bins)
         self.bins = merged.bins
         self.shift = self.shift.new_tensor(merged.shift)
 
     def compute(self) -> ComputedMetrics:
         """Compute the metrics from the histogram; NaN where they are undefined."""
         # The rows of several processes are merged here, after all of them were gathered.
-        histogram = score_histogram.merge_histograms([self._histogram()], self.most_bins)
+        histogram = merge_histograms([self._histogram()], self.most_bins)
         return ComputedMetrics(self.metrics, BinnedRanking(histogram))
 
     def _histogram(self) -> Histogram:

@@ -18,12 +18,17 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from zsad.metrics import score_histogram
 from zsad.metrics.binned_ranking import BinnedRanking
 from zsad.metrics.curves import f1_optimum
 from zsad.metrics.float_keys import scores_from_keys
 from zsad.metrics.ranking import Ranking, SortedRanking, rank
-from zsad.metrics.score_histogram import HIGHEST, NORMAL
+from zsad.metrics.score_histogram import (
+    HIGHEST,
+    MOST_BINS,
+    NORMAL,
+    empty_histogram,
+    merge_histograms,
+)
 
 _ROUNDING = 1e-9  # 0.05 × 20 is a little more than 1, 0.07 × 100 a little more than 7
 
@@ -186,9 +191,9 @@ def merge_rankings(rankings: Sequence[Ranking]) -> Ranking:
 
 
 def _merge_binned(rankings: Sequence[BinnedRanking]) -> BinnedRanking:
-    parts = [score_histogram.empty_histogram()]
+    parts = [empty_histogram()]
     parts += [one.histogram for one in rankings]
-    merged = score_histogram.merge_histograms(parts, score_histogram.MOST_BINS)
+    merged = merge_histograms(parts, MOST_BINS)
     return BinnedRanking(merged)
 
 
@@ -204,7 +209,9 @@ def _normal_groups(ranking: Ranking) -> tuple[Float[Tensor, " g"], Float64[Tenso
     if isinstance(ranking, BinnedRanking):
         bins = ranking.histogram.bins
         bins = bins[bins[:, NORMAL] > 0]
-        return scores_from_keys(bins[:, HIGHEST]), bins[:, NORMAL].double()
+        highest = scores_from_keys(bins[:, HIGHEST])
+        counts = bins[:, NORMAL].double()
+        return highest, counts
     scores = cast("SortedRanking", ranking).normal
     return scores, torch.ones_like(scores, dtype=torch.float64)
 

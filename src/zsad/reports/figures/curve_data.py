@@ -145,7 +145,8 @@ def _heights(points: OperatingPoints, share: Float64[Tensor, " k"], limit: float
     right = right.clamp(max=len(x) - 1)
     left = right - 1
     width = x[right] - x[left]
-    part = torch.where(width > 0, (grid - x[left]) / width, 1.0)
+    distance = grid - x[left]
+    part = torch.where(width > 0, distance / width, 1.0)
     rise = y[right] - y[left]
     heights = y[left] + part * rise
     return tuple(heights.tolist())

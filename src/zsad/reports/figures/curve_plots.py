@@ -22,6 +22,9 @@ _WIDTH = int(_RIGHT + 20)
 _HEIGHT = int(_BOTTOM + 52)
 _NAME_LEFT = _LEFT + _SIDE / 3
 _HEADER_TOP = 8.0
+_X_LABEL_TOP = _BOTTOM + 6
+_X_NAME_TOP = _BOTTOM + 28
+_Y_LABEL_LEFT = _LEFT - 38
 _LEGEND_LEFT = _RIGHT - 110
 _LEGEND_LINE = 24
 _TEXT_PX = 13
@@ -41,9 +44,12 @@ def draw_diagram(diagram: Diagram) -> RGBArray:
     canvas = Image.new("RGB", size, BACKGROUND)
     pen = _Pen(ImageDraw.Draw(canvas))
     _draw_axes(pen, diagram)
-    for colour, line in zip(_COLOURS, diagram.lines.values(), strict=False):
-        if line:
-            pen.draw_line(_corners(line), colour, width=2)
+    lines = diagram.lines.values()
+    for colour, line in zip(_COLOURS, lines, strict=False):
+        if not line:
+            continue
+        corners = _corners(line)
+        pen.draw_line(corners, colour, width=2)
     pen.write(_LEFT, _HEADER_TOP, diagram.title)
     _write_legend(pen, diagram)
     reduced = canvas.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
@@ -60,8 +66,10 @@ class _Pen:
     def draw_line(self, corners: Sequence[Point], colour: Colour, width: int) -> None:
         scaled = []
         for x, y in corners:
-            scaled.append((x * _SUPERSAMPLING, y * _SUPERSAMPLING))
-        self._draw.line(scaled, fill=colour, width=width * _SUPERSAMPLING, joint="curve")
+            corner = (x * _SUPERSAMPLING, y * _SUPERSAMPLING)
+            scaled.append(corner)
+        width *= _SUPERSAMPLING
+        self._draw.line(scaled, fill=colour, width=width, joint="curve")
 
     def write(self, left: float, top: float, text: str, colour: Colour = INK) -> None:
         x = math.floor(left * _SUPERSAMPLING)
@@ -74,13 +82,18 @@ def _draw_axes(pen: _Pen, diagram: Diagram) -> None:
         share = tick / _TICKS
         x = _LEFT + share * _SIDE
         y = _TOP + (1 - share) * _SIDE
-        pen.draw_line([(x, _TOP), (x, _BOTTOM)], _GRID, width=1)
-        pen.draw_line([(_LEFT, y), (_RIGHT, y)], _GRID, width=1)
+        vertical = [(x, _TOP), (x, _BOTTOM)]
+        horizontal = [(_LEFT, y), (_RIGHT, y)]
+        pen.draw_line(vertical, _GRID, width=1)
+        pen.draw_line(horizontal, _GRID, width=1)
         value = share * diagram.x_limit
-        pen.write(x - 12, _BOTTOM + 6, f"{value:.3g}")
-        pen.write(_LEFT - 38, y - _TEXT_PX / 2, f"{share:.3g}")
-    pen.write(_NAME_LEFT, _BOTTOM + 28, diagram.x_name)
-    pen.write(_NAME_LEFT, _HEADER_TOP, f"{diagram.y_name} (upwards)")
+        x_label = f"{value:.3g}"
+        y_label = f"{share:.3g}"
+        pen.write(x - 12, _X_LABEL_TOP, x_label)
+        pen.write(_Y_LABEL_LEFT, y - _TEXT_PX / 2, y_label)
+    y_name = f"{diagram.y_name} (upwards)"
+    pen.write(_NAME_LEFT, _X_NAME_TOP, diagram.x_name)
+    pen.write(_NAME_LEFT, _HEADER_TOP, y_name)
 
 
 def _write_legend(pen: _Pen, diagram: Diagram) -> None:

@@ -70,7 +70,8 @@ def draw_detections(image: RGBArray, detections: Detections, size: tuple[int, in
         return image.copy()
     drawn = _draw_regions(image, regions)
     boxes = [region.box for region in regions]
-    for number, corner in enumerate(_free_corners(boxes, size_of(image))):
+    corners = _free_corners(boxes, size_of(image))
+    for number, corner in enumerate(corners):
         drawn = _add_number(drawn, corner, number)
     legend = _legend([region.text for region in regions])
     return side_by_side([drawn, legend])
@@ -98,21 +99,27 @@ def _to_region(
     horizontal = width / size[1]
     vertical = height / size[0]
     scale = np.array([horizontal, vertical, horizontal, vertical])
-    box = _clip_box(detections.boxes[index].numpy() * scale, image_size)
+    box = detections.boxes[index].numpy()
+    box = _clip_box(box * scale, image_size)
     mask = None
     if detections.masks:
         encoded = detections.masks[index]
-        mask = resize_mask(rle.decode(encoded).byte().numpy(), image_size)
+        decoded = rle.decode(encoded).byte()
+        mask = resize_mask(decoded.numpy(), image_size)
     score = float(detections.scores[index])
-    text = f"{score:.2f} {detections.phrases[index]}"
+    phrase = detections.phrases[index]
+    text = f"{score:.2f} {phrase}"
     return _Region(box, colour, text, mask)
 
 
 def _clip_box(box: np.ndarray, size: Size) -> Box:
     """Return a box in whole pixels, clipped at the border of the image."""
-    clipped = np.clip(np.round(box), 0, [*size, *size])
+    limits = [*size, *size]
+    clipped = np.clip(np.round(box), 0, limits)
     left, top, right, bottom = clipped.astype(int).tolist()
-    return left, top, max(left, right - 1), max(top, bottom - 1)
+    last_column = max(left, right - 1)
+    last_row = max(top, bottom - 1)
+    return left, top, last_column, last_row
 
 
 def _draw_regions(image: RGBArray, regions: Sequence[_Region]) -> RGBArray:
@@ -123,7 +130,9 @@ def _draw_regions(image: RGBArray, regions: Sequence[_Region]) -> RGBArray:
         if region.mask is not None:
             drawn = draw_contours(drawn, region.mask, region.colour, line)
         left, top, right, bottom = region.box
-        cv2.rectangle(drawn, (left, top), (right, bottom), region.colour, line)
+        first = (left, top)
+        last = (right, bottom)
+        cv2.rectangle(drawn, first, last, region.colour, line)
     return drawn
 
 
@@ -135,7 +144,8 @@ def _free_corners(boxes: Sequence[Box], size: Size) -> list[Corner]:
         x = min(left, width - LABEL_PX)
         y = min(top, height - LABEL_PX)
         corner = (x, max(0, y))
-        taken.append(_first_free(corner, taken, len(boxes)))
+        free = _first_free(corner, taken, len(boxes))
+        taken.append(free)
     return taken
 
 
@@ -151,8 +161,10 @@ def _first_free(corner: Corner, taken: Sequence[Corner], steps: int) -> Corner:
 
 def _overlap(a: Corner, b: Corner) -> bool:
     """Tell whether two labels cover each other."""
-    horizontal = abs(a[0] - b[0])
-    vertical = abs(a[1] - b[1])
+    left, top = a
+    other_left, other_top = b
+    horizontal = abs(left - other_left)
+    vertical = abs(top - other_top)
     return max(horizontal, vertical) < LABEL_PX
 
 
@@ -164,8 +176,9 @@ def _add_number(image: RGBArray, corner: Corner, number: int) -> RGBArray:
     labelled = image.copy()
     labelled[top:bottom, left:right] = DETECTION_COLOURS[number]
     text = str(number + 1)
-    indent = round((LABEL_PX - text_width(text)) / 2)
-    return write_text(labelled, (left + indent, top), text, BACKGROUND)
+    free = LABEL_PX - text_width(text)
+    position = (left + round(free / 2), top)
+    return write_text(labelled, position, text, BACKGROUND)
 
 
 def _legend(lines: Sequence[str]) -> RGBArray:
@@ -175,5 +188,6 @@ def _legend(lines: Sequence[str]) -> RGBArray:
         top = LINE_PX * number
         text = shorten(line, LEGEND_PX - _LEGEND_TEXT_LEFT_PX)
         canvas = _add_number(canvas, (0, top), number)
-        canvas = write_text(canvas, (_LEGEND_TEXT_LEFT_PX, top - 1), text)
+        position = (_LEGEND_TEXT_LEFT_PX, top - 1)
+        canvas = write_text(canvas, position, text)
     return canvas

@@ -27,7 +27,7 @@ def draw_panels(panels: Sequence[TitledImage], caption: str = "") -> RGBArray:
 
 def side_by_side(images: Sequence[RGBArray]) -> RGBArray:
     """Join images into a row, with a margin between them."""
-    height = max(map(len, images))
+    height = max(image.shape[0] for image in images)
     padded = []
     for image in images:
         width = image.shape[1] + MARGIN_PX
@@ -63,7 +63,8 @@ def blank(height: int, width: int) -> RGBArray:
 
 def text_line(text: str, width: int, top: int = 0, colour: Colour = INK) -> RGBArray:
     """Return a line of text, ``width`` pixels wide."""
-    return write_text(blank(LINE_PX, width), (0, top), text, colour)
+    canvas = blank(LINE_PX, width)
+    return write_text(canvas, (0, top), text, colour)
 
 
 def add_title(title: str, image: RGBArray) -> RGBArray:
@@ -71,7 +72,8 @@ def add_title(title: str, image: RGBArray) -> RGBArray:
     height, width, _ = image.shape
     width = max(width, text_width_px(title))
     line = text_line(title, width)
-    return np.vstack((line, pad(image, height, width)))
+    padded = pad(image, height, width)
+    return np.vstack((line, padded))
 
 
 def add_frame(image: RGBArray, above: str = "", below: str = "") -> RGBArray:
@@ -81,12 +83,16 @@ def add_frame(image: RGBArray, above: str = "", below: str = "") -> RGBArray:
     parts = []
     if above:
         line = text_line(above, width)
-        parts.append(pad(line, LINE_PX + 4, width))
-    parts.append(pad(image, height, width))
+        line = pad(line, LINE_PX + 4, width)
+        parts.append(line)
+    padded = pad(image, height, width)
+    parts.append(padded)
     if below:
         parts.append(text_line(below, width, top=4))
     margin = (MARGIN_PX, MARGIN_PX)
-    return np.pad(np.vstack(parts), (margin, margin, (0, 0)), constant_values=255)
+    margins = (margin, margin, (0, 0))
+    stacked = np.vstack(parts)
+    return np.pad(stacked, margins, constant_values=255)
 
 
 def write_text(image: RGBArray, position: Position, text: str, colour: Colour = INK) -> RGBArray:

@@ -26,25 +26,28 @@ def outline_mask(image: RGBArray, mask: Tensor) -> RGBArray:
     """
     line = _line_px(image)
     filled = resize_mask(_to_array(mask), size_of(image))
-    distance = 2 * line + 7
-    kernel = np.ones((distance, distance), np.uint8)
-    around = cv2.dilate(filled, kernel)
-    return draw_contours(image, around.astype(np.uint8), MASK_COLOUR, line)
+    side = 2 * line + 7
+    kernel = np.ones((side, side), np.uint8)
+    dilated = cv2.dilate(filled, kernel)
+    around = dilated.astype(np.uint8)
+    return draw_contours(image, around, MASK_COLOUR, line)
 
 
 def outline_anomalies(image: RGBArray, anomaly_map: Tensor, threshold: float) -> RGBArray:
     """Draw contours around the regions of a map (H, W) that reach a threshold, onto a copy."""
+    line = _line_px(image)
     scores = anomaly_map.detach().float()
     is_anomalous = _to_array(scores >= threshold)
     mask = resize_mask(is_anomalous, size_of(image))
-    return draw_contours(image, mask, CONTOUR_COLOUR, _line_px(image))
+    return draw_contours(image, mask, CONTOUR_COLOUR, line)
 
 
 def draw_contours(image: RGBArray, mask: Mask, colour: Colour, line: int) -> RGBArray:
     """Draw the contours of a mask of the image's size onto a copy, with a dark rim."""
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     drawn = image.copy()
-    cv2.drawContours(drawn, contours, _ALL, _RIM_COLOUR, line + 2, cv2.LINE_AA)
+    rim = line + 2
+    cv2.drawContours(drawn, contours, _ALL, _RIM_COLOUR, rim, cv2.LINE_AA)
     cv2.drawContours(drawn, contours, _ALL, colour, line, cv2.LINE_AA)
     return drawn
 
@@ -53,8 +56,10 @@ def resize_mask(mask: Mask, size: Size) -> Mask:
     """Resize a mask so that every defect leaves at least one pixel."""
     width = mask.shape[1]
     if size[0] < width:
-        share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        return (share > 0).astype(np.uint8)
+        floats = mask.astype(np.float32)
+        shares = cv2.resize(floats, size, interpolation=cv2.INTER_AREA)
+        is_covered = shares > 0
+        return is_covered.astype(np.uint8)
     resized = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     return resized.astype(np.uint8)
 

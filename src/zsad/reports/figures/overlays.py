@@ -36,10 +36,11 @@ def draw_heatmap(
     values = resize_smoothly(scores.numpy(), size_of(image))
     low, high = value_range or _extremes(values)
     width = max(high - low, 1e-12)
-    level = np.clip((values - low) / width, 0, 1)
+    stretched = (values - low) / width
+    level = np.clip(stretched, 0, 1)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    three_channels = np.repeat(grey[..., None], 3, axis=2)
-    return _blend(level, three_channels.astype(np.uint8))
+    grey = grey[..., None].astype(np.uint8)
+    return _blend(level, np.repeat(grey, 3, axis=2))
 
 
 def draw_overlay(
@@ -82,19 +83,22 @@ def draw_overlay(
         detections_title = count_detections(len(detections))
         panels.append((detections_title, drawn))
     panels.append((title, heatmap))
-    bar = _colour_bar(plain.shape[0], value_range or _extremes(anomaly_map))
+    height = plain.shape[0]
+    bar = _colour_bar(height, value_range or _extremes(anomaly_map))
     panels.append(("", bar))
     return draw_panels(panels, caption)
 
 
 def _extremes(values: Tensor | Levels) -> ValueRange:
-    return float(values.min()), float(values.max())
+    lowest = float(values.min())
+    highest = float(values.max())
+    return lowest, highest
 
 
 def _blend(level: Levels, grey: RGBArray) -> RGBArray:
     """Lay the colours of levels over a grey image; higher levels are more opaque."""
-    indices = np.round(level * 255).astype(np.uint8)
-    colours = cv2.applyColorMap(indices, cv2.COLORMAP_TURBO)
+    indices = np.round(level * 255)
+    colours = cv2.applyColorMap(indices.astype(np.uint8), cv2.COLORMAP_TURBO)
     rgb_colours = colours[..., ::-1]
     opacity = LOWEST_OPACITY + _OPACITY_RANGE * level
     opacity = opacity[..., None]
@@ -104,11 +108,14 @@ def _blend(level: Levels, grey: RGBArray) -> RGBArray:
 
 def _colour_bar(height: int, value_range: ValueRange) -> RGBArray:
     """Draw the colours from the highest value down to the lowest, as the maps over mid grey."""
-    low, high = (f"{value:.2g}" for value in value_range)
+    lowest, highest = value_range
+    low = f"{lowest:.2g}"
+    high = f"{highest:.2g}"
     text_width = max(text_width_px(low), text_width_px(high))
-    level = np.linspace(1, 0, height)
-    levels = np.repeat(level[:, None], _BAR_PX, axis=1)
-    grey = np.full((height, _BAR_PX, 3), _MID_GREY, np.uint8)
+    column = np.linspace(1, 0, height)[:, None]
+    levels = np.repeat(column, _BAR_PX, axis=1)
+    shape = (height, _BAR_PX, 3)
+    grey = np.full(shape, _MID_GREY, np.uint8)
     canvas = blank(height, _BAR_TEXT_LEFT_PX + text_width + 2)
     canvas[:, :_BAR_PX] = _blend(levels, grey)
     canvas = write_text(canvas, (_BAR_TEXT_LEFT_PX, 0), high)

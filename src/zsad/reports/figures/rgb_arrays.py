@@ -46,4 +46,6 @@ def fit_longest_side(size: Size, longest: int) -> Size:
     """
     width, height = size
     scale = longest / max(size)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    scaled_width = round(width * scale)
+    scaled_height = round(height * scale)
+    return max(1, scaled_width), max(1, scaled_height)
