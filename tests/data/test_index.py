@@ -228,3 +228,16 @@ def test_a_link_to_a_folder_inside_the_root_is_followed(tmp_path, save):
     save(tmp_path / "x/deep/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "x")
     assert PathChecker(tmp_path).check("link/deep/a.png") == ("link/deep/a.png", "")
+
+
+def test_an_index_written_on_windows_is_read(tmp_path, save, save_mask, index_of):
+    save(tmp_path / "root/x/good.png")
+    save(tmp_path / "root/x/bad.png")
+    save_mask(tmp_path / "root/x/gt/bad.png")
+    path = index_of((".\\x\\good.png", "", 0), ("x\\bad.png", "x\\gt\\bad.png", 1))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    normal, anomalous = read_index(path, tmp_path / "root", "test")
+    assert normal.image_path == tmp_path / "root/x/good.png"
+    assert anomalous.mask_path == tmp_path / "root/x/gt/bad.png"
+    with pytest.raises(ValueError, match="outside the root"):
+        read_index(index_of(("x\\..\\..\\other.png", "", 0)), tmp_path / "root", "test")

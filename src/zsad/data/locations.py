@@ -108,7 +108,7 @@ def _candidate_roots(name: str, root: str | Path | None, data_json: Path) -> lis
 def read_json(path: Path) -> Any:
     """Read a JSON file; the error gives the line that breaks it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is not valid JSON ({error}); make it anew with zsad prepare {path.stem} ROOT"

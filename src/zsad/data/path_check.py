@@ -81,9 +81,11 @@ class PathChecker:
         if name in ("", ".", "..") or (folder_name == "" and path.startswith("/")):
             return path, Path(self.root), self.MISSING
         folder = self._folder(folder_name)
-        if folder.problem:
+        if folder.problem and "\\" not in path:
             return path, folder.path, folder.problem
         problem = folder.files.get(name, self.MISSING)
+        if problem == self.MISSING and "\\" in path:
+            return self.resolve(path.replace("\\", "/"))  # written on Windows
         return folder.prefix + name, folder.path / name, problem
 
     def _folder(self, folder: str) -> _Folder:

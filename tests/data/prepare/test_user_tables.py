@@ -27,6 +27,10 @@ def test_a_table_says_it_all(prepare_own, raw_tree, tmp_path):
         "\ufeffFile Name;Is Anomalous\r\na.png;False\r\nx\\b.png;TRUE\r\n",
         "label\t Path \n0\ta.png\n1\tx/b.png\n\n",
         "img_path,anomaly\na.png,0.0\nx/b.png,1.0\n",
+        'sep=|\r\nimage|label\r\na.png|ok\r\nx/b.png|"not ok"\r\n',
+        '\ufeff"sep=\t"\nimage\tlabel\na.png\t0\nx/b.png\t1\n',
+        "# made by hand\n\n;;\n# and again\nimage;label\n./a.png;0\nx/../x//b.png;1\n",
+        '{"image": "a.png", "label": false}\n\n{"label": 1, "image": ".\\\\x\\\\b.png"}\n',
     ],
 )
 def test_tables_are_read_as_programs_write_them(prepare_own, raw_tree, text):
@@ -75,3 +79,37 @@ def test_a_table_cannot_name_what_is_not_below_the_root(prepare_own, raw_tree, t
     with pytest.raises(ValueError, match="outside the root") as caught:
         prepare_own(table=tmp_path / "t.csv")
     assert "missing file: nope.png" in str(caught.value)
+
+
+def test_an_index_of_absolute_paths_can_move(prepare_own, raw_tree):
+    raw = raw_tree("a.png", "x/b.png", "x/b_mask.png")
+    table = raw / "t.csv"
+    table.write_text(
+        f"image,label,mask\n{raw}/a.png,0,\n{raw}/x/./b.png,1,{raw}/x/../x/b_mask.png\n"
+    )
+    assert prepare_own(table=table) == {
+        ("test", "mine", "a.png"): (0, "good", ""),
+        ("test", "mine", "x/b.png"): (1, "", "x/b_mask.png"),
+    }
+
+
+@pytest.mark.parametrize("again", ["./a.png", "x/../a.png", ".\\a.png"])
+def test_one_file_in_two_spellings_is_listed_twice(prepare_own, raw_tree, again):
+    raw = raw_tree("a.png", "x/b.png")
+    (raw / "t.csv").write_text(f"# head\nimage,label\na.png,0\nx/b.png,1\n{again},0\n")
+    with pytest.raises(ValueError, match=r"listed twice: a\.png \(row 3 of t.csv, row 5 of t"):
+        prepare_own(table=raw / "t.csv")
+
+
+def test_messages_about_a_row_name_its_number(prepare_own, raw_tree):
+    raw = raw_tree("a.png")
+    table = raw / "t.csv"
+    table.write_text("\nimage,label\na.png,0\ngone.png,1\n")
+    with pytest.raises(ValueError, match=r"missing file: gone\.png \(row 4 of t\.csv\)"):
+        prepare_own(table=table)
+    table.write_text('sep=,\nimage,label\n"a.png",0\na.png,perhaps\n')
+    with pytest.raises(ValueError, match=r"unknown labels \('perhaps'\) first in row 4"):
+        prepare_own(table=table)
+    table.write_text('{"image": "a.png", "label": 0}\n{"image": \n')
+    with pytest.raises(ValueError, match=r"t\.csv: row 2 is no JSON object"):
+        prepare_own(table=table)

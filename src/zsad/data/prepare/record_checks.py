@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,19 +23,24 @@ CHUNK = 256  # records that a thread takes at once
 
 def inconsistencies(records: Sequence[Record]) -> Iterator[Problem]:
     """Yield images listed twice, masks of two images, and files that are image and mask at once."""
-    images: Counter[str] = Counter()
-    masks: Counter[str] = Counter()
+    images: dict[str, list[str]] = {}  # with the rows that name them, if there are any
+    masks: dict[str, list[str]] = {}
     for record in records:
-        images[record.image] += 1
-        masks.update(record.masks)
-    for image, count in images.items():
-        if count > 1:
-            yield Problem("listed twice", image, "")
-    for mask, count in masks.items():
-        if count > 1:
-            yield Problem("mask of two images", mask, "")
+        images.setdefault(record.image, []).append(record.origin)
+        for mask in record.masks:
+            masks.setdefault(mask, []).append(record.origin)
+    for image, origins in images.items():
+        if len(origins) > 1:
+            yield Problem("listed twice", image, _joined(origins))
+    for mask, origins in masks.items():
+        if len(origins) > 1:
+            yield Problem("mask of two images", mask, _joined(origins))
     for path in images.keys() & masks.keys():
         yield Problem("both image and mask", path, "")
+
+
+def _joined(origins: Sequence[str]) -> str:
+    return ", ".join(filter(None, origins))
 
 
 def file_problems(
@@ -71,12 +75,12 @@ def check_files(record: Record, checker: PathChecker) -> Iterator[Problem]:
     for name in (record.image, *record.masks):
         _, path, problem = checker.resolve(name)
         if problem:
-            yield Problem(problem, name, "")
+            yield Problem(problem, name, record.origin)
             continue
         try:
             sizes[name] = read_image_size(path)
         except UnreadableImageError as error:
-            yield Problem("unreadable", name, str(error.__cause__))
+            yield Problem("unreadable", name, _joined((str(error.__cause__), record.origin)))
     image_size = sizes.get(record.image)
     if image_size is None:
         return
@@ -84,7 +88,7 @@ def check_files(record: Record, checker: PathChecker) -> Iterator[Problem]:
         mask_size = sizes.get(mask, image_size)
         if mask_size != image_size:
             detail = size_difference(Path(record.image), image_size, Path(mask), mask_size)
-            yield Problem("sizes differ", mask, detail)
+            yield Problem("sizes differ", mask, _joined((detail, record.origin)))
 
 
 def defect_masks(records: Sequence[Record]) -> list[str]:

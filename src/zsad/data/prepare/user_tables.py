@@ -1,16 +1,16 @@
-"""Layout of a user's own images that a CSV file lists."""
+"""Layout of a user's own images that a CSV file, or JSON lines, list."""
 
 from __future__ import annotations
 
-import csv
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from zsad.data.layouts import Layout
 from zsad.data.prepare.folder_labels import PHASES
 from zsad.data.prepare.label_words import read_label
+from zsad.data.prepare.table_rows import read_rows
 from zsad.data.prepare.user_folders import USER_FOLDER
 from zsad.data.sources import Record, Tree
 
@@ -37,7 +37,7 @@ COLUMNS = {
     "phase": ("phase", "split", "set", "subset"),
 }
 REQUIRED_COLUMNS = ("image", "label")
-DELIMITERS = ",;\t"
+ROW = "row number"  # beside the columns
 SHOWN_LABELS = 5
 
 
@@ -49,7 +49,7 @@ class UserTable:
     these names, if there are any.
 
     Attributes:
-        table: The CSV file.
+        table: A CSV file, or a file of JSON lines.
     """
 
     table: Path
@@ -58,7 +58,8 @@ class UserTable:
         """Yield the rows of the table; paths are relative to the root.
 
         Raises:
-            ValueError: No such columns, or unknown labels; all of these are counted.
+            ValueError: No such columns, or unknown labels; all of these are counted, with their
+                rows.
         """
         rows = self._read_rows()
         labels = self._read_labels(rows)
@@ -75,40 +76,40 @@ class UserTable:
                 masks=masks,
                 defect=row["defect"] if is_anomalous else "good",
                 is_anomalous=is_anomalous,
+                origin=f"row {row[ROW]} of {self.table.name}",
             )
 
     def _read_rows(self) -> list[dict[str, str]]:
-        """Read the table, values stripped, columns under the names of ``COLUMNS``."""
-        text = _read_text(self.table)
-        head = text.partition("\n")[0]
-        delimiter = max(DELIMITERS, key=head.count)
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-        heads = _find_columns(reader.fieldnames or (), self.table)
+        """Read the table, columns under the names of ``COLUMNS``, the row's number as ``ROW``."""
+        heads, lines = read_rows(self.table)
+        columns = _find_columns(heads, self.table)
         rows: list[dict[str, str]] = []
-        for line in reader:
+        for line in lines:
             row = dict.fromkeys(COLUMNS, "")
-            for column, head in heads.items():
-                row[column] = (line[head] or "").strip()
+            for column, head in columns.items():
+                row[column] = line.values.get(head, "")
             if row["image"]:
+                row[ROW] = str(line.number)
                 rows.append(row)
         return rows
 
     def _read_labels(self, rows: Sequence[Mapping[str, str]]) -> dict[str, bool]:
         """Return whether each label of the table means anomalous."""
         labels: dict[str, bool] = {}
-        unknown: dict[str, None] = {}
+        unknown: dict[str, str] = {}  # with the first row of each
         for row in rows:
             is_anomalous = read_label(row["label"])
             if is_anomalous is None:
-                unknown[row["label"]] = None
+                unknown.setdefault(row["label"], row[ROW])
             else:
                 labels[row["label"]] = is_anomalous
         if unknown:
             first = list(unknown)[:SHOWN_LABELS]
             shown = ", ".join(map(repr, first))
+            numbers = ", ".join(unknown[label] for label in first)
             raise ValueError(
-                f"{self.table}: {len(unknown)} unknown labels ({shown}), expected "
-                f"{', '.join(NORMAL_LABELS)}; or {', '.join(ANOMALOUS_LABELS)}; "
+                f"{self.table}: {len(unknown)} unknown labels ({shown}) first in row {numbers}, "
+                f"expected {', '.join(NORMAL_LABELS)}; or {', '.join(ANOMALOUS_LABELS)}; "
                 f"kinds of defect belong in a column named defect"
             )
         return labels
@@ -131,23 +132,18 @@ def table_layout(table: Path, root: Path) -> Layout:
 
 
 def _below(tree: Tree, path: str) -> str:
-    """Return a path of the table relative to the root, with slashes."""
-    return tree.base + path.replace("\\", "/")
+    """Return a path of the table relative to the root: with slashes, normalised.
 
-
-def _read_text(table: Path) -> str:
-    """Read a table in UTF-8, or in the UTF-16 that spreadsheets write with a mark at its start."""
-    data = table.read_bytes()
-    encoding = "utf-8-sig"
-    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        encoding = "utf-16"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{table} is not in UTF-8 (byte {error.start}): save it again as CSV in UTF-8, "
-            f"lest names be misread"
-        ) from error
+    An absolute path below the root becomes relative, so that the index can move; any other stays as
+    it is, and is refused.
+    """
+    slashes = path.replace("\\", "/")
+    if slashes.startswith("/"):
+        for root in (tree.root.absolute(), tree.root.resolve()):
+            if PurePosixPath(slashes).is_relative_to(root.as_posix()):
+                return posixpath.normpath(PurePosixPath(slashes).relative_to(root).as_posix())
+        return slashes
+    return posixpath.normpath(tree.base + slashes)
 
 
 def _find_columns(heads: Sequence[str], table: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ class Record:
         expects_mask: The download publishes masks for such images where they are anomalous.
         label_problem: Reason why the published label cannot be told; empty where it can, or where
             none is published.
+        origin: Row of the table that lists it; empty where a folder does.
     """
 
     phase: str
@@ -33,6 +34,7 @@ class Record:
     is_anomalous: bool | None
     expects_mask: bool = True
     label_problem: str = ""
+    origin: str = ""
 
 
 @runtime_checkable
