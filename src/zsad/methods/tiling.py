@@ -156,7 +156,8 @@ class Tiling:
             patch_px: Side of a patch.
         """
         height, width = image.shape[-2:]
-        plans = self.plans((height, width), self.tile_px or whole.shape[-1] * patch_px, patch_px)
+        whole_px = whole.shape[-1] * patch_px
+        plans = self.plans((height, width), self.tile_px or whole_px, patch_px)
         if not plans:
             return upsample_blocks(whole.sigmoid(), (height, width))
         finest = plans[-1]
@@ -166,7 +167,8 @@ class Tiling:
             levels.append(upsample_blocks(margins, finest.grid))
         tiles = torch.stack(levels).mean(dim=0)
         fuse = FUSIONS[self.fusion]
-        fused = fuse(upsample_blocks(whole, finest.grid), tiles, self.global_weight).sigmoid()
+        of_whole = upsample_blocks(whole, finest.grid)
+        fused = fuse(of_whole, tiles, self.global_weight).sigmoid()
         if finest.scale != 1:
             return upsample_blocks(fused, (height, width))
         mirrored_rim = upsample_blocks(fused, finest.size)
@@ -239,7 +241,9 @@ class Tiling:
             pixels = []
             for tile, number in some.tolist():
                 box = plan.boxes[tile]
-                pixels.append(image[number, :, rows[box.rows, None], columns[box.columns]])
+                tile_rows = rows[box.rows, None]
+                tile_columns = columns[box.columns]
+                pixels.append(image[number, :, tile_rows, tile_columns])
             margins.append(encode(torch.stack(pixels), some[:, 1]))
         return torch.cat(margins, dim=1).transpose(0, 1)  # (l, m, h, w) -> (m, l, h, w)
 

@@ -146,8 +146,11 @@ class WinCLIP(nn.Module):
         references = [self.embed(image[None], with_patches=True) for image in images]
         if not references:
             raise ValueError(f"no reference images of {category}: expected one or more")
-        patches = [reference.patches for reference in references]
-        levels = [torch.cat([of_one[0] for of_one in patches if of_one is not None])]  # (R, V)
+        patches = []
+        for reference in references:
+            assert reference.patches is not None
+            patches.append(reference.patches[0])
+        levels = [torch.cat(patches)]  # (R, V)
         for scale in range(len(self.scales)):
             windows = [reference.windows[scale][0] for reference in references]
             levels.append(torch.cat(windows))  # (R, E)
