@@ -1,4 +1,6 @@
-"""The smoothest surface over a defect: harmonic functions come back, and every masked pixel is its neighbours' mean."""
+"""The smoothest surface over a defect: harmonic functions come back, and every masked pixel is its
+neighbours' mean.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,10 @@ def distance_to_neighbours(image: Tensor) -> Tensor:
     st.sampled_from([0.0, 0.1, 0.5, 0.9]),
     st.integers(0, 50),
 )
-def test_masked_pixels_are_the_mean_of_their_neighbours_and_the_others_stay(
+def test_masked_pixels_become_the_mean_of_their_neighbours(
     height: int, width: int, density: float, seed: int
 ) -> None:
+    """Masked pixels are the mean of their neighbours and the others stay."""
     image, mask = noise(height, width, seed), mask_of(height, width, density, seed)
     mask[0, 0] = False
     restored = harmonic_fill(image, mask)
@@ -60,7 +63,8 @@ def test_a_harmonic_surface_comes_back() -> None:
     torch.testing.assert_close(harmonic_fill(image, mask), image, atol=1 / 255, rtol=0)
 
 
-def test_a_surface_that_is_level_across_the_border_comes_back_there() -> None:
+def test_a_surface_level_across_the_border_is_restored() -> None:
+    """A surface that is level across the border comes back there."""
     image = (torch.arange(128.0) / 128).expand(3, 100, 128)
     mask = torch.zeros(100, 128, dtype=torch.bool)
     mask[:60, 30:110] = True
@@ -75,7 +79,8 @@ def test_what_is_under_the_mask_does_not_matter() -> None:
     assert torch.equal(harmonic_fill(other, mask), harmonic_fill(image, mask))
 
 
-def test_an_image_that_is_masked_altogether_becomes_its_mean_colour() -> None:
+def test_a_fully_masked_image_becomes_its_mean_colour() -> None:
+    """An image that is masked altogether becomes its mean colour."""
     image = noise(5, 6)
     restored = harmonic_fill(image, torch.ones(5, 6, dtype=torch.bool))
     torch.testing.assert_close(restored, image.mean(dim=(1, 2))[:, None, None].expand(3, 5, 6))

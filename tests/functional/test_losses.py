@@ -38,7 +38,8 @@ def test_dice_loss_equals_the_formula(pixels: list[tuple[float, bool]]) -> None:
     torch.testing.assert_close(float(dice_loss(*as_maps(pixels))), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_dice_is_a_mean_over_images_not_over_their_pixels_together() -> None:
+def test_dice_is_a_mean_over_images() -> None:
+    """Dice is a mean over images not over their pixels together."""
     p, mask = torch.rand(2, 4, 4), torch.rand(2, 4, 4) > 0.5
     alone = torch.stack([dice_loss(p[row : row + 1], mask[row : row + 1]) for row in range(2)])
     torch.testing.assert_close(dice_loss(p, mask), alone.mean())

@@ -52,9 +52,8 @@ def test_windows_are_those_of_a_loop_over_upper_left_corners(geometry: tuple) ->
 
 
 @given(geometries(), st.data())
-def test_aggregation_is_the_harmonic_mean_over_the_covering_windows_of_each_patch(
-    geometry: tuple, data
-) -> None:
+def test_a_patch_has_the_harmonic_mean_of_its_windows(geometry: tuple, data) -> None:
+    """Aggregation is the harmonic mean over the covering windows of each patch."""
     count = len(naive_windows(*geometry))
     score = st.one_of(st.just(0.0), st.floats(1e-6, 1))
     scores = data.draw(st.lists(score, min_size=count, max_size=count))
@@ -92,9 +91,8 @@ def test_patches_that_no_window_holds_are_zero() -> None:
 
 
 @pytest.mark.parametrize(("size", "stride"), [(4, 1), (0, 1), (2, 0)])
-def test_windows_that_do_not_fit_are_an_error_with_their_size_and_the_grid(
-    size: int, stride: int
-) -> None:
+def test_windows_that_do_not_fit_are_an_error(size: int, stride: int) -> None:
+    """Windows that do not fit are an error with their size and the grid."""
     with pytest.raises(
         ValueError, match=rf"windows of {size} × {size} patches every {stride} .* a grid of 3 × 5"
     ):
@@ -102,9 +100,8 @@ def test_windows_that_do_not_fit_are_an_error_with_their_size_and_the_grid(
 
 
 @given(st.lists(st.floats(1e-3, 1), min_size=2, max_size=5))
-def test_a_harmonic_mean_lies_between_its_smallest_value_and_the_plain_mean(
-    values: list[float],
-) -> None:
+def test_a_harmonic_mean_lies_between_minimum_and_mean(values: list[float]) -> None:
+    """A harmonic mean lies between its smallest value and the plain mean."""
     mean = float(harmonic_mean(torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)))
     assert min(values) * (1 - 1e-9) <= mean <= sum(values) / len(values) * (1 + 1e-9)
 
@@ -113,7 +110,8 @@ def test_a_harmonic_mean_with_a_zero_is_zero() -> None:
     assert harmonic_mean(torch.tensor([0.0, 0.9]).view(2, 1, 1, 1)).item() == 0
 
 
-def test_association_is_half_the_distance_to_the_nearest_of_a_loop() -> None:
+def test_association_equals_a_slow_loop() -> None:
+    """Association is half the distance to the nearest of a loop."""
     features, memory = random(6, 5) - 0.5, random(7, 5, seed=1) - 0.5
     cosines = [[float(torch.cosine_similarity(f, m, dim=0)) for m in memory] for f in features]
     expected = torch.tensor([(1 - max(row)) / 2 for row in cosines])
@@ -121,7 +119,8 @@ def test_association_is_half_the_distance_to_the_nearest_of_a_loop() -> None:
 
 
 @given(rows=st.integers(1, 9))
-def test_association_does_not_depend_on_how_much_is_compared_at_a_time(rows: int) -> None:
+def test_association_does_not_depend_on_the_chunk(rows: int) -> None:
+    """Association does not depend on how much is compared at a time."""
     features, memory = random(6, 5) - 0.5, random(7, 5, seed=1) - 0.5
     torch.testing.assert_close(association(features, memory, rows), association(features, memory))
 
@@ -133,9 +132,8 @@ def test_what_is_remembered_is_at_no_distance_and_never_below_it() -> None:
     assert distance.max() < 1e-6
 
 
-def test_association_lies_between_the_same_and_the_opposite_direction_whatever_the_lengths() -> (
-    None
-):
+def test_association_is_between_0_and_1_at_any_length() -> None:
+    """Association lies between the same and the opposite direction whatever the lengths."""
     v = random(1, 8)
     torch.testing.assert_close(association(torch.cat([3 * v, -v]), 7 * v), torch.tensor([0.0, 1.0]))
 

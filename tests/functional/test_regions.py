@@ -73,7 +73,8 @@ def test_a_box_goes_above_the_threshold_not_at_it() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 6))
-def test_means_are_those_of_the_pixels_inside_and_0_of_an_empty_mask(seed: int, m: int) -> None:
+def test_means_are_of_the_pixels_inside_and_0_of_an_empty_mask(seed: int, m: int) -> None:
+    """Means are those of the pixels inside and 0 of an empty mask."""
     masks, values = (
         masks_of(seed, m, (5, 7)),
         torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)),
@@ -82,15 +83,15 @@ def test_means_are_those_of_the_pixels_inside_and_0_of_an_empty_mask(seed: int, 
     assert means_inside(values, masks).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_what_is_not_a_number_outside_a_mask_does_not_reach_its_mean() -> None:
+def test_nan_outside_a_mask_does_not_reach_its_mean() -> None:
+    """What is not a number outside a mask does not reach its mean."""
     values = torch.tensor([[1.0, math.nan, 3.0]])
     assert means_inside(values, torch.tensor([[[True, False, True]]])).tolist() == [2.0]
 
 
 @given(st.integers(0, 1000), st.integers(0, 9), st.integers(1, 9))
-def test_fusion_equals_all_masks_at_once_however_they_are_divided(
-    seed: int, m: int, chunk: int
-) -> None:
+def test_fusion_does_not_depend_on_how_masks_are_divided(seed: int, m: int, chunk: int) -> None:
+    """Fusion equals all masks at once however they are divided."""
     masks, weights = (
         masks_of(seed, m, (6, 5)),
         torch.rand(m, generator=torch.Generator().manual_seed(seed)).double(),
@@ -111,7 +112,8 @@ def test_fusion_equals_all_masks_at_once_however_they_are_divided(
         assert torch.equal(getattr(in_parts, name)(), getattr(at_once, name)()), name
 
 
-def test_one_mask_has_half_its_weight_in_the_code_and_all_of_it_in_the_paper() -> None:
+def test_a_single_mask_has_half_its_weight_in_the_code() -> None:
+    """One mask has half its weight in the code and all of it in the paper."""
     fusion = MaskFusion((1, 2))
     fusion.add(torch.tensor([[[True, False]]]), torch.tensor([0.75]))
     assert fusion.code().tolist() == [[0.375, 0.0]]

@@ -13,9 +13,8 @@ from zsad.functional.resample import gaussian_smooth, upsample
 
 @pytest.mark.parametrize("shape", [(1, 7, 40), (3, 25, 25), (2, 1, 9)])
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 4.0, 8.0])
-def test_smoothing_equals_scipy_even_where_the_kernel_is_wider_than_the_map(
-    shape: tuple, sigma: float
-) -> None:
+def test_smoothing_equals_scipy(shape: tuple, sigma: float) -> None:
+    """Smoothing equals scipy even where the kernel is wider than the map."""
     maps = np.random.default_rng(0).random(shape).astype(np.float32)
     expected = np.stack([gaussian_filter(one, sigma=sigma) for one in maps])
     ours = gaussian_smooth(torch.from_numpy(maps), sigma)

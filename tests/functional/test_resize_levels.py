@@ -28,9 +28,10 @@ def resized(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 @settings(max_examples=60, deadline=None)
 @given(old=st.tuples(SIDES, SIDES), new=st.tuples(SIDES, SIDES), seed=st.integers(0, 9))
-def test_it_is_pillows_pass_along_the_rows_and_then_along_the_columns(
+def test_it_equals_pillow_rows_first_then_columns(
     old: tuple[int, int], new: tuple[int, int], seed: int
 ) -> None:
+    """It is pillows pass along the rows and then along the columns."""
     random = np.random.default_rng(seed)
     picture = random.choice([0, 255, 17, 200], (*old, 3)).astype(
         np.uint8
@@ -60,7 +61,8 @@ def test_a_flat_picture_stays_flat(level: int) -> None:
     assert torch.equal(resize_levels(flat, (17, 57)), torch.full((1, 3, 17, 57), level / 255))
 
 
-def test_the_result_has_256_levels_and_the_type_of_the_input_under_autocast_too() -> None:
+def test_the_result_has_256_levels_and_the_type_of_the_input() -> None:
+    """The result has 256 levels and the type of the input under autocast too."""
     image = as_levels(np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8))
     small = resize_levels(image, (20, 20))
     assert torch.equal(small, (small * 255).round() / 255)

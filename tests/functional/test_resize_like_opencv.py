@@ -62,7 +62,8 @@ def test_bicubic_maps_are_those_of_opencv(sizes: tuple[tuple[int, int], tuple[in
     )
 
 
-def test_maps_are_stretched_together_and_a_constant_set_becomes_zeros() -> None:
+def test_maps_are_stretched_together() -> None:
+    """Maps are stretched together and a constant set becomes zeros."""
     maps = torch.tensor([[[1.0, 2.0]], [[3.0, 5.0]]])
     assert min_max(maps).tolist() == [[[0.0, 0.25]], [[0.5, 1.0]]]
     assert min_max(torch.full((2, 3, 3), 0.7)).tolist() == torch.zeros(2, 3, 3).tolist()

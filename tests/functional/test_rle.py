@@ -56,12 +56,14 @@ def test_a_view_of_a_larger_mask_comes_back() -> None:
     assert torch.equal(decode(encode(view)), view)
 
 
-def test_runs_that_do_not_fill_the_mask_are_an_error_with_both_numbers() -> None:
+def test_runs_that_do_not_fill_the_mask_are_an_error() -> None:
+    """Runs that do not fill the mask are an error with both numbers."""
     with pytest.raises(ValueError, match="runs of 5 pixels in all, but the mask has 2 x 3"):
         decode(RunLengths((2, 3), torch.tensor([2, 3])))
 
 
-def test_a_blob_of_a_megapixel_takes_less_than_a_hundredth_of_its_memory() -> None:
+def test_a_blob_takes_less_than_a_hundredth_of_its_memory() -> None:
+    """A blob of a megapixel takes less than a hundredth of its memory."""
     y, x = torch.meshgrid(torch.arange(1024), torch.arange(1024), indexing="ij")
     blob = (y - 500) ** 2 + (x - 300) ** 2 < 200**2
     assert encode(blob).counts.nbytes * 100 < blob.nbytes

@@ -1,4 +1,6 @@
-"""How unlike the rest a place is: against loops over places, overlaps and vanished objects included."""
+"""How unlike the rest a place is: against loops over places, overlaps and vanished objects
+included.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def features_of(seed: int, size: int, *, positive: bool = False) -> Tensor:
 
 
 def slow_between(features: Tensor, masks: Tensor) -> Tensor:
-    """Compare as the published program does: place by place, object by object, duplicates and zeros kept."""
+    """Compare as the published program does: place by place, object by object, duplicates and zeros
+    kept.
+    """
     heat = torch.zeros(len(masks), *features.shape[1:])
     for i, own in enumerate(masks):
         emptied = features.clone()
@@ -91,7 +95,8 @@ def test_objects_apart_are_compared_as_place_by_place() -> None:
     assert (heat[~masks.any(dim=0)] == 0).all()
 
 
-def test_an_object_inside_the_only_other_one_is_compared_with_a_vector_without_direction() -> None:
+def test_an_object_inside_another_has_no_direction_to_compare() -> None:
+    """An object inside the only other one is compared with a vector without direction."""
     masks = torch.zeros(2, 8, 8, dtype=torch.bool)
     masks[0], masks[1, 3:5, 3:5] = True, True
     features = features_of(2, 8, positive=True)
@@ -111,7 +116,8 @@ def test_the_odd_one_out_is_where_the_map_is_highest() -> None:
     assert (heat[~masks[2]] == 0).all()
 
 
-def test_masks_come_to_the_grid_and_those_that_vanish_are_passed_over() -> None:
+def test_masks_that_vanish_on_the_grid_are_dropped() -> None:
+    """Masks come to the grid and those that vanish are passed over."""
     large = torch.zeros(3, 80, 40, dtype=torch.bool)
     large[0, :40], large[1, 40:], large[2, 1, 1] = (
         True,

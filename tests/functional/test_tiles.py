@@ -62,9 +62,10 @@ def test_a_constant_map_and_a_ramp_survive(tiling: tuple) -> None:
 
 @PATIENT
 @given(SIDES, SIDES, SHARES, st.sampled_from([1, 2, 7]))
-def test_tiles_cover_a_side_evenly_with_the_overlap_asked_for_and_end_at_its_border(
+def test_tiles_cover_a_side_evenly_with_the_overlap(
     whole: int, side: int, overlap: float, snap: int
 ) -> None:
+    """Tiles cover a side evenly with the overlap asked for and end at its border."""
     whole, side = snap * whole, snap * side
     boxes = tile_boxes((snap, whole), (snap, side), overlap, snap)
     starts = [box.left for box in boxes]
@@ -125,7 +126,8 @@ def test_a_bare_pixel_is_named() -> None:
         stitch(torch.ones(1, 1, 1, 4, 3), [Box(0, 0, 4, 3)], (4, 5))
 
 
-def test_the_blending_window_is_symmetric_positive_and_highest_in_the_middle() -> None:
+def test_the_blending_window_is_symmetric_and_positive() -> None:
+    """The blending window is symmetric positive and highest in the middle."""
     window = blending_window((8, 5))
     assert window.shape == (8, 5)
     torch.testing.assert_close(window, window.flip(0, 1))

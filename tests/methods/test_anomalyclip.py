@@ -52,9 +52,10 @@ def test_training_keeps_no_activations_of_the_frozen_image_tower(
     assert not any(len(shape) == 3 and shape[-1] in (width, 4 * width) for shape in kept)
 
 
-def test_text_features_are_computed_once_and_again_only_after_the_prompts_change(
+def test_text_features_are_cached_until_the_prompts_change(
     method: AnomalyCLIP, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Text features are computed once and again only after the prompts change."""
     calls = []
     encode = method.backbone.encode_prompts
     monkeypatch.setattr(
@@ -129,9 +130,10 @@ def test_the_last_batch_may_hold_one_image(method: AnomalyCLIP, random_batch: Ba
     assert all(term.ndim == 0 and term.isfinite() for term in method.loss(one).values())
 
 
-def test_under_autocast_the_tower_is_in_bfloat16_but_maps_scores_and_losses_are_not(
+def test_under_autocast_maps_scores_and_losses_stay_in_float32(
     method: AnomalyCLIP, random_batch: Batch
 ) -> None:
+    """Under autocast the tower is in bfloat16 but maps scores and losses are not."""
     fresh = copy.deepcopy(method)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = method(random_batch.image, ["x"] * 2)
@@ -147,9 +149,10 @@ def test_under_autocast_the_tower_is_in_bfloat16_but_maps_scores_and_losses_are_
     assert torch.equal(full.map, fresh(random_batch.image, ["x"] * 2).map)
 
 
-def test_with_tiling_the_tiles_take_part_in_the_loss_and_only_the_prompts_learn(
+def test_tiles_take_part_in_the_loss_and_only_prompts_learn(
     method: AnomalyCLIP, random_batch: Batch
 ) -> None:
+    """With tiling the tiles take part in the loss and only the prompts learn."""
     corner = torch.zeros(2, 3, 112, 140)
     corner[..., -28:, -28:] = torch.rand(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))
     mask = torch.zeros(2, 112, 140, dtype=torch.bool)

@@ -1,4 +1,6 @@
-"""From what a detector says to the boxes that are believed: certain, of the right size, not of the background."""
+"""From what a detector says to the boxes that are believed: certain, of the right size, not of the
+background.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,8 @@ def test_what_lies_on_a_threshold_is_dropped() -> None:
     assert not len(filter_boxes(said, box_threshold=0.1, text_threshold=0.1, min_area=0.25))
 
 
-def test_any_token_makes_a_box_certain_but_the_background_word_need_only_be_part_of_one() -> None:
+def test_any_token_counts_and_the_filter_word_matches_in_part() -> None:
+    """Any token makes a box certain but the background word need only be part of one."""
     said = say([[0.9, 0, 0, 0, 0, 0.2], [0, 0, 0, 0.9, 0, 0]], [[0.5, 0.5, 0.5, 0.5]] * 2)
     assert filter_boxes(said, box_threshold=0.5, text_threshold=0.1, filter_word="nu").phrases == (
         "[CLS] [SEP]",
@@ -131,9 +134,10 @@ def test_captions_follow_each_other_and_duplicates_stay() -> None:
 
 
 @given(st.integers(0, 12), st.integers(0, 9), st.sampled_from([0.1, 0.5, 0.9]))
-def test_without_duplicates_no_two_boxes_overlap_and_the_order_stays(
+def test_without_duplicates_no_boxes_overlap_and_the_order_stays(
     count: int, seed: int, threshold: float
 ) -> None:
+    """Without duplicates no two boxes overlap and the order stays."""
     found = join([some(count, seed), some(count, seed)])
     left = without_duplicates(found, threshold)
     corners = left.corners((1, 1))
@@ -156,7 +160,8 @@ def test_phrases_for_people_have_no_marks() -> None:
     assert clean_phrase("[CLS] defect on. ##um [SEP]") == "defect on um"
 
 
-def test_a_backbone_of_another_kind_is_refused_with_one_that_fits() -> None:
+def test_a_backbone_without_the_verb_is_refused() -> None:
+    """A backbone of another kind is refused with one that fits."""
     with pytest.raises(
         ValueError, match=r"got Linear, expected one with prepare_image\(\): backbone=grounded_sam"
     ):

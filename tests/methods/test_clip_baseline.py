@@ -23,9 +23,10 @@ def image() -> torch.Tensor:
     return torch.rand(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
 
 
-def test_an_image_has_the_same_prediction_alone_and_among_images_of_other_categories(
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(
     tiny_backbone: CLIP, image: torch.Tensor
 ) -> None:
+    """An image has the same prediction alone and among images of other categories."""
     together = CLIPBaseline(tiny_backbone, PROMPTS)(image, ["nut", "cork"])
     for index, name in enumerate(["nut", "cork"]):
         alone = CLIPBaseline(tiny_backbone, PROMPTS)(image[index : index + 1], [name])
@@ -73,9 +74,10 @@ def test_smoothing_is_an_option_of_the_map_alone(tiny_backbone: CLIP, image: tor
     assert torch.equal(smooth.score, sharp.score)
 
 
-def test_maps_can_come_from_the_value_path_and_the_score_stays_that_of_plain_clip(
+def test_the_value_path_changes_the_map_but_not_the_score(
     tiny_backbone: CLIP, image: torch.Tensor
 ) -> None:
+    """Maps can come from the value path and the score stays that of plain clip."""
     plain = CLIPBaseline(tiny_backbone, PROMPTS)(image, ["nut"] * 2)
     valued = CLIPBaseline(tiny_backbone, PROMPTS, value_attention_from=6)(image, ["nut"] * 2)
     assert not torch.allclose(valued.map, plain.map, atol=1e-4)
@@ -132,7 +134,8 @@ def test_the_published_numbers() -> None:
     ] == ["A photo of a normal {}"]
 
 
-def test_a_published_choice_of_prompts_yields_to_the_command_line() -> None:
+def test_the_command_line_overrides_the_published_prompts() -> None:
+    """A published choice of prompts yields to the command line."""
     overrides = [
         "model=clip_ac",
         "prompts/ensemble@model.method.prompts=winclip",

@@ -1,4 +1,6 @@
-"""DHR-CLIP beyond the goldens: views, fusion, repairs and their published counterparts, configurations."""
+"""DHR-CLIP beyond the goldens: views, fusion, repairs and their published counterparts,
+configurations.
+"""
 
 from __future__ import annotations
 
@@ -149,9 +151,8 @@ def test_overlapping_tiles_leave_no_black_border_and_no_shift(tiny_backbone: CLI
     assert method(canvas, ["x"]).map.shape == (1, 112, 112)
 
 
-def test_tile_tokens_at_their_full_length_outweigh_the_whole_view(
-    tiny_backbone: CLIP, canvas: torch.Tensor
-) -> None:
+def test_raw_tile_tokens_outweigh_the_whole_view(tiny_backbone: CLIP, canvas: torch.Tensor) -> None:
+    """Tile tokens at their full length outweigh the whole view."""
     right, raw = (
         build_method(tiny_backbone, raw_tile_tokens=raw)(canvas, ["x"] * 2) for raw in (False, True)
     )
@@ -176,9 +177,8 @@ def test_per_image_minmax_takes_every_map_from_0_to_1(
         torch.testing.assert_close(other * (one.max() - one.min()) + one.min(), one)
 
 
-def test_nothing_but_the_prompts_learns_and_there_is_no_image_term(
-    method: DHRCLIP, batch: Batch
-) -> None:
+def test_only_prompts_learn_and_there_is_no_image_term(method: DHRCLIP, batch: Batch) -> None:
+    """Nothing but the prompts learns and there is no image term."""
     terms = method.loss(batch)
     assert set(terms) == {"focal", "dice_anomalous", "dice_normal"}
     total(terms).backward()
@@ -256,9 +256,10 @@ def test_under_autocast_maps_scores_and_losses_stay_in_float32(
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_prompts_learned_with_anomalyclip_load_in_published_form_and_its_own_again(
+def test_prompts_load_in_published_form_and_in_our_own(
     tiny_backbone: CLIP, method: DHRCLIP, tmp_path: Path, suffix: str
 ) -> None:
+    """Prompts learned with anomalyclip load in published form and its own again."""
     other = AnomalyCLIP(tiny_backbone, prompts=PROMPTS)
     path = tmp_path / f"epoch_15{suffix}"
     save_prompts(path, other if suffix == ".pth" else method, {})

@@ -88,7 +88,8 @@ OBJECT = (0.5, 0.5, 0.8, 0.5)  # 0.4 of the picture
 SMALL, LARGE = (0.25, 0.5, 0.1, 0.1), (0.5, 0.5, 0.8, 0.45)
 
 
-def test_only_what_is_smaller_than_a_share_of_the_object_is_a_defect() -> None:
+def test_a_defect_is_smaller_than_a_share_of_the_object() -> None:
+    """Only what is smaller than a share of the object is a defect."""
     said: Said = {"nut": [(OBJECT, 0.9)], "scratch": [(SMALL, 0.5)], "dent": [(LARGE, 0.6)]}
     assert detections(method(said, name_object=False)).phrases == ("scratch",)
     assert detections(method(said, name_object=False, size_threshold=0.95)).phrases == (
@@ -144,9 +145,8 @@ def test_scaling_keeps_the_order_and_stays_within_zero_and_one(
         assert (scaled[0, row[0].argsort()].diff() >= 0).all()
 
 
-def test_stretched_by_itself_every_picture_with_a_box_scores_alike_and_a_constant_map_is_zero() -> (
-    None
-):
+def test_stretched_maps_score_alike_and_a_constant_one_is_zero() -> None:
+    """Stretched by itself every picture with a box scores alike and a constant map is zero."""
     faint, clear = {"dent": [(SMALL, 0.2)]}, {"dent": [(SMALL, 0.9)]}
     stretched = method(faint, clear, normalization="image")(
         torch.stack([picture(0), picture(1)]), ["nut"] * 2
@@ -162,14 +162,16 @@ def test_the_score_of_a_sum_is_its_logarithm() -> None:
     torch.testing.assert_close(one.score, torch.tensor([0.4]).log())
 
 
-def test_near_duplicates_of_better_boxes_go_and_the_best_comes_first() -> None:
+def test_near_duplicates_go_and_the_best_box_comes_first() -> None:
+    """Near duplicates of better boxes go and the best comes first."""
     shifted = (SMALL[0] + 0.01, *SMALL[1:])
     said: Said = {"dent": [(shifted, 0.3), (SMALL, 0.5)], "scratch": [((0.75, 0.5, 0.1, 0.1), 0.7)]}
     assert detections(method(said)).scores.tolist() == pytest.approx([0.7, 0.5])
     assert detections(method(said, nms_iou=None)).scores.tolist() == pytest.approx([0.7, 0.5, 0.3])
 
 
-def test_boxes_are_reported_as_they_are_and_outlined_within_the_picture() -> None:
+def test_boxes_are_reported_unclamped_and_outlined_inside() -> None:
+    """Boxes are reported as they are and outlined within the picture."""
     found = detections(method({"dent": [((0.0, 0.5, 0.2, 0.2), 0.5)]}))
     assert found.boxes.tolist() == [pytest.approx([-6, 16, 6, 24])]
     assert rle.decode(found.masks[0]).sum() == 6 * 8
@@ -226,7 +228,8 @@ def test_the_object_is_the_whole_tag_of_the_token_that_fits_best(
 
 
 @pytest.mark.parametrize("said", [{}, {"tiles": [(OBJECT, 0.09)]}])
-def test_without_a_box_for_any_tag_the_object_has_the_name_of_its_category(said: Said) -> None:
+def test_without_a_box_the_object_is_named_by_its_category(said: Said) -> None:
+    """Without a box for any tag the object has the name of its category."""
     ours = method(said, tagger=StaticTagger(["tiles"]), names={"mtd": "magnetic tile"})
     detections(ours, category="metal_nut")
     detections(ours, category="mtd")
@@ -248,7 +251,8 @@ def test_references_decide_once_for_all_pictures_of_a_category() -> None:
     assert [used["tag"] for used in ours.captions_used()["part"]] == ["nut"]
 
 
-def test_without_references_every_picture_is_judged_by_itself_whatever_comes_with_it() -> None:
+def test_without_references_every_image_is_judged_by_itself() -> None:
+    """Without references every picture is judged by itself whatever comes with it."""
     said: list[Said] = [
         {"nut": [(OBJECT, 0.9)], "dent": [(SMALL, 0.4)]},
         {"leather": [(OBJECT, 0.9)]},
@@ -273,7 +277,8 @@ def test_a_caption_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_pictures_are_looked_at_once_and_all_captions_asked_together() -> None:
+def test_an_image_is_encoded_once_for_all_captions() -> None:
+    """Pictures are looked at once and all captions asked together."""
     ours = method({"dent": [(SMALL, 0.5)]})
     detections(ours)
     assert ours.backbone.looks == 1
@@ -338,8 +343,10 @@ def test_captions_do_not_hang_on_the_hash_seed() -> None:
         "from zsad.prompts.defect_answers import read_words, published_words; "
         "c = compose.compose_config('test', ['model=dot', 'backbone=grounded_sam_random', "
         "'paths.output_dir=/nowhere']); "
-        "l = instantiate.build(c.model.method.language); a = 'cut, hole, Fold, scratch, stain, poke, dent'; "
-        "print(l.words('leather').words, l.words('gadget').words, read_words(a), published_words(a))"
+        "l = instantiate.build(c.model.method.language); "
+        "a = 'cut, hole, Fold, scratch, stain, poke, dent'; "
+        "print(l.words('leather').words, l.words('gadget').words, "
+        "read_words(a), published_words(a))"
     )
     said = [
         subprocess.run(

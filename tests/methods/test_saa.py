@@ -1,4 +1,6 @@
-"""SAA+: masks of what words find, the heaviest of them fused; nothing found is no defect and no crash."""
+"""SAA+: masks of what words find, the heaviest of them fused; nothing found is no defect and no
+crash.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ LEFT, RIGHT, SPOT = [0.25, 0.5, 0.4, 0.8], [0.75, 0.5, 0.4, 0.8], [0.3, 0.4, 0.2
 
 
 class Detector(nn.Module):
-    """Answers each caption with boxes and their scores, and remembers what it was shown and asked."""
+    """Answers each caption with boxes and scores, and records its images and captions."""
 
     def __init__(self, **answers: list[tuple[list[float], float]]) -> None:
         super().__init__()
@@ -177,9 +179,8 @@ def test_leaving_boxes_without_a_mask_changes_nothing(
 
 
 @pytest.mark.parametrize(("factor", "decoded"), [(0.0, 3), (1.0, 6), (3.0, 60)])
-def test_the_less_saliency_can_raise_a_weight_the_fewer_masks_are_decoded(
-    factor: float, decoded: int
-) -> None:
+def test_low_saliency_means_fewer_decoded_masks(factor: float, decoded: int) -> None:
+    """The less saliency can raise a weight the fewer masks are decoded."""
     network = ListedMasks(torch.ones(60, 1, 10, dtype=torch.bool), 3)
     saa = SAA(GroundedSAM(nn.Identity(), network), ask(), saliency_factor=factor)
     heat = torch.zeros(1, 10)
@@ -211,7 +212,8 @@ def test_where_no_object_is_found_the_image_is_the_object() -> None:
     assert not len(small.found)  # 0.04 of the image, and the object's 0.32 allows 0.032
 
 
-def test_one_object_where_several_are_declared_is_compared_with_the_rest_of_the_image() -> None:
+def test_a_single_object_is_compared_with_the_rest_of_the_image() -> None:
+    """One object where several are declared is compared with the rest of the image."""
     objects = {"nut": [(LEFT, 0.5)], "crack": [(SPOT, 0.5)]}
     several = method(Detector(**objects), ask(object_count=2)).explain(IMAGE, "nut")
     alone = method(Detector(**objects), ask(object_count=1)).explain(IMAGE, "nut")
@@ -240,7 +242,8 @@ def test_objects_that_vanish_on_the_grid_are_passed_over() -> None:
     torch.testing.assert_close(left, upsample(saliency.farthest_mean(features, 400)[None], SIZE)[0])
 
 
-def test_saa_without_plus_asks_for_defects_alone_and_needs_no_saliency_network() -> None:
+def test_plain_saa_needs_no_saliency_network() -> None:
+    """Saa without plus asks for defects alone and needs no saliency network."""
     detector = Detector(crack=[(SPOT, 0.5), (WHOLE, 0.3)], nut=[(LEFT, 0.9)])
     backbone = GroundedSAM(detector, Segmenter(), None)
     saa = SAA(backbone, ask(defect_area_threshold=None), saliency_factor=0.0)
@@ -250,7 +253,8 @@ def test_saa_without_plus_asks_for_defects_alone_and_needs_no_saliency_network()
     assert explained.detections.scores.tolist() == pytest.approx([0.5, 0.3])
 
 
-def test_each_network_sees_an_image_once_and_all_captions_are_asked_together() -> None:
+def test_each_network_runs_once_for_an_image() -> None:
+    """Each network sees an image once and all captions are asked together."""
     detector = Detector(nut=[(LEFT, 0.5), (RIGHT, 0.5)], crack=[(SPOT, 0.5)], hole=[(SPOT, 0.4)])
     saa = method(detector, ask(("crack", "hole"), object_count=2))
     saa(IMAGE[None], ["nut"])
@@ -261,7 +265,8 @@ def test_each_network_sees_an_image_once_and_all_captions_are_asked_together() -
     assert saa.backbone.saliency.sizes == [1024]
 
 
-def test_published_colours_are_exchanged_for_all_but_the_detector() -> None:
+def test_published_colours_are_exchanged_but_for_the_detector() -> None:
+    """Published colours are exchanged for all but the detector."""
     detector = Detector(nut=[(LEFT, 0.5)], crack=[(SPOT, 0.5)])
     saa = method(detector, ask(), legacy_bgr=True)
     saa(IMAGE[None], ["nut"])
@@ -270,7 +275,8 @@ def test_published_colours_are_exchanged_for_all_but_the_detector() -> None:
     assert torch.equal(saa.backbone.saliency.shown[0], IMAGE.flip(0))
 
 
-def test_one_mask_alone_counts_half_in_the_code_and_whole_in_the_paper() -> None:
+def test_a_single_mask_counts_half_in_code_and_whole_in_paper() -> None:
+    """One mask alone counts half in the code and whole in the paper."""
     detector = Detector(crack=[(SPOT, 0.5)])
     code = method(detector, ask(), saliency_factor=0.0).explain(IMAGE, "nut")
     paper = method(detector, ask(), saliency_factor=0.0, fusion="paper").explain(IMAGE, "nut")
@@ -288,7 +294,8 @@ def test_duplicates_go_where_that_is_asked_for() -> None:
     )
 
 
-def test_the_map_is_what_the_detections_say_and_stays_in_its_range() -> None:
+def test_the_map_follows_from_the_detections_and_keeps_its_range() -> None:
+    """The map is what the detections say and stays in its range."""
     saa = method(Detector(nut=[(WHOLE, 0.9)], crack=[(SPOT, 0.99), (LEFT, 0.6)]), ask(k_mask=1))
     prediction = saa(torch.stack([IMAGE, 1 - IMAGE]), ["nut", "nut"])
     assert prediction.map.shape == (2, *SIZE)
@@ -330,9 +337,10 @@ def test_a_setting_out_of_range_is_refused(settings: dict, message: str) -> None
         method(Detector(), ask(), **settings)
 
 
-def test_another_choice_of_masks_comes_from_what_was_kept_to_the_last_bit(
+def test_cached_masks_give_the_same_map_to_the_last_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Another choice of masks comes from what was kept to the last bit."""
     given = ["model=saa_plus", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     kept, other = f"backbone.cache={tmp_path}", "model.method.prompts.general.k_mask=2"
     instantiate.build(compose.compose_config("test", [*given, kept]).model).method(

@@ -1,4 +1,6 @@
-"""SAM 3 for anomalies: soft maps that follow from what it found and from nothing else, and a head that learns."""
+"""SAM 3 for anomalies: soft maps that follow from what it found and from nothing else, and a head
+that learns.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Scripted(SAM3Segmenter):
 def answer(
     presence: float = SURE, semantic: Tensor | float = NEVER, *instances: tuple[float, Tensor]
 ) -> Concepts:
-    """What is said of one phrase: logits of its presence, of its pixels, and of instances with their pixels."""
+    """What is said of one phrase: logits of its presence, of its pixels, and of instances with
+    their pixels.
+    """
     if isinstance(semantic, float):
         semantic = torch.full((8, 8), semantic)
     instances += ((NEVER, torch.full((8, 8), NEVER)),) * (3 - len(instances))
@@ -90,7 +94,8 @@ def look(
 NOTHING = {"crack": answer(NEVER), "stain": answer(NEVER)}
 
 
-def test_where_nothing_is_found_the_map_is_zero_and_nothing_is_invented() -> None:
+def test_nothing_found_gives_a_zero_map() -> None:
+    """Where nothing is found the map is zero and nothing is invented."""
     for reduce in REDUCE:
         seen_but_absent = answer(NEVER, SURE, (SURE, square(0, 0)))
         for answers in (NOTHING, {"crack": seen_but_absent, "stain": seen_but_absent}):
@@ -101,7 +106,8 @@ def test_where_nothing_is_found_the_map_is_zero_and_nothing_is_invented() -> Non
             assert float(prediction.score) < -60
 
 
-def test_the_map_is_the_weighted_sum_of_semantic_and_best_instance_written_out() -> None:
+def test_the_map_mixes_semantic_map_and_best_instance() -> None:
+    """The map is the weighted sum of semantic and best instance written out."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -149,7 +155,8 @@ def test_rows_stay_rows_on_images_that_are_not_square() -> None:
     assert int(outline.sum()) > 0.95 * 10 * 80  # its one corner is round
 
 
-def test_detections_are_for_display_and_overlapping_ones_are_said_once() -> None:
+def test_overlapping_detections_are_reported_once() -> None:
+    """Detections are for display and overlapping ones are said once."""
     found = {
         "crack": answer(SURE, -2.0, (1.0, square(0, 0)), (3.0, square(0, 0))),
         "stain": answer(SURE, -2.0, (2.0, square(0, 0))),
@@ -185,7 +192,8 @@ def test_the_gate_keeps_to_the_object_and_leaves_textures_alone() -> None:
     assert torch.equal(lost.map, free.map)
 
 
-def test_images_in_which_hardly_anything_is_found_keep_their_order() -> None:
+def test_tiny_probabilities_keep_the_order_of_images() -> None:
+    """Images in which hardly anything is found keep their order."""
     scores = []
     for presence in (-9.0, -8.0, -7.9, -2.0):
         found = {"crack": answer(presence, NEVER, (-11.0, square(0, 0))), "stain": answer(NEVER)}
@@ -266,9 +274,10 @@ def test_images_of_a_batch_do_not_meet(random_batch: Batch) -> None:
 
 
 @torch.no_grad()
-def test_a_prompt_that_is_too_long_is_said_before_the_image_is_looked_at(
+def test_a_long_prompt_is_refused_before_the_image_tower_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A prompt that is too long is said before the image is looked at."""
     method = tiny(gate=True)
     monkeypatch.setattr(
         method.backbone, "encode_image", lambda image: pytest.fail("the image tower ran")
@@ -289,9 +298,8 @@ def test_all_that_may_learn_does_and_the_towers_do_not(random_batch: Batch) -> N
     assert parts == {"text_projection", "encoder", "decoder", "scoring", "mask_decoder"}
 
 
-def test_the_loss_falls_the_same_way_twice_and_the_map_comes_to_mark_the_defect(
-    random_batch: Batch,
-) -> None:
+def test_training_is_repeatable_and_marks_the_defect(random_batch: Batch) -> None:
+    """The loss falls the same way twice and the map comes to mark the defect."""
     image = random_batch.image.clone() * 0.2
     image[random_batch.mask[:, None].expand_as(image)] = 1.0
     batch, (method, again) = replace(random_batch, image=image), (tiny(), tiny())
@@ -328,9 +336,8 @@ def test_images_without_a_known_mask_teach_the_presence_alone(random_batch: Batc
     assert not any(gradient.any() for name, gradient in gradients.items() if "mask_decoder" in name)
 
 
-def test_learned_vectors_are_not_heard_before_they_learn_and_are_afterwards(
-    random_batch: Batch,
-) -> None:
+def test_learned_vectors_are_masked_until_they_learn(random_batch: Batch) -> None:
+    """Learned vectors are not heard before they learn and are afterwards."""
     plain, method = tiny(train_head=False), tiny(learned_vectors=3, train_head=False)
     with torch.no_grad():
         before = method(random_batch.image, random_batch.category)

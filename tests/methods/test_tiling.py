@@ -1,4 +1,6 @@
-"""Tiling: geometry against NumPy, nothing depends on how tiles are batched, no seams, a budget that is kept."""
+"""Tiling: geometry against NumPy, nothing depends on how tiles are batched, no seams, a budget that
+is kept.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def random_image(height: int, width: int, batch: int = 1) -> torch.Tensor:
 
 
 def expected_redness(image: torch.Tensor) -> torch.Tensor:
-    """The map of the image as if its patches could all be seen at once; its last patches filled up by mirrors."""
+    """The map of the image as if its patches could all be seen at once; its last patches filled up
+    by mirrors.
+    """
     (height, width), red = image.shape[-2:], image[:, 0].numpy()
     padded = torch.from_numpy(
         np.pad(red, ((0, 0), (0, -height % PATCH), (0, -width % PATCH)), mode="symmetric")
@@ -62,9 +66,10 @@ def expected_redness(image: torch.Tensor) -> torch.Tensor:
 
 @PATIENT
 @given(SIDES, SIDES, st.floats(0, 0.9), st.integers(1, 7))
-def test_what_patches_show_stands_where_they_lie_whatever_the_shape(
+def test_maps_lie_where_their_patches_do_at_any_shape(
     height: int, width: int, overlap: float, at_once: int
 ) -> None:
+    """What patches show stands where they lie whatever the shape."""
     image = random_image(height, width, batch=2)
     tiling = TILES_ALONE(overlap=overlap, max_tiles_per_pass=at_once, max_tiles=None)
     maps = tiling.maps(image, whole_margins(2), redness, PATCH)
@@ -73,7 +78,8 @@ def test_what_patches_show_stands_where_they_lie_whatever_the_shape(
         torch.testing.assert_close(maps[0], expected_redness(image)[:, 0], atol=1e-5, rtol=0)
 
 
-def test_an_image_that_fits_into_one_tile_is_answered_by_its_whole_view() -> None:
+def test_an_image_of_one_tile_has_the_map_of_its_whole_view() -> None:
+    """An image that fits into one tile is answered by its whole view."""
     whole = whole_margins(1)
     for size in ((1, 1), (VIEW, VIEW), (5, VIEW)):
         maps = Tiling().maps(random_image(*size), whole, redness, PATCH)
@@ -110,7 +116,8 @@ def test_a_constant_image_has_a_constant_map() -> None:
         torch.testing.assert_close(maps, torch.full_like(maps, 0.3).sigmoid())
 
 
-def test_tiles_of_all_images_share_the_calls_and_none_is_larger_than_allowed() -> None:
+def test_tiles_of_all_images_share_passes_of_limited_size() -> None:
+    """Tiles of all images share the calls and none is larger than allowed."""
     calls: list[torch.Tensor] = []
 
     def counting(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -186,7 +193,8 @@ def test_of_two_scales_the_mean_is_taken() -> None:
     torch.testing.assert_close(maps, torch.full_like(maps, 2.0).sigmoid())
 
 
-def test_the_budget_shrinks_the_image_without_moving_what_it_shows() -> None:
+def test_the_budget_shrinks_the_image_without_a_shift() -> None:
+    """The budget shrinks the image without moving what it shows."""
     image = torch.zeros(1, 3, 128, 256)
     image[..., 96:112, 192:224] = 1
     maps = TILES_ALONE(max_tiles=12).maps(image, whole_margins(1), redness, PATCH)[0, 0]
@@ -195,7 +203,8 @@ def test_the_budget_shrinks_the_image_without_moving_what_it_shows() -> None:
     assert (columns.min() + columns.max() + 1) / 2 == pytest.approx(208, abs=3)
 
 
-def test_the_emptiest_tiles_are_left_out_and_keep_the_map_of_the_whole_view() -> None:
+def test_skipped_tiles_keep_the_map_of_the_whole_view() -> None:
+    """The emptiest tiles are left out and keep the map of the whole view."""
     looked_at: list[torch.Tensor] = []
 
     def counting(tiles: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -256,9 +265,8 @@ def test_a_batch_equals_its_images_and_passes_change_nothing(method: AnomalyCLIP
 
 
 @pytest.mark.parametrize("make", [CLIPBaseline, WinCLIP])
-def test_tiles_are_compared_with_the_sentences_of_their_own_image(
-    tiny_backbone: CLIP, make: Any
-) -> None:
+def test_tiles_have_the_sentences_of_their_own_image(tiny_backbone: CLIP, make: Any) -> None:
+    """Tiles are compared with the sentences of their own image."""
     method = make(tiny_backbone, PROMPTS, tiling=Tiling(max_tiles_per_pass=3))
     images, names = random_image(130, 100, batch=2), ["nut", "cork"]
     together = method(images, names)
@@ -273,9 +281,10 @@ def test_tiles_are_compared_with_the_sentences_of_their_own_image(
 
 
 @pytest.mark.parametrize("make", [CLIPBaseline, WinCLIP])
-def test_without_learning_too_an_image_of_the_towers_size_is_seen_as_a_whole(
+def test_training_free_methods_see_a_tower_sized_image_whole(
     tiny_backbone: CLIP, make: Any
 ) -> None:
+    """Without learning too an image of the towers size is seen as a whole."""
     image = random_image(56, 56)
     tiled, plain = (
         make(tiny_backbone, PROMPTS, tiling=tiling)(image, ["nut"]) for tiling in (Tiling(), None)
@@ -284,9 +293,8 @@ def test_without_learning_too_an_image_of_the_towers_size_is_seen_as_a_whole(
     assert torch.equal(tiled.score, plain.score)
 
 
-def test_a_strip_narrower_than_the_windows_is_seen_as_its_mirrored_continuation(
-    tiny_backbone: CLIP,
-) -> None:
+def test_a_narrow_strip_is_mirrored_to_the_largest_window(tiny_backbone: CLIP) -> None:
+    """A strip narrower than the windows is seen as its mirrored continuation."""
     strip = random_image(14, 100)
     folded = torch.cat(
         [strip, strip.flip(-2), strip], dim=-2
@@ -356,7 +364,8 @@ def test_pictures_of_any_size_have_a_map_of_their_own_size(
         assert method(batch.image, batch.category).map.shape == (1, size[1], size[0])
 
 
-def test_a_number_of_the_tiling_can_be_changed_and_the_tiling_taken_away() -> None:
+def test_tiling_can_be_changed_and_removed() -> None:
+    """A number of the tiling can be changed and the tiling taken away."""
     options = ["backbone=pocket", "paths.output_dir=/nowhere"]
     changed = compose.compose_config(
         "test", [*options, "tiling=native", "model.method.tiling.overlap=0.5"]
@@ -390,7 +399,8 @@ def test_a_model_without_tiling_says_so_when_given_one() -> None:
         preflight.require_known_tiling(config)
 
 
-def test_prompts_learned_on_the_ordinary_view_leave_the_images_their_own_pixels() -> None:
+def test_prompts_of_whole_images_serve_tiles_of_native_pixels() -> None:
+    """Prompts learned on the ordinary view leave the images their own pixels."""
     config = compose.compose_config(
         "test", ["backbone=pocket", "paths.output_dir=/nowhere", "model=dhrclip_plus"]
     )

@@ -42,7 +42,9 @@ def separate_pass(backbone: CLIP, image: Tensor, patches: Tensor) -> Tensor:
 
 @torch.no_grad()
 def masked_pass(backbone: CLIP, image: Tensor, patches: Tensor) -> Tensor:
-    """Encode one window by the pass of the whole image, in which nothing attends to patches outside of the window."""
+    """Encode one window by the pass of the whole image, in which nothing attends to patches outside
+    of the window.
+    """
     visual = backbone.model.visual
     x = visual.conv1(backbone.normalize(image[None])).flatten(2).mT
     x = torch.cat([visual.class_embedding.expand(1, 1, -1), x], dim=1) + visual.positional_embedding
@@ -80,9 +82,10 @@ def test_how_many_windows_run_together_changes_nothing(
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_an_image_has_the_same_prediction_alone_and_among_images_of_other_categories(
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(
     method: WinCLIP, image: Tensor
 ) -> None:
+    """An image has the same prediction alone and among images of other categories."""
     method.set_references("cork", image.flip(-1))
     together = method(image, ["nut", "cork"])
     for index, name in enumerate(["nut", "cork"]):
@@ -100,9 +103,8 @@ def test_categories_without_references_are_scored_zero_shot(method: WinCLIP, ima
     assert not torch.equal(before.map[1], after.map[1])
 
 
-def test_the_zero_shot_score_is_the_difference_of_two_cosines_over_the_temperature(
-    tiny_backbone: CLIP, image: Tensor
-) -> None:
+def test_the_zero_shot_score_is_a_difference_of_cosines(tiny_backbone: CLIP, image: Tensor) -> None:
+    """The zero shot score is the difference of two cosines over the temperature."""
     normal, anomalous = PROMPTS.encode(tiny_backbone, "nut")
     vector = tiny_backbone.encode_image(tiny_backbone.normalize(image)).image
     expected = torch.cosine_similarity(vector, anomalous[None]) - torch.cosine_similarity(
@@ -113,9 +115,8 @@ def test_the_zero_shot_score_is_the_difference_of_two_cosines_over_the_temperatu
     )
 
 
-def test_a_picture_that_is_its_own_reference_halves_its_zero_shot_result(
-    method: WinCLIP, image: Tensor
-) -> None:
+def test_an_image_as_its_own_reference_halves_its_score(method: WinCLIP, image: Tensor) -> None:
+    """A picture that is its own reference halves its zero shot result."""
     zero = method(image, ["nut"] * 2)
     method.set_references("nut", image)
     few = method(image, ["nut"] * 2)
@@ -141,9 +142,8 @@ def test_no_references_are_an_error_with_the_category(method: WinCLIP) -> None:
         method.set_references("nut", [])
 
 
-def test_the_final_layer_norm_of_patches_matters_with_references_only(
-    tiny_backbone: CLIP, image: Tensor
-) -> None:
+def test_patch_norm_matters_with_references_only(tiny_backbone: CLIP, image: Tensor) -> None:
+    """The final layer norm of patches matters with references only."""
     one, other = (WinCLIP(tiny_backbone, PROMPTS, patch_norm=norm) for norm in (True, False))
     assert torch.equal(one(image, ["nut"] * 2).map, other(image, ["nut"] * 2).map)
     for method in (one, other):
@@ -206,7 +206,8 @@ def test_a_half_precision_tower_gives_nearly_the_same(tiny_backbone: CLIP, image
     torch.testing.assert_close(half.probability, full.probability, atol=0.03, rtol=0)
 
 
-def test_the_model_brings_its_usual_backbone_and_the_command_line_wins() -> None:
+def test_the_model_has_a_backbone_and_the_command_line_wins() -> None:
+    """The model brings its usual backbone and the command line wins."""
     usual = compose.compose_config("test", ["model=winclip", OUTPUT])
     assert (usual.backbone.model_name, usual.backbone.pretrained) == (
         "ViT-B-16-plus-240",

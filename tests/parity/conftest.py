@@ -1,4 +1,6 @@
-"""Find golden cases by what the files hold, so that cases nobody here has seen, or parts of them, can be tried."""
+"""Find golden cases by what the files hold, so that cases nobody here has seen, or parts of them,
+can be tried.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ def _is_clip_baseline(archive: Any) -> bool:
 
 def _is_winclip(archive: Any) -> bool:
     family = re.compile(
-        r"(masks|(reference\.)?window_embeddings)\.scale\d+|(reference\.)?patch_embeddings|tokens_before_blocks|"
+        r"(masks|(reference\.)?window_embeddings)\.scale\d+|"
+        r"(reference\.)?patch_embeddings|tokens_before_blocks|"
         r"text\..+\.(tokens|prompt_embeddings)_(normal|anomalous)|text\..+\.features|"
         r"(zero_shot|zero_shot_sharp|few_shot|alternative)\..+"
     )
@@ -228,7 +231,7 @@ def _json_kinds(path: Path) -> set[str]:
 
 
 def _has_sentences(content: dict[str, Any]) -> bool:
-    """Tell category → ``normal`` or ``anomalous`` → sentences, whatever the categories are called."""
+    """Tell category → ``normal`` or ``anomalous`` → sentences, of any category."""
     for texts in content.values():
         if isinstance(texts, dict):
             sentences = [texts.get(role) for role in ("normal", "anomalous")]
@@ -238,7 +241,9 @@ def _has_sentences(content: dict[str, Any]) -> bool:
 
 
 def _kinds(path: Path) -> set[str]:
-    """Return the fixtures that can try a file; none where it cannot be read, and then it is listed as left aside."""
+    """Return the fixtures that can try a file; none where it cannot be read, and then it is listed
+    as left aside.
+    """
     try:
         if path.suffix == ".json":
             return _json_kinds(path)
@@ -250,7 +255,8 @@ def _kinds(path: Path) -> set[str]:
         return set()
 
 
-# Mistakes of the published DHR-CLIP that ours does not repeat. What rests on them is left aside, and that is listed.
+# Mistakes of the published DHR-CLIP that ours does not repeat. What rests on them is left aside,
+# and that is listed.
 MISTAKES = {
     "positions": "its position table is overwritten whenever the grid of the views changes",
     "placement": "its tiles are pasted elsewhere than they were cut",
@@ -311,8 +317,8 @@ def pytest_collection_modifyitems(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--golden {golden}: no such file or folder")
     if not any(_scan(golden).values()):
         raise pytest.UsageError(
-            f"--golden {golden}: none of its {len(_scan(golden))} .npz and .json files holds a case that tests/parity "
-            f"can try ({', '.join(sorted(FIXTURES))})"
+            f"--golden {golden}: none of its {len(_scan(golden))} .npz and .json files holds a "
+            f"case that tests/parity can try ({', '.join(sorted(FIXTURES))})"
         )
 
 
@@ -320,12 +326,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """List the files that nothing tries, so that silence is not taken for agreement."""
     scanned = _scan(config.getoption("--golden"))
     unclaimed = [path for path, kinds in scanned.items() if not kinds]
-    in_part = [
-        line
-        for path, kinds in scanned.items()
-        if "dhrclip_case" in kinds and (line := _left_aside(path))
-    ]
-    return in_part + [
-        f"golden files that no parity test tries, in {folder}: {', '.join(path.name for path in paths)}"
-        for folder, paths in itertools.groupby(unclaimed, key=lambda path: path.parent)
-    ]
+    lines = []
+    for path, kinds in scanned.items():
+        if "dhrclip_case" in kinds:
+            line = _left_aside(path)
+            if line:
+                lines.append(line)
+    for folder, paths in itertools.groupby(unclaimed, key=lambda path: path.parent):
+        names = ", ".join(path.name for path in paths)
+        lines.append(f"golden files that no parity test tries, in {folder}: {names}")
+    return lines

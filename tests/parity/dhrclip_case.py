@@ -1,4 +1,6 @@
-"""A golden file of DHR-CLIP, or a part of one: its numbers, its pictures, and our model on its weights."""
+"""A golden file of DHR-CLIP, or a part of one: its numbers, its pictures, and our model on its
+weights.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ from zsad.methods.dhrclip import DHRCLIP
 from zsad.prompts.learnable import ObjectAgnosticPrompts
 from zsad.types import Batch, Prediction
 
-# Quantity -> what it rests on: the whole view, the tiles, and that tiles are pasted where they were cut (placed).
+# Quantity -> what it rests on: the whole view, the tiles, and that tiles are pasted where they were
+# cut (placed).
 TEXT, WHOLE, TILES, ALL = "", "whole", "tiles", "whole tiles placed"
 RESTS_ON = {
     **dict.fromkeys(("text_features", "tokenized_prompts", "posembed_native", "layer_alias"), TEXT),
@@ -62,7 +65,7 @@ def parse(key: str) -> tuple[str, int, str]:
 
 @dataclass(eq=False)
 class Case:
-    """One golden file, or a part of one: its numbers, its pictures, and our model on its weights."""
+    """A golden file, or a part of one: its numbers, its images, and our model on its weights."""
 
     config: dict[str, Any]
     golden: dict[str, Tensor]
@@ -86,7 +89,9 @@ class Case:
 
     @property
     def blocks(self) -> list[int]:
-        """What the requested layers really are: from the one before the value path on, all are the last block's."""
+        """What the requested layers really are: from the one before the value path on, all are the
+        last block's.
+        """
         depth, requested = (
             self.config["clip"]["vision_layers"],
             sorted(self.config["features_list"]),
@@ -109,7 +114,9 @@ class Case:
         return tuple(side // patch for side in sides)  # native, whole view, tiles
 
     def is_comparable(self, key: str) -> bool:
-        """Tell whether the file holds a number with its inputs, and none of the mistakes has a part in it."""
+        """Tell whether the file holds a number with its inputs, and none of the mistakes has a part
+        in it.
+        """
         if key not in self.golden:
             return False
         kind, number, quantity = parse(key)
@@ -233,7 +240,9 @@ def load(path: Path, folder: Path, mistakes_of: Callable[[dict[str, Any]], froze
 def _find_pictures(
     path: Path, config: dict[str, Any], golden: dict[str, Tensor]
 ) -> tuple[dict, dict]:
-    """Return canvases in [0, 1] and masks: from the pictures beside a file, or else from its own tiles."""
+    """Return canvases in [0, 1] and masks: from the pictures beside a file, or else from its own
+    tiles.
+    """
     truth = {parse(key)[1]: golden[key].bool() for key in golden if re.fullmatch(r"img\d+_gt", key)}
     truth |= dict(enumerate(golden.get("step0_gt", torch.empty(0)).bool()))
     named_alike = sorted(
@@ -261,7 +270,8 @@ def _canvas(*tiles: Tensor) -> Tensor:
 def _read_pictures(path: Path, canvas: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     canvases, masks = {}, {}
     with np.load(path) as archive:
-        # A source alone may be one of the pictures of another kind of file, which are not resized to one canvas.
+        # A source alone may be one of the pictures of another kind of file, which are not resized
+        # to one canvas.
         shown = [re.fullmatch(r"(img\d+)_(label|resized_T\d+)", key) for key in archive.files]
         for picture in dict.fromkeys(match[1] for match in shown if match is not None):
             number = int(picture.removeprefix("img"))
@@ -290,10 +300,8 @@ def _shows(masks: dict[int, Tensor], number: int, truth: Tensor) -> bool:
 def _weight_file(config: dict[str, Any], folder: Path) -> Path:
     """Draw the weights that a configuration stands for, once for all files of it."""
     clip = config["clip"]
-    file = (
-        folder
-        / f"dhrclip-seed{config['seed']}-{'-'.join(str(clip[name]) for name in sorted(clip))}.safetensors"
-    )
+    shape = "-".join(str(clip[name]) for name in sorted(clip))
+    file = folder / f"dhrclip-seed{config['seed']}-{shape}.safetensors"
     if not file.exists():
         state = tiny_clip.tiny_clip_state_dict(config["seed"], **clip)
         save_file({name: torch.from_numpy(array) for name, array in state.items()}, file)
@@ -334,7 +342,9 @@ def learned_numbers(config: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def published_names(prompts: ObjectAgnosticPrompts, gradient: bool = False) -> dict[str, Tensor]:
-    """Return the learned tensors, or their gradients, by the published names; deep prompts one by one."""
+    """Return the learned tensors, or their gradients, by the published names; deep prompts one by
+    one.
+    """
     normal, anomalous, deep = (
         p.grad if gradient else p for p in (prompts.normal, prompts.anomalous, prompts.deep)
     )
@@ -362,7 +372,9 @@ def _batch(case: Case, pictures: Sequence[int]) -> Batch:
 
 
 def _train(case: Case) -> list[dict[str, Tensor]]:
-    """Take the steps of a file, and return of each what the published program wrote down, by its names."""
+    """Take the steps of a file, and return of each what the published program wrote down, by its
+    names.
+    """
     method, log = _method(case), []
     optimizer = torch.optim.Adam(
         method.prompts.parameters(), case.config.get("learning_rate", 1e-3), (0.5, 0.999)

@@ -1,4 +1,5 @@
-"""What stands in for detector, segmenter and saliency network in the golden cases of SAA+, and for its tokenizer.
+"""What stands in for detector, segmenter and saliency network in the golden cases of SAA+, and for
+its tokenizer.
 
 Legend: q queries, t token columns, n boxes, H × W pixels.
 """
@@ -75,7 +76,9 @@ class StoredDetector(nn.Module):
 
 
 class EllipseSegmenter(nn.Module):
-    """Outlines in each box the ellipse that touches its sides, as the stand-in of the golden cases does."""
+    """Outlines in each box the ellipse that touches its sides, as the stand-in of the golden cases
+    does.
+    """
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -118,7 +121,9 @@ def side_of(case: dict[str, Any]) -> int:
 
 
 def sam_boxes(found: BoxCandidates, size: tuple[int, int], side: int) -> Tensor:
-    """Return boxes as the segmenter is shown them: in pixels of an image whose longer side is ``side``."""
+    """Return boxes as the segmenter is shown them: in pixels of an image whose longer side is
+    ``side``.
+    """
     return scale_boxes(found.corners(size), size, letterbox(size, side))
 
 

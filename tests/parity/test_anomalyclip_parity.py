@@ -64,14 +64,18 @@ INPUTS: dict[str, tuple[str, ...]] = {
 
 
 def _family(name: str) -> str:
-    """Return ``grad`` for ``grad.ctx_pos``, ``after_step`` for ``after_step4.ctx_pos``, any other name as it is."""
+    """Return ``grad`` for ``grad.ctx_pos``, ``after_step`` for ``after_step4.ctx_pos``, any other
+    name as it is.
+    """
     match = re.match(r"(grad|after_step)\d*\.", name)
     return match[1] if match else name
 
 
 @dataclass
 class Case:
-    """One golden file, or a part of one: its numbers, and our model on its weights, built when it is first asked."""
+    """One golden file, or a part of one: its numbers, and our model on its weights, built when it
+    is first asked.
+    """
 
     config: dict[str, Any]
     golden: dict[str, Tensor]
@@ -104,12 +108,16 @@ class Case:
 
     @property
     def taps(self) -> list[int]:
-        """Tapped blocks in the order of the tower, as the published code collects them, whatever the order given."""
+        """Tapped blocks in the order of the tower, as the published code collects them, whatever
+        the order given.
+        """
         return sorted(set(self.config["features_list"]))
 
     @property
     def batch(self) -> Batch:
-        """The images as they enter the network: already normalised, so the backbone is built with mean 0, std 1."""
+        """The images as they enter the network: already normalised, so the backbone is built with
+        mean 0, std 1.
+        """
         images = self.golden["images"]
         count = len(images)
         return Batch(
@@ -162,7 +170,8 @@ def _weight_file(config: dict[str, Any], folder: Path) -> Path:
 
 def _method(config: dict[str, Any], weight_file: Path) -> AnomalyCLIP:
     taps, first = sorted(set(config["features_list"])), config["feature_map_layer"]
-    # dpam_layer counts one too many: the last dpam_layer - 1 blocks have the side path, and 1 means none.
+    # dpam_layer counts one too many: the last dpam_layer - 1 blocks have the side path, and 1 means
+    # none.
     dual = (config["dpam_layer"] or 1) - 1
     method = AnomalyCLIP(
         CLIP(pretrained=str(weight_file), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
@@ -277,9 +286,8 @@ def test_patch_probabilities_and_maps(anomalyclip_case: Case) -> None:
     case.compare("similarity_maps", torch.stack(maps), FORWARD)
 
 
-def test_anomaly_map_is_the_published_sum_over_taps_divided_by_their_number(
-    anomalyclip_case: Case,
-) -> None:
+def test_the_anomaly_map_is_the_published_sum_over_its_taps(anomalyclip_case: Case) -> None:
+    """Anomaly map is the published sum over taps divided by their number."""
     case = anomalyclip_case
     case.need("anomaly_map", "anomaly_map_smoothed")
     case.compare("anomaly_map", case.maps.sum(dim=0), FORWARD)

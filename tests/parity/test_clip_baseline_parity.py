@@ -1,4 +1,6 @@
-"""CLIP and CLIP-AC equal the plain CLIP of AnomalyCLIP's code under our reading of the tables, number by number."""
+"""CLIP and CLIP-AC equal the plain CLIP of AnomalyCLIP's code under our reading of the tables,
+number by number.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class Case:
         )
 
     def categories(self, method: str, *needed: str) -> list[str]:
-        """Return the categories of which the file holds one of these; skip the test where there are none."""
+        """Return the categories of which the file holds one of these; skip the test where there are
+        none.
+        """
         pattern = re.compile(rf"{method}\.(.+)\.({'|'.join(needed)})")
         found = sorted({match[1] for key in self.golden if (match := pattern.fullmatch(key))})
         if not found:
@@ -165,9 +169,8 @@ def test_image_scores_and_maps(clip_baseline_case: Case, name: str) -> None:
         case.compare(f"{name}.{category}.pixel_map", prediction.map)
 
 
-def test_a_batch_of_several_categories_gives_each_image_its_own_texts(
-    clip_baseline_case: Case,
-) -> None:
+def test_each_image_of_a_batch_has_the_texts_of_its_category(clip_baseline_case: Case) -> None:
+    """A batch of several categories gives each image its own texts."""
     case = clip_baseline_case
     names = case.categories("clip", "image_score")
     mixed = [names[i % len(names)] for i in range(len(case.image))]

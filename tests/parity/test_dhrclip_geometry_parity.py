@@ -60,7 +60,9 @@ def _normalize(image: Tensor) -> Tensor:
 
 
 def _cases(archive: Archive, quantity: str) -> list[tuple[str, str, tuple[int, int, int]]]:
-    """Return (picture, prefix of its setting, (G, P, T)) wherever the file holds a quantity; skip without any."""
+    """Return (picture, prefix of its setting, (G, P, T)) wherever the file holds a quantity; skip
+    without any.
+    """
     found = [re.fullmatch(rf"((img\d+)_set(\d+)_){quantity}", key) for key in archive]
     cases = [
         (m[2], m[1], tuple(archive["settings"][int(m[3])].tolist())) for m in found if m is not None
@@ -91,9 +93,8 @@ def test_canvas_and_whole_view_are_exact(dhrclip_pictures: Archive) -> None:
     assert compared, "resized pictures without their sources and whole views"
 
 
-def test_the_loader_resizes_to_the_canvas_within_one_level_of_the_published_pillow(
-    dhrclip_pixels: Archive,
-) -> None:
+def test_the_loader_is_within_one_level_of_published_pillow(dhrclip_pixels: Archive) -> None:
+    """The loader resizes to the canvas within one level of the published pillow."""
     for picture, prefix, (_, _, canvas) in _cases(dhrclip_pixels, "resized"):
         if f"{picture}_palette" in dhrclip_pixels or f"{picture}_source" not in dhrclip_pixels:
             continue  # palettes are resized as colours here, by nearest neighbour there
@@ -111,15 +112,15 @@ def test_whole_views_of_stored_canvases(dhrclip_pixels: Archive) -> None:
     for picture, prefix, (whole, _, _) in _cases(dhrclip_pixels, "global_tensor"):
         canvas = dhrclip_pixels.get(f"{prefix}resized")
         if canvas is None or f"{picture}_palette" in dhrclip_pixels or canvas.shape[2:] == (4,):
-            continue  # a palette is shrunk by nearest neighbour there; the alpha of a canvas is gone here
+            # A palette is shrunk by nearest neighbour there; the alpha of a canvas is gone here.
+            continue
         ours = _normalize(resize_levels(_levels(canvas).expand(-1, 3, -1, -1), (whole, whole)))
         reference = torch.from_numpy(dhrclip_pixels[f"{prefix}global_tensor"])
         torch.testing.assert_close(ours[0], reference, atol=NORMALISED, rtol=0, msg=prefix)
 
 
-def test_tiles_of_stored_canvases_where_they_are_cut_at_the_right_place(
-    dhrclip_pixels: Archive,
-) -> None:
+def test_tiles_of_stored_canvases_that_are_cut_right(dhrclip_pixels: Archive) -> None:
+    """Tiles of stored canvases where they are cut at the right place."""
     for picture, prefix, (_, tile, side) in _cases(dhrclip_pixels, "tile_tensors"):
         canvas = dhrclip_pixels.get(f"{prefix}resized")
         if canvas is None:
@@ -149,7 +150,9 @@ def test_masks_of_the_canvas(dhrclip_pixels: Archive) -> None:
 
 
 def _settings(archive: Archive, *quantities: str) -> list[tuple[int, int, int]]:
-    """Return (index, P, T) of the settings that the published program accepts; skip where a quantity is missing."""
+    """Return (index, P, T) of the settings that the published program accepts; skip where a
+    quantity is missing.
+    """
     if not {"settings", "accepted", *quantities} <= archive.keys():
         pytest.skip(f"the file lacks one of {', '.join(quantities)}")
     rows = enumerate(archive["settings"].tolist())
@@ -160,16 +163,14 @@ def _corners(tile: int, side: int) -> list[list[int]]:
     return [[b.left, b.top, b.left + b.width, b.top + b.height] for b in quadrants(side, tile)]
 
 
-def test_maps_of_tiles_are_put_where_the_published_program_puts_them(
-    dhrclip_tiling: Archive,
-) -> None:
+def test_maps_of_tiles_are_placed_as_published(dhrclip_tiling: Archive) -> None:
+    """Maps of tiles are put where the published program puts them."""
     for index, tile, side in _settings(dhrclip_tiling, "paste"):
         assert _corners(tile, side) == dhrclip_tiling["paste"][index].tolist(), (tile, side)
 
 
-def test_tiles_are_cut_elsewhere_only_where_the_published_program_misplaces_them(
-    dhrclip_tiling: Archive,
-) -> None:
+def test_tiles_are_cut_elsewhere_only_where_published_is_wrong(dhrclip_tiling: Archive) -> None:
+    """Tiles are cut elsewhere only where the published program misplaces them."""
     for index, tile, side in _settings(dhrclip_tiling, "boxes", "misplaced"):
         for boxes in dhrclip_tiling["boxes"][:, index, :4]:  # of every picture size
             shift = np.abs(boxes - np.array(_corners(tile, side)))
@@ -180,9 +181,8 @@ def test_tiles_are_cut_elsewhere_only_where_the_published_program_misplaces_them
             assert shift[0].max() == 0
 
 
-def test_canvases_that_four_tiles_cannot_cover_are_refused_here_too(
-    dhrclip_tiling: Archive,
-) -> None:
+def test_canvases_that_four_tiles_cannot_cover_are_refused(dhrclip_tiling: Archive) -> None:
+    """Canvases that four tiles cannot cover are refused here too."""
     if not {"settings", "accepted"} <= dhrclip_tiling.keys():
         pytest.skip("the file does not tell what is accepted")
     for (_, tile, side), accepted in zip(

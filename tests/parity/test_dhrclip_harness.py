@@ -1,4 +1,6 @@
-"""The DHR-CLIP parity tests try parts of files, find the pictures beside them, and notice a single wrong number."""
+"""The DHR-CLIP parity tests try parts of files, find the pictures beside them, and notice a single
+wrong number.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout + done.stderr
 
 
-def test_only_the_wrong_number_and_the_file_without_its_pictures_fail(outcome: str) -> None:
+def test_only_a_wrong_number_and_missing_pictures_fail(outcome: str) -> None:
+    """Only the wrong number and the file without its pictures fail."""
     failed = [
         line.split()[1].partition("::")[2]
         for line in outcome.splitlines()
@@ -73,5 +76,6 @@ def test_only_the_wrong_number_and_the_file_without_its_pictures_fail(outcome: s
 
 
 def test_every_number_that_a_part_holds_is_tried(outcome: str) -> None:
-    # That something is compared: 4. Besides, the wrong file's score; gt and loss; views and score; text.
+    # That something is compared: 4. Besides, the wrong file's score; gt and loss; views and score;
+    # text.
     assert "2 failed, 10 passed" in outcome, outcome

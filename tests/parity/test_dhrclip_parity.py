@@ -1,6 +1,8 @@
-"""DHR-CLIP equals its published code, number by number, wherever no number rests on one of its mistakes in geometry.
+"""DHR-CLIP equals its published code, number by number, wherever no number rests on one of its
+mistakes in geometry.
 
-What a file does not hold, or holds for the wrong views, is skipped; the files this concerns are listed (conftest.py).
+Quantities that a file does not hold, or holds for the wrong views, are skipped; conftest.py lists
+these files.
 """
 
 from __future__ import annotations
@@ -225,9 +227,8 @@ def test_parameters_after_training_steps(dhrclip_case: Case) -> None:
         assert (ours - theirs)[telling].abs().max() <= LATER, key
 
 
-def test_tiles_put_where_they_were_cut_change_the_map_but_not_where_the_first_is_alone(
-    dhrclip_case: Case,
-) -> None:
+def test_right_placement_changes_the_map_beyond_the_first_tile(dhrclip_case: Case) -> None:
+    """Tiles put where they were cut change the map but not where the first is alone."""
     case = dhrclip_case
     keys = [
         key
@@ -248,9 +249,8 @@ def test_tiles_put_where_they_were_cut_change_the_map_but_not_where_the_first_is
         assert difference[:, alone:].max() > 1e3 * MAPS, key
 
 
-def test_only_pictures_after_the_first_met_an_overwritten_position_table(
-    dhrclip_case: Case,
-) -> None:
+def test_only_later_images_met_an_overwritten_position_table(dhrclip_case: Case) -> None:
+    """Only pictures after the first met an overwritten position table."""
     case = dhrclip_case
     keys = [f"img{number}_cos_global" for number in (0, 1)]
     if (

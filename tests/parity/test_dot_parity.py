@@ -1,4 +1,6 @@
-"""DOT-Prompt equals its published helpers, from what the detector says to the map, and in how it reads answers."""
+"""DOT-Prompt equals its published helpers, from what the detector says to the map, and in how it
+reads answers.
+"""
 
 from __future__ import annotations
 

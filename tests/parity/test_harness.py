@@ -1,4 +1,6 @@
-"""The parity tests try what a folder holds, in any mixture and in parts, and notice a single wrong number."""
+"""The parity tests try what a folder holds, in any mixture and in parts, and notice a single wrong
+number.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ GEOMETRY = {
     "text_width": 64,
     "text_layers": 2,
 }
-# The corners: no deep prompts, no value path, taps in no order of which the first does not take part.
+# The corners: no deep prompts, no value path, taps in no order of which the first does not take
+# part.
 CONFIG = GEOMETRY | {
     "seed": 3,
     "native_size": 28,
@@ -183,7 +186,8 @@ def outcome(folder: Path) -> str:
     return output
 
 
-def test_only_the_wrong_number_and_the_file_without_a_reference_fail(outcome: str) -> None:
+def test_only_a_wrong_number_and_a_missing_reference_fail(outcome: str) -> None:
+    """Only the wrong number and the file without a reference fail."""
     failed = [
         line.split()[1].partition("::")[2]
         for line in outcome.splitlines()
@@ -195,10 +199,10 @@ def test_only_the_wrong_number_and_the_file_without_a_reference_fail(outcome: st
     ], outcome
 
 
-def test_a_whole_file_skips_only_what_it_does_not_hold_and_parts_are_tried_too(
-    outcome: str,
-) -> None:
-    # What is skipped are quantities that a file does not hold, and kinds of which the folder holds no file.
+def test_a_file_skips_only_the_parts_that_it_lacks(outcome: str) -> None:
+    """A whole file skips only what it does not hold and parts are tried too."""
+    # What is skipped are quantities that a file does not hold, and kinds of which the folder holds
+    # no file.
     assert "2 failed, 25 passed, 44 skipped" in outcome, outcome
 
 
@@ -212,7 +216,8 @@ def test_one_file_can_be_tried_alone(folder: Path) -> None:
     assert "2 passed, 4 skipped" in output
 
 
-def test_a_folder_without_any_case_is_an_error_not_a_silent_success(folder: Path) -> None:
+def test_a_folder_without_any_case_is_an_error(folder: Path) -> None:
+    """A folder without any case is an error not a silent success."""
     code, output = run_parity(folder / "later_kind", "metrics")
     assert code == pytest.ExitCode.USAGE_ERROR, output
     assert "none of its 3 .npz and .json files holds a case" in output

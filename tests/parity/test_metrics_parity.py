@@ -1,4 +1,6 @@
-"""Our metrics equal the published evaluation codes and scikit-learn, undefined cases included, sorted or counted."""
+"""Our metrics equal the published evaluation codes and scikit-learn, undefined cases included,
+sorted or counted.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What lies between detector and map equals the published SAA+ and DOT-Prompt: saliency, fusion, resizing, dilation."""
+"""What lies between detector and map equals the published SAA+ and DOT-Prompt: saliency, fusion,
+resizing, dilation.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +151,9 @@ def test_scores_are_summed_and_stretched(dot_fusion: dict[str, Any]) -> None:
 
 
 def _compare_metrics(case: dict[str, Any]) -> None:
-    """Measure the stored maps: where nothing was found they differ from ours by rounding, which decides ranks."""
+    """Measure the stored maps: where nothing was found they differ from ours by rounding, which
+    decides ranks.
+    """
     maps, size = torch.from_numpy(case["normalised"]), case["normalised"].shape[1:]
     masks = nearest(torch.from_numpy(case["gt"]).bool(), size)
     compare(case, "pixel_auroc_ap_f1", _percent(curves.rank_pixels(maps, masks)))

@@ -64,5 +64,6 @@ def test_only_the_wrong_numbers_fail(outcome: str) -> None:
 
 
 def test_every_part_is_tried(outcome: str) -> None:
-    # The sentence of the table; the chain without its map; for both chains that the weights are bounded.
+    # The sentence of the table; the chain without its map; for both chains that the weights are
+    # bounded.
     assert "5 failed, 4 passed" in outcome, outcome

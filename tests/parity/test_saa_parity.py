@@ -1,4 +1,6 @@
-"""SAA+ equals its published code, from what the detector says to the map, wherever that code does not crash."""
+"""SAA+ equals its published code, from what the detector says to the map, wherever that code does
+not crash.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,8 @@ def test_the_published_sentence_carries_these_numbers(saa_properties: dict[str, 
         )
         share = float(saa_properties["defect_area_threshold"][row])
         said = read_property(
-            f"the image of {name} have {count} {alike} {prompt} with a maximum of {k_mask} anomaly. "
+            f"the image of {name} have {count} {alike} {prompt} "
+            f"with a maximum of {k_mask} anomaly. "
             f"The anomaly would not exceed {share} object area. "
         )
         numbers = (said.object_prompt, said.object_count, said.k_mask, said.defect_area_threshold)

@@ -1,4 +1,6 @@
-"""The files of the VisA challenge are those that the published SAA+ writes, name by name and value by value."""
+"""The files of the VisA challenge are those that the published SAA+ writes, name by name and value
+by value.
+"""
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def submission_case(request):
 
 @pytest.fixture
 def written(submission_case, tmp_path):
-    """Write every image of the case; ``CLASS-TYPE-NAME`` is how the published program names them."""
+    """Write every image of the case, named ``CLASS-TYPE-NAME`` as the published program does."""
     for full_name, score, anomaly_map in zip(
         submission_case["names"],
         submission_case["image_scores"],

@@ -27,9 +27,8 @@ def test_token_ids_are_openais(tokenization: dict[str, Any]) -> None:
         assert row[len(case["ids"]) - 1] == end
 
 
-def test_a_text_that_does_not_fit_raises_unless_truncation_is_asked_for(
-    tokenization: dict[str, Any],
-) -> None:
+def test_a_text_too_long_raises_unless_truncation_is_on(tokenization: dict[str, Any]) -> None:
+    """A text that does not fit raises unless truncation is asked for."""
     too_long = [case["text"] for case in tokenization["cases"] if case.get("truncated")]
     if not too_long:
         pytest.skip("the file holds no text that does not fit")

@@ -1,4 +1,6 @@
-"""WinCLIP equals anomalib's and WinCLIP-pytorch's, number by number, on weights regenerated from a seed."""
+"""WinCLIP equals anomalib's and WinCLIP-pytorch's, number by number, on weights regenerated from a
+seed.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,7 @@ GEOMETRY = ("patch", "vision_width", "vision_layers", "embed_dim", "text_width",
 PUBLISHED = {"scales": [2, 3], "temperature": 0.07, "sharp_temperature": 0.01}
 
 IMAGES, REFERENCES = {"images"}, {"images", "references"}
+ASSOCIATIONS = r"(patch_association|window_association\.scale\d+|association_map(\.scale\d+)?)"
 # Kind of reference quantity -> what it is computed from, besides the weights.
 INPUTS: dict[str, set[str]] = {
     r"masks\.scale(\d+)": set(),
@@ -44,12 +47,14 @@ INPUTS: dict[str, set[str]] = {
     r"text\.(.+)\.features": set(),
     r"tokens_before_blocks|image_embedding|patch_embeddings|window_embeddings\.scale(\d+)": IMAGES,
     r"reference\.(patch_embeddings|window_embeddings\.scale(\d+))": {"references"},
-    r"zero_shot(_sharp)?\.(.+)\.(image_score|window_score\.scale(\d+)|map\.scale(\d+)|map|pixel_map)": IMAGES,
-    r"few_shot\.k(\d+)\.(patch_association|window_association\.scale\d+|association_map(\.scale\d+)?)": REFERENCES,
+    r"zero_shot(_sharp)?\.(.+)\."
+    r"(image_score|window_score\.scale(\d+)|map\.scale(\d+)|map|pixel_map)": IMAGES,
+    rf"few_shot\.k(\d+)\.{ASSOCIATIONS}": REFERENCES,
     r"few_shot\.k(\d+)\.(.+)\.(image_score|map|pixel_map)": REFERENCES,
     r"alternative\.patch_tokens": IMAGES,
     r"alternative\.reference\.patch_tokens": {"references"},
-    r"alternative\.few_shot\.k(\d+)\.(.+\.)?(patch_association|association_map|map_sum|image_score)": REFERENCES,
+    r"alternative\.few_shot\.k(\d+)\.(.+\.)?"
+    r"(patch_association|association_map|map_sum|image_score)": REFERENCES,
 }
 
 
@@ -63,7 +68,9 @@ def prompts() -> PromptEnsemble:
 
 @dataclass
 class Case:
-    """One golden file, or a part of one: its numbers, and our model on its weights, built when it is first asked."""
+    """One golden file, or a part of one: its numbers, and our model on its weights, built when it
+    is first asked.
+    """
 
     config: dict[str, Any]
     golden: dict[str, Tensor]
@@ -73,10 +80,8 @@ class Case:
     def backbone(self) -> CLIP:
         size = self.config["patch"] * self.config["grid"]
         geometry = {"image_size": size, **{name: self.config[name] for name in GEOMETRY}}
-        path = (
-            self.folder
-            / f"winclip-seed{self.config['seed']}-{'-'.join(map(str, geometry.values()))}.safetensors"
-        )
+        shape = "-".join(map(str, geometry.values()))
+        path = self.folder / f"winclip-seed{self.config['seed']}-{shape}.safetensors"
         if not path.exists():
             state = tiny_clip.tiny_clip_state_dict(self.config["seed"], **geometry)
             save_file({name: torch.from_numpy(array) for name, array in state.items()}, path)
@@ -101,7 +106,9 @@ class Case:
 
     @property
     def categories(self) -> list[str]:
-        """The categories that the few-shot quantities name; any one where they name none, as associations do."""
+        """The categories that the few-shot quantities name; any one where they name none, as
+        associations do.
+        """
         named = re.compile(
             r"(?:alternative\.)?few_shot\.k\d+\.(.+)\.(?:image_score|map|map_sum|pixel_map)"
         )
@@ -110,7 +117,9 @@ class Case:
         ]
 
     def holding(self, pattern: str) -> list[tuple[str, re.Match[str]]]:
-        """Return the reference quantities of a kind that come with what they are computed from; skip without any."""
+        """Return the reference quantities of a kind that come with what they are computed from;
+        skip without any.
+        """
         held = [
             (name, match)
             for name in self.golden
@@ -303,7 +312,9 @@ def remembering(case: Case, count: int, categories: list[str], *, patch_norm: bo
 
 
 def few_shot(case: Case, pattern: str, *, patch_norm: bool) -> Iterator[tuple[str, str, WinCLIP]]:
-    """Yield the prefix of the names, the category and a method that knows the references, for all that the file has."""
+    """Yield the prefix of the names, the category and a method that knows the references, for all
+    that the file has.
+    """
     held = case.holding(pattern)
     classes = case.categories
     for shots in sorted({int(match[1]) for _, match in held}):
@@ -315,7 +326,7 @@ def few_shot(case: Case, pattern: str, *, patch_norm: bool) -> Iterator[tuple[st
 @pytest.mark.parametrize("patch_norm", [True, False], ids=["anomalib", "WinCLIP-pytorch"])
 def test_associations_with_the_references(winclip_case: Case, patch_norm: bool) -> None:
     case = winclip_case
-    pattern = r"few_shot\.k(\d+)\.(patch_association|window_association\.scale\d+|association_map(\.scale\d+)?)"
+    pattern = rf"few_shot\.k(\d+)\.{ASSOCIATIONS}"
     for prefix, category, method in few_shot(
         case, ("" if patch_norm else r"alternative\.") + pattern, patch_norm=patch_norm
     ):

@@ -1,4 +1,6 @@
-"""What may be wrong with an object: tables, answers of language models however they look, and when one is asked."""
+"""What may be wrong with an object: tables, answers of language models however they look, and when
+one is asked.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,8 @@ def test_an_answer_is_read_however_it_looks(kind: str) -> None:
 
 
 @given(st.text(st.sampled_from("ab .,:;-*1)\n\"'[]"), max_size=60))
-def test_whatever_a_model_says_the_words_are_short_lower_case_and_different(answer: str) -> None:
+def test_words_are_short_lower_case_and_different(answer: str) -> None:
+    """Whatever a model says the words are short lower case and different."""
     words = read_words(answer.upper())
     assert len(words) == len(set(words))
     for word in words:
@@ -101,7 +104,8 @@ def test_a_list_with_commas_is_read_back_in_its_order(words: list[str]) -> None:
     assert published_words(", ".join(words)) == list(dict.fromkeys([*words, *ALWAYS]))
 
 
-def test_the_published_reading_cuts_placeholders_out_of_longer_words() -> None:
+def test_the_published_reading_cuts_placeholders_out_of_words() -> None:
+    """The published reading cuts placeholders out of longer words."""
     assert published_words("sword, nonetheless, Fold, fold") == [
         "s",
         "theless",
@@ -211,9 +215,10 @@ def test_the_same_question_has_the_same_answer_whatever_the_seed(model_folder: s
     assert answers[0]
 
 
-def test_a_model_is_asked_once_for_each_object_and_not_again_with_a_cache(
+def test_a_model_is_asked_once_for_each_object(
     model_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A model is asked once for each object and not again with a cache."""
     first = asked(model_folder, cache=tmp_path)
     said = first.answer("leather")
     (file,) = tmp_path.iterdir()
@@ -251,9 +256,10 @@ def test_another_question_is_another_answer_in_the_cache(model_folder: str, tmp_
 @pytest.mark.parametrize(
     "answer", ["", "I'm sorry, I cannot help with that.", "1, 2, 3", "abnormal, defect"]
 )
-def test_the_table_serves_where_a_model_refuses_or_answers_nonsense(
+def test_the_table_replaces_refusals_and_nonsense(
     answer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The table serves where a model refuses or answers nonsense."""
     model = asked("some/model")
     monkeypatch.setattr(model, "_ask", lambda tag: answer)
     with caplog.at_level(logging.WARNING, logger="zsad"):
@@ -290,7 +296,8 @@ def test_mistakes_show_before_anything_is_loaded() -> None:
         LanguageModel("some/model", TABLE, system="", question="What may be wrong?")
 
 
-def test_the_words_that_come_with_the_package_are_few_short_and_read_as_they_are_written() -> None:
+def test_packaged_words_are_few_and_short() -> None:
+    """The words that come with the package are few short and read as they are written."""
     config = compose.compose_config(
         "test", ["model=dot", "backbone=grounded_sam_random", "paths.output_dir=/nowhere"]
     )
@@ -302,9 +309,10 @@ def test_the_words_that_come_with_the_package_are_few_short_and_read_as_they_are
 
 
 @pytest.mark.parametrize("name", compose.choices("language"))
-def test_every_configured_language_has_words_for_an_object_nobody_wrote_down(
+def test_every_language_has_words_for_an_unknown_object(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Every configured language has words for an object nobody wrote down."""
     choice = f"prompts/dot@model.method.language={name}"
     config = compose.compose_config(
         "test", ["model=dot", "backbone=grounded_sam_random", choice, "paths.output_dir=/nowhere"]

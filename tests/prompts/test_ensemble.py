@@ -46,9 +46,10 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> Callable[[PromptEnsemble], l
 
 
 @given(normal=TEXTS, anomalous=TEXTS, templates=TEMPLATES, name=st.text("pq{} ", max_size=5))
-def test_every_state_meets_every_template_and_a_name_is_never_read_as_a_pattern(
+def test_every_state_meets_every_template(
     normal: list[str], anomalous: list[str], templates: list[str], name: str
 ) -> None:
+    """Every state meets every template and a name is never read as a pattern."""
     said = PromptEnsemble(normal, anomalous, templates).sentences(name)
     for sentences, states in zip(said, (normal, anomalous), strict=True):
         spoken = [name.join(state.split("{}")) for state in states]
@@ -57,7 +58,8 @@ def test_every_state_meets_every_template_and_a_name_is_never_read_as_a_pattern(
         ]
 
 
-def test_a_category_can_have_another_name_in_its_sentences_than_in_the_dataset() -> None:
+def test_a_category_can_have_another_name_in_sentences() -> None:
+    """A category can have another name in its sentences than in the dataset."""
     prompts = PromptEnsemble(["{}"], ["bad {}"], ["a {}."], names={"metal_nut": "metal nut"})
     assert prompts.sentences("metal_nut") == (["a metal nut."], ["a bad metal nut."])
     assert prompts.sentences("pcb1") == (["a pcb1."], ["a bad pcb1."])
@@ -81,7 +83,8 @@ def test_a_text_instead_of_a_list_is_not_taken_letter_by_letter(single: str) -> 
         PromptEnsemble(**lists)
 
 
-def test_a_template_that_would_make_both_states_the_same_sentence_is_refused() -> None:
+def test_a_template_without_a_place_for_the_state_is_refused() -> None:
+    """A template that would make both states the same sentence is refused."""
     with pytest.raises(
         ValueError, match=r"'a photo' has no \{\}: both states would become the same sentence"
     ):
@@ -99,9 +102,8 @@ def test_the_feature_is_the_plain_mean_of_single_sentences(
         torch.testing.assert_close(row, alone.mean(dim=0), atol=1e-5, rtol=1e-5)
 
 
-def test_with_normalize_each_long_vectors_have_no_more_say_than_short_ones(
-    tiny_backbone: CLIP,
-) -> None:
+def test_normalize_each_gives_all_vectors_the_same_weight(tiny_backbone: CLIP) -> None:
+    """With normalize each long vectors have no more say than short ones."""
     prompts = PromptEnsemble(
         ["{}"], ["bad {}"], ["a photo of a {}.", "the {}."], normalize_each=True
     )
@@ -113,7 +115,8 @@ def test_with_normalize_each_long_vectors_have_no_more_say_than_short_ones(
     )
 
 
-def test_many_sentences_are_encoded_in_parts_of_which_none_is_lost(tiny_backbone: CLIP) -> None:
+def test_many_sentences_are_encoded_in_chunks(tiny_backbone: CLIP) -> None:
+    """Many sentences are encoded in parts of which none is lost."""
     states = [f"{word} {{}}" for word in ("one", "two", "three")]
     templates = [f"picture {number} of a {{}}." for number in range(50)]
     features = PromptEnsemble(states, ["bad {}"], templates).encode(tiny_backbone, "nut")
@@ -196,7 +199,8 @@ def test_every_ensemble_of_the_configuration_is_checked_here() -> None:
     assert set(compose.choices("prompts/ensemble")) == checked
 
 
-def test_the_lists_of_winclip_differ_in_one_template_and_in_full_stops_only() -> None:
+def test_the_lists_of_winclip_hardly_differ() -> None:
+    """The lists of winclip differ in one template and in full stops only."""
     code, paper, plain = (
         configured(name) for name in ("winclip", "winclip_paper", "winclip_caoyunkang")
     )
@@ -211,6 +215,7 @@ def test_the_lists_of_winclip_differ_in_one_template_and_in_full_stops_only() ->
     assert code.anomalous == paper.anomalous == plain.anomalous
 
 
-def test_a_name_for_the_sentences_can_be_given_on_the_command_line() -> None:
+def test_names_can_be_given_on_the_command_line() -> None:
+    """A name for the sentences can be given on the command line."""
     prompts = configured("clip", '+model.method.prompts.names.metal_nut="metal nut"')
     assert prompts.sentences("metal_nut")[0] == ["A photo of a normal metal nut"]

@@ -138,7 +138,8 @@ def test_what_is_configured_for_ram_is_what_it_takes() -> None:
 
 
 @pytest.mark.parametrize("name", ["static", "clip"])
-def test_every_configured_tagger_that_needs_no_package_names_something(name: str) -> None:
+def test_every_tagger_without_extra_packages_finds_tags(name: str) -> None:
+    """Every configured tagger that needs no package names something."""
     pocket = ["backbone@model.method.tagger.backbone=pocket"] if name == "clip" else []
     choices = [
         "model=dot",

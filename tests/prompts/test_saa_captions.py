@@ -1,4 +1,6 @@
-"""Words for defects are data: published ones as published, a way in for one's own, and general ones for the rest."""
+"""Words for defects are data: published ones as published, a way in for one's own, and general ones
+for the rest.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ def composed(*overrides: str) -> DefectWords:
     return instantiate.build(config.model.method.prompts)
 
 
-def test_general_captions_come_first_and_then_those_of_the_category() -> None:
+def test_general_captions_come_before_those_of_the_category() -> None:
+    """General captions come first and then those of the category."""
     words = DefectWords(GENERAL, TABLES, dataset="parts")
     asked = words.prompts("metal_nut")
     assert asked.captions == (
@@ -57,7 +60,8 @@ def test_general_captions_come_first_and_then_those_of_the_category() -> None:
 
 
 @pytest.mark.parametrize("name", ["metal_nut", "Metal nut", "metal-nut", "hex_nut"])
-def test_a_category_is_known_by_its_aliases_and_however_it_is_spelt(name: str) -> None:
+def test_a_category_is_found_by_alias_and_any_spelling(name: str) -> None:
+    """A category is known by its aliases and however it is spelt."""
     words = DefectWords(GENERAL, TABLES, dataset="parts")
     assert words.prompts(name) == words.prompts("metal_nut")
 
@@ -91,7 +95,8 @@ def test_general_words_alone_are_a_choice_and_no_reason_to_warn(
     assert not caplog.messages
 
 
-def test_a_table_that_was_chosen_serves_every_dataset_and_a_tested_one_by_its_other_name() -> None:
+def test_a_chosen_table_serves_every_dataset() -> None:
+    """A table that was chosen serves every dataset and a tested one by its other name."""
     chosen = DefectWords(GENERAL, TABLES, dataset="parts")
     chosen.set_dataset("elsewhere")
     entered = DefectWords(GENERAL, TABLES, datasets={"parts_2": "parts"})
@@ -162,12 +167,14 @@ def test_every_category_of_the_published_datasets_has_words(
 ) -> None:
     words, layout = composed(), LAYOUTS[dataset]
     words.set_dataset(dataset)
-    names = layout.categories or [source.category for source in layout.sources]  # type: ignore[union-attr]
+    sources: Any = layout.sources
+    names = layout.categories or [source.category for source in sources]
     assert all(len(words.prompts(str(name)).captions) > 3 for name in names)
     assert not caplog.messages
 
 
-def test_the_model_without_expert_words_has_the_published_general_ones() -> None:
+def test_without_expert_words_the_published_general_ones_serve() -> None:
+    """The model without expert words has the published general ones."""
     words = composed("model=saa_plus_general")
     words.set_dataset("mvtec")
     assert [text for text, _ in words.prompts("grid").captions] == [
@@ -177,7 +184,8 @@ def test_the_model_without_expert_words_has_the_published_general_ones() -> None
     ]
 
 
-def test_words_change_on_the_command_line_and_new_ones_come_from_a_file(tmp_path: Path) -> None:
+def test_words_come_from_the_command_line_and_from_files(tmp_path: Path) -> None:
+    """Words change on the command line and new ones come from a file."""
     words = composed(
         "model.method.prompts.tables.mtd.mtd.captions=[dark spot]",
         "model.method.prompts.dataset=mtd",

@@ -45,9 +45,8 @@ def test_mixed_takes_half_of_each_and_says_nothing_twice() -> None:
     assert prompts("mixed", num_prompts=5).phrases("pcb1") == ("crack", "stain", "burn mark")
 
 
-def test_contextual_says_each_of_the_mixed_in_every_template_and_calls_the_category_by_its_name() -> (
-    None
-):
+def test_contextual_puts_every_phrase_into_every_template() -> None:
+    """Contextual says each of the mixed in every template and calls the category by its name."""
     made = prompts(
         "contextual",
         num_prompts=2,
@@ -70,21 +69,20 @@ def test_custom_is_what_the_user_says() -> None:
     )
 
 
-def test_a_category_without_words_gets_general_ones_and_this_is_said_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_category_without_words_gets_general_ones(caplog: pytest.LogCaptureFixture) -> None:
+    """A category without words gets general ones and this is said once."""
     made = prompts("mixed")
     with caplog.at_level(logging.WARNING, logger="zsad"):
         assert made.phrases("wheel") == made.phrases("wheel") == tuple(BASE)
     assert [record.message for record in caplog.records] == [
         "no words for wheel of parts: general ones instead (strategy=base). To give some: "
-        "'+model.method.prompts.tables.parts.wheel=[crack,stain]', or a file in conf/prompts/sam3/tables"
+        "'+model.method.prompts.tables.parts.wheel=[crack,stain]', or a file in "
+        "conf/prompts/sam3/tables"
     ]
 
 
-def test_pictures_without_a_dataset_get_general_words_unless_a_table_is_chosen(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_images_without_a_dataset_get_general_words(caplog: pytest.LogCaptureFixture) -> None:
+    """Pictures without a dataset get general words unless a table is chosen."""
     assert ConceptPrompts(BASE, TABLES).phrases("pcb1") == tuple(BASE)
     chosen = ConceptPrompts(BASE, TABLES, dataset="parts", strategy="category")
     chosen.set_dataset("visa")
@@ -138,7 +136,8 @@ def test_no_phrase_comes_twice_and_the_budget_is_kept(
     assert 1 <= len(phrases) == len(set(phrases)) <= num_prompts
 
 
-def test_published_words_are_those_of_the_demonstration_in_a_fixed_order() -> None:
+def test_published_words_have_a_fixed_order() -> None:
+    """Published words are those of the demonstration in a fixed order."""
     made = published()
     made.set_dataset("mvtec")
     general = ("anomaly", "defect", "damage", "irregularity")
@@ -155,7 +154,8 @@ def test_published_words_are_those_of_the_demonstration_in_a_fixed_order() -> No
     assert {name: len(table) for name, table in made.tables.items()} == {"mvtec": 15, "visa": 12}
 
 
-def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
+def test_every_word_list_fits_the_text_tower() -> None:
+    """Every word list fits the text tower whatever the strategy."""
     from zsad.backbones.clip.tokenizer import tokenize
 
     for words_of in ("own", "published"):
@@ -175,7 +175,8 @@ def test_every_word_list_fits_the_text_tower_whatever_the_strategy() -> None:
                 tokenize(made.phrases(category), context_length=32)
 
 
-def test_words_are_given_on_the_command_line_or_in_a_file_as_the_yaml_says() -> None:
+def test_words_are_given_as_the_yaml_says() -> None:
+    """Words are given on the command line or in a file as the yaml says."""
     given = [
         "prompts/sam3/tables@model.method.prompts.tables.tiles=mtd",
         "model.method.prompts.tables.parts.wheel=[rust]",
@@ -194,7 +195,8 @@ def test_words_are_given_on_the_command_line_or_in_a_file_as_the_yaml_says() -> 
 def test_the_words_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "from zsad.prompts.sam3_phrases import ConceptPrompts as C\n"
-        "c = C(list('abcdefgh'), {'d': {'k': list('hgfedcbaxyz')}}, dataset='d', strategy='contextual')\n"
+        "c = C(list('abcdefgh'), {'d': {'k': list('hgfedcbaxyz')}}, "
+        "dataset='d', strategy='contextual')\n"
         "import sys; sys.stdout.write(repr(c.phrases('k')))"
     )
     said = {
