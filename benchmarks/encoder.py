@@ -1,10 +1,11 @@
-"""What the encoders of AnomalyCLIP save against a straightforward implementation of the same formulas.
+"""Compare the encoders of AnomalyCLIP with a straightforward implementation.
 
-    python benchmarks/encoder.py                                             ViT-B/16 at 512 px, minutes
+    python benchmarks/encoder.py                          # ViT-B/16 at 512 px, minutes
     python benchmarks/encoder.py --backbone clip_vit_l14_336 --repeats 1
 
-Random weights, float32, on the CPU. Both sides run in turn, so that whatever else the machine does meets both; medians.
-The largest difference of their outputs stands beside the times: they compute the same thing. Prints Markdown.
+Random weights, float32, on the CPU. Both sides run in turn, so that other work of the machine
+slows both alike; the times are medians. Both compute the same formulas: the largest difference of
+their outputs stands beside the times. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ Side = Callable[[], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: CPU seconds (of all threads) and wall seconds of both sides, and how far they are apart."""
+    """One comparison of the two sides.
+
+    It holds CPU seconds (of all threads) and wall seconds of each side, and the largest
+    difference of their outputs.
+    """
 
     name: str
     cpu: tuple[float, float]
@@ -71,8 +76,9 @@ def compare(name: str, straightforward: Side, ours: Side, repeats: int) -> Row:
 def plain_image_tower(
     clip: CLIP, image: Tensor, blocks: Sequence[int], value_attention_from: int
 ) -> list[Tensor]:
-    """Encode one image as the formulas stand: every score written out, every row of every block, both paths to the end.
+    """Encode one image by the formulas as they are written.
 
+    Every score is written out, every row of every block is computed, and both paths run to the end.
     Returns the global vector and the projected tokens of each tapped block.
     """
     visual = clip.model.visual
@@ -148,7 +154,10 @@ def image_rows(method: AnomalyCLIP, batch: int, repeats: int) -> list[Row]:
 
 
 def text_rows(method: AnomalyCLIP, repeats: int) -> list[Row]:
-    """Compare the text towers: fewer positions, with and without gradients; and not computed at all."""
+    """Compare the text towers.
+
+    Ours computes fewer positions, with and without gradients, or reuses known features.
+    """
     clip, prompts = method.backbone, method.prompts
     full, short = clip.context_length, int(prompts.tokens.argmax(dim=-1).max()) + 1
 
@@ -216,11 +225,15 @@ def main() -> None:
         *text_rows(method, text_repeats),
     ]
     clip = method.backbone
-    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
+    machine = (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
     medians = f"median of {arguments.repeats}, text of {text_repeats}"
     print(f"{arguments.backbone} at {clip.input_size} px, {medians}; {machine}\n")
     print(
-        "| compared | straightforward, CPU s | ours, CPU s | ratio | ratio of wall times | largest difference |"
+        "| compared | straightforward, CPU s | ours, CPU s | ratio | ratio of wall times "
+        "| largest difference |"
     )
     print("| :--- | ---: | ---: | ---: | ---: | ---: |")
     print(*rows, sep="\n")

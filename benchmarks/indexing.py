@@ -3,9 +3,9 @@
     python benchmarks/indexing.py                  # 151,050 images, as many as Real-IAD has
     python benchmarks/indexing.py --images 10000
 
-fabricates a tree in the layout of Real-IAD (30 objects, five views, tiny pictures, a third of them defective with
-masks) in a temporary folder, prepares it in a process of its own as ``zsad prepare`` does, and opens both phases of the
-index as a run does, each in a process of its own. Prints Markdown.
+writes a tree in the layout of Real-IAD (30 objects, five views, tiny images, a third of them
+defective with masks) into a temporary folder. One process prepares it as ``zsad prepare`` does, and
+one more for each phase opens the index as a run does. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ DEFECTS = ("AK", "HS", "QS", "ZW")
 
 
 def fabricate(root: Path, images: int) -> int:
-    """Write the tree; return how many images it holds: as asked for, rounded to whole samples of five views."""
+    """Write the tree and return its number of images.
+
+    The number is that asked for, rounded to whole samples of five views.
+    """
     picture, mask = _encoded("RGB", "JPEG"), _encoded("L", "PNG")
     samples = max(3, images // (OBJECTS * VIEWS))
     tables = root / "realiad_jsons" / "realiad_jsons"
@@ -63,14 +66,18 @@ def fabricate(root: Path, images: int) -> int:
 
 
 def _entries(name: str, samples: int) -> Iterator[tuple[str, str, str, str | None]]:
-    """Yield (phase, defect, image, mask) of an object: of three samples one to learn, one good, one defective."""
+    """Yield (phase, defect, image, mask) of an object.
+
+    Of three samples one is for training, one is a good and one a defective sample for testing.
+    """
     for sample in range(samples):
         phase, defect = (
             ("train", "test", "test")[sample % 3],
             ("OK", "OK", DEFECTS[sample % 4])[sample % 3],
         )
+        label = "OK" if defect == "OK" else f"NG_{defect}"
         for view in range(1, VIEWS + 1):
-            stem = f"{name}_{sample:04d}_{'OK' if defect == 'OK' else f'NG_{defect}'}_C{view}_20231023085630"
+            stem = f"{name}_{sample:04d}_{label}_C{view}_20231023085630"
             folder = "OK" if defect == "OK" else f"NG/{defect}"
             image = f"{folder}/S{sample:04d}/{stem}"
             yield phase, defect, f"{image}.jpg", None if defect == "OK" else f"{image}.png"
@@ -98,7 +105,7 @@ def prepare(folder: Path) -> dict[str, float]:
 
 
 def open_phase(folder: Path, phase: str) -> dict[str, float]:
-    """Time what a run does before its first image: read the index and check every file to be there."""
+    """Time the start of a run: it reads the index and checks that every file exists."""
     from zsad.data.index import read_index
 
     start, cpu = time.perf_counter(), time.process_time()

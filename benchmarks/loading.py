@@ -3,10 +3,11 @@
     python benchmarks/loading.py                        # 3000-px JPEGs, generated
     python benchmarks/loading.py --mtd /path/to/mtd     # the magnetic tiles as well
 
-The bare loop opens, converts, resizes (bicubic) and makes the tensor, mask alike, in one process; the loader is the one
-that runs use, with 0, 1 and 2 worker processes. All take turns on the same files, several rounds, so that the ratios
-hold even where the machine is busy with other things; the median ratio is shown. For JPEGs it also shows what
-``fast_jpeg`` gains, and by how many grey levels its pixels differ. Prints Markdown.
+The bare loop opens, converts and resizes (bicubic) each image and its mask and makes the tensors,
+in one process. The loader is that of a run, with 0, 1 and 2 worker processes. All take turns on the
+same files for several rounds, so that the ratios hold even on a busy machine; the median ratio is
+shown. For JPEGs the gain of ``fast_jpeg`` is shown too, with the difference of its pixels in grey
+levels. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -102,7 +103,10 @@ def loader(samples: Sequence[Sample], workers: int, fast_jpeg: bool = False) -> 
 def measure(
     samples: Sequence[Sample], runs: dict[str, Callable[[], None]], rounds: int
 ) -> dict[str, list[float]]:
-    """Let all take turns; return images a second for each round. The first round, which starts workers, is not kept."""
+    """Let all take turns and return their images a second for each round.
+
+    The first round, which starts the workers, is not counted.
+    """
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
         for name, run in runs.items():
@@ -113,7 +117,7 @@ def measure(
 
 
 def difference(samples: Sequence[Sample]) -> tuple[float, float]:
-    """Return mean and largest difference in grey levels between ``fast_jpeg`` and the published pixels."""
+    """Return mean and largest difference of ``fast_jpeg`` from published pixels in grey levels."""
     exact, fast = (ImageDataset(samples, SIZE_PX, fast_jpeg=each) for each in (False, True))
     differences = [255 * (exact[i].image - fast[i].image).abs() for i in range(len(samples))]
     return float(torch.stack([each.mean() for each in differences]).mean()), max(
@@ -158,7 +162,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # as in the worker processes
     print(
-        f"{os.cpu_count()} CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f}, {arguments.rounds} rounds\n"
+        f"{os.cpu_count()} CPUs ({platform.machine()}), load {os.getloadavg()[0]:.1f}, "
+        f"{arguments.rounds} rounds\n"
     )
     if arguments.mtd:
         samples = magnetic_tiles(arguments.mtd)

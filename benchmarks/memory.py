@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py dataset=mtd dataset.root=/path/to/mtd
 
-runs ``train.py`` and ``test.py`` themselves, each in a process of its own, on one image of the dataset, float32 on the
-CPU, with random weights in the geometry of a backbone (ViT-L/14@336 at 518 px unless ``--backbone`` says otherwise).
-Prints Markdown.
+runs ``train.py`` and ``test.py`` themselves, each in a process of its own, on one image of the
+dataset, in float32 on the CPU. The weights are random, in the geometry of a backbone (ViT-L/14@336
+at 518 px unless ``--backbone`` names another). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # A child process starts with the peak of its parent on its account, so the parent stays small: torch is imported
-    # in the children alone.
+    # The peak memory of a child process starts at that of its parent. The parent stays small
+    # because torch is imported in the children alone.
     from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ KIB_PER_UNIT = 1 / 1024 if sys.platform == "darwin" else 1  # of ru_maxrss
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process took: the highest resident memory in GB (10⁹ bytes), CPU and wall time in seconds."""
+    """Highest resident memory of one process in GB (10⁹ bytes), CPU and wall time in seconds."""
 
     peak_gb: float
     cpu_s: float
@@ -74,7 +74,7 @@ def run(script: str, folder: Path, options: Sequence[str], *own: str) -> Measure
 
 
 def measure_runs(backbone: str, options: Sequence[str]) -> dict[str, Measured]:
-    """Measure a training, and tests with weights from nowhere, from a float32 and from a float16 file."""
+    """Measure a training, and tests without a weight file, with a float32 and a float16 file."""
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as scratch:
         folder = Path(scratch)
         options = [f"backbone={backbone}", *options]
@@ -116,7 +116,10 @@ def measure_saved(backbone: str) -> dict[str, Any]:
 
 @dataclass
 class Saved:
-    """Counts the bytes that autograd keeps for the backward pass, each piece of memory once, parameters left out."""
+    """Counts the bytes that autograd keeps for the backward pass.
+
+    Each piece of memory counts once; parameters are left out.
+    """
 
     parameters: set[int]
     bytes_of: dict[int, int] = field(default_factory=dict)
@@ -142,7 +145,11 @@ class Saved:
 
 
 def count_saved(backbone: str) -> dict[str, Any]:
-    """Return what one training step saves in MB: inside the image tower, elsewhere, and where gradients flowed."""
+    """Return the MB that one training step saves for its backward pass.
+
+    They are given for the image tower, for everything else, and for the image tower if gradients
+    flowed through it.
+    """
     import torch
 
     task = _compose(backbone).model
@@ -227,7 +234,10 @@ def _watched(function: Callable[..., Any], saved: Saved) -> Callable[..., Any]:
 
 def report(backbone: str, runs: dict[str, Measured], saved: dict[str, Any]) -> str:
     """Write the Markdown."""
-    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {saved['threads']} threads, torch {saved['torch']}"
+    machine = (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), {saved['threads']} threads, "
+        f"torch {saved['torch']}"
+    )
     test, train = runs["test.py, random weights"], runs["train.py, random weights"]
     return "\n".join(
         [
@@ -247,7 +257,8 @@ def report(backbone: str, runs: dict[str, Measured], saved: dict[str, Any]) -> s
             f"| by the image tower | {saved['tower']:.1f} |",
             f"| by everything else (text tower, maps, losses; {saved['learned']:,} numbers learn) "
             f"| {saved['elsewhere']:.1f} |",
-            f"| by the image tower, had gradients flowed through it | {saved['with_gradients']:.1f} |",
+            "| by the image tower, had gradients flowed through it "
+            f"| {saved['with_gradients']:.1f} |",
         ]
     )
 

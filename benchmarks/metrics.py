@@ -2,10 +2,11 @@
 
     python benchmarks/metrics.py
 
-measures the pixel metrics of 83 generated maps of 518 × 518 px, about one category of MVTec AD, in one process for each
-way: counted (``metrics=default``) and sorted (``metrics=exact``) here; scikit-learn with the 200-threshold AUPRO as the
-code of most papers computes it, written below; torchmetrics without thresholds (AUROC, AP). Then the highest resident
-memory of counting 100 and 2,000 maps. ``--maps 8 --many 40`` tries it in a minute. Prints Markdown.
+measures the pixel metrics of 83 generated maps of 518 × 518 px, about one category of MVTec AD.
+Each way runs in one process: counted (``metrics=default``) and sorted (``metrics=exact``) by this
+package; scikit-learn with the 200-threshold AUPRO of most papers' code, written below; torchmetrics
+without thresholds (AUROC, AP). Then the highest resident memory of counting 100 and 2,000 maps is
+measured. ``--maps 8 --many 40`` tries it in a minute. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # A child process starts with the peak of its parent on its account, so the parent stays small: torch is imported
-    # in the children alone.
+    # The peak memory of a child process starts at that of its parent. The parent stays small
+    # because torch is imported in the children alone.
     from torch import Tensor
 
 SIZE, BATCH = 518, 8
@@ -37,7 +38,10 @@ PUBLISHED, TORCHMETRICS, COUNTED, SORTED = (
 
 
 def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Generate maps with about 2 % defective pixels, one after the other: noise of 37 × 37 patches, brought to size."""
+    """Generate maps with about 2 % defective pixels, one after the other.
+
+    A map is noise of 37 × 37 patches, resized to pixels.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -58,7 +62,7 @@ def images(count: int) -> Iterator[tuple[Tensor, Tensor]]:
 def counted_or_sorted(
     maps: list[Tensor], masks: list[Tensor], bins: int | None
 ) -> dict[str, float]:
-    """Compute all pixel metrics with this package, as a run does: in batches of 8 maps, then the metrics."""
+    """Compute all pixel metrics with this package, in batches of 8 maps as a run does."""
     import torch
 
     from zsad.metrics import curves
@@ -82,7 +86,10 @@ def counted_or_sorted(
 
 
 def published(maps: list[Tensor], masks: list[Tensor]) -> dict[str, float]:
-    """Compute them as the published code of most methods does: all pixels at once, regions anew at every threshold."""
+    """Compute the pixel metrics as the published code of most methods does.
+
+    All pixels are sorted at once, and regions are labelled anew at every threshold.
+    """
     import numpy as np
     import torch
     from skimage import measure
@@ -139,7 +146,10 @@ WAYS: dict[str, Callable[[list[Any], list[Any]], dict[str, float]]] = {
 
 
 def timed(way: str, count: int) -> dict[str, Any]:
-    """Be the process that measures one way; the maps are made before the clock starts, the code is warm."""
+    """Measure one way in this process.
+
+    The maps exist and the code is warm before the clock starts.
+    """
     maps, masks = map(list, zip(*images(count), strict=True))
     if way in (COUNTED, SORTED):
         WAYS[way](maps[:2], masks[:2])
@@ -149,7 +159,10 @@ def timed(way: str, count: int) -> dict[str, Any]:
 
 
 def peak(count: int) -> dict[str, Any]:
-    """Be the process that counts so many maps, each made when it is needed, and return its highest memory."""
+    """Count so many maps in this process and return its highest memory.
+
+    Each map is made when it is needed.
+    """
     from zsad.metrics import curves
     from zsad.metrics.states import BinnedPixelMetrics
 
@@ -193,7 +206,8 @@ def report(count: int, times: dict[str, dict[str, Any]], peaks: dict[int, dict[s
             "| ---: | ---: |",
             *(f"| {maps:,} | {peaks[maps]['gb']:.3f} |" for maps in (few, many)),
             "",
-            f"{many:,} maps take {peaks[many]['gb'] / peaks[few]['gb']:.3f} times the memory of {few:,}.",
+            f"{many:,} maps take {peaks[many]['gb'] / peaks[few]['gb']:.3f} times the memory "
+            f"of {few:,}.",
         ]
     )
 

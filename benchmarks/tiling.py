@@ -3,10 +3,11 @@
     python benchmarks/tiling.py
     python benchmarks/tiling.py --checkpoint runs/train/demo
 
-(a) The same tiles, one by one and several a pass: times in one process, largest difference of the maps. (b) Peak memory
-of predicting an image file of 12 megapixels and one of 2, each in a process of its own. (c) With the prompts of a
-checkpoint, on generated pictures with small defects: the share of tiles left out against the share of defective tiles
-that are still looked at, and against pixel AP. Prints Markdown.
+(a) The same tiles, one by one and several a pass: times in one process, largest difference of the
+maps. (b) Peak memory of predicting an image file of 12 megapixels and one of 2, each in a process
+of its own. (c) With the prompts of a checkpoint, on generated images with small defects: the share
+of tiles left out against the share of defective tiles still encoded, and against pixel AP.
+Prints Markdown.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    # A child process starts with the peak of its parent on its account, so the parent stays small: torch is imported
-    # in the children alone.
+    # The peak memory of a child process starts at that of its parent. The parent stays small
+    # because torch is imported in the children alone.
     from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,8 +82,8 @@ def passes(backbone: str, options: Sequence[str], side: int, repeats: int) -> di
         "cpu": [median(cpu for cpu, _ in taken) for taken in times.values()],
         "wall": [median(wall for _, wall in taken) for taken in times.values()],
         "difference": float((maps[1] - maps[16]).abs().max()),
-        "machine": f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}",
+        "machine": f"{os.cpu_count()} CPUs ({platform.machine()}), "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}",
     }
 
 
@@ -97,7 +98,7 @@ def write_picture(file: str, width: int, height: int) -> dict[str, Any]:
 
 
 def peak(backbone: str, options: Sequence[str], file: str) -> dict[str, float]:
-    """Predict one image file and return the peak of this process, and what it was before the image came, in GB."""
+    """Predict one image file and return the peak memory of this process before and after, in GB."""
     import torch
 
     from zsad.runs import predict
@@ -127,7 +128,10 @@ def skipping(backbone: str, checkpoint: str, side: int, pictures: int) -> list[d
 
 
 def small_defects(side: int, pictures: int) -> list[tuple[str, Tensor, Tensor]]:
-    """Render defective pictures of every auxiliary category, defects of at most a thousandth of the area."""
+    """Render defective images of every auxiliary category.
+
+    A defect covers at most a thousandth of the area.
+    """
     import torch
 
     from zsad.data.synthetic import WORLDS, random_stream, render
@@ -147,7 +151,10 @@ def small_defects(side: int, pictures: int) -> list[tuple[str, Tensor, Tensor]]:
 def left_out(
     method: Any, share: float, drawn: Sequence[tuple[str, Tensor, Tensor]]
 ) -> dict[str, float]:
-    """Return recall of defective tiles, pixel AP (mean over categories) and seconds for one share of tiles left out."""
+    """Return the figures for one share of tiles left out.
+
+    They are the recall of defective tiles, pixel AP (mean over categories) and seconds.
+    """
     import torch
 
     from zsad.metrics.curves import average_precision, rank_pixels
@@ -221,7 +228,8 @@ def report(
     lines = [
         f"{backbone}, float32; {timed['machine']}",
         "",
-        f"| {timed['tiles']} tiles of an image of {side} px | one by one | sixteen a pass | ratio |",
+        f"| {timed['tiles']} tiles of an image of {side} px "
+        "| one by one | sixteen a pass | ratio |",
         "| :--- | ---: | ---: | ---: |",
         f"| CPU, s | {cpu_1:.2f} | {cpu_16:.2f} | {cpu_1 / cpu_16:.2f} |",
         f"| wall, s | {wall_1:.2f} | {wall_16:.2f} | {wall_1 / wall_16:.2f} |",

@@ -3,11 +3,13 @@
     python benchmarks/training.py                        # ViT-L/14@336 at 518 px, four images
     python benchmarks/training.py --backbone pocket --images 96 --epochs 5 --processes
 
-Trains twice in this process with random weights in the geometry of a backbone, the pocket backbone with its own: once
-through the frozen tower in every epoch, once with a feature cache that is empty at first. Shows what an epoch took,
-and how far losses and prompts are apart. ``--processes`` then times ``train.py`` with one and with two processes of one
-thread each, from a full cache and without one, in turns. The images are those of a prepared dataset (``zsad prepare
-synthetic datasets/synthetic``). Prints Markdown.
+Trains twice in this process: once through the frozen tower in every epoch, once with a feature
+cache that is empty at first. The weights are random in the geometry of a backbone; the pocket
+backbone has its own. Shows the times of an epoch and the differences of losses and prompts.
+
+``--processes`` then times ``train.py`` with one and with two processes of one thread each, from a
+full cache and without one, in turns. The images are those of a prepared dataset
+(``zsad prepare synthetic datasets/synthetic``). Prints Markdown.
 """
 
 # ruff: noqa: ARG002 (the signatures of the hooks are Lightning's)
@@ -94,7 +96,10 @@ def train(options: list[str], epochs: int) -> Epochs:
 
 
 def run(folder: Path, options: list[str], processes: int) -> tuple[float, float]:
-    """Return the seconds of a training by ``train.py``, first batch to last, and the most CPU seconds of a process."""
+    """Return wall seconds of a training by ``train.py`` and the most CPU seconds of a process.
+
+    Wall seconds count from the first batch to the last.
+    """
     name = folder / f"{time.time_ns()}"
     spread = ["trainer=ddp", f"trainer.devices={processes}"] if processes > 1 else []
     command = [
@@ -128,7 +133,7 @@ def run(folder: Path, options: list[str], processes: int) -> tuple[float, float]
 def time_epoch(
     folder: Path, options: list[str], processes: int, epochs: int
 ) -> tuple[float, float]:
-    """Return the wall and CPU seconds of an epoch: what a training takes longer with some epochs more."""
+    """Return the wall and CPU seconds of an epoch from a short and a longer training."""
     short, long = (
         run(folder, [*options, f"epochs={count}"], processes) for count in (1, 1 + epochs)
     )
@@ -159,10 +164,12 @@ def report_processes(folder: Path, options: list[str], images: int, batch: int) 
         rows.append(f"| {way} | {' | '.join(figures)} |")
     return "\n".join(
         [
-            f"{images} images, {batch} a step, one thread a process; seconds an epoch. CPU seconds are of one process "
-            "(of two the busier one): what an epoch takes where each has a core to itself",
+            f"{images} images, {batch} a step, one thread a process; seconds an epoch. "
+            "CPU seconds are of one process (of two the busier one): what an epoch takes "
+            "where each has a core to itself",
             "",
-            "| epoch | CPU, one process | CPU, each of two | ratio | wall, one | wall, two | ratio |",
+            "| epoch | CPU, one process | CPU, each of two | ratio "
+            "| wall, one | wall, two | ratio |",
             "| :--- | ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows,
         ]
@@ -175,7 +182,10 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
 
     from zsad.tasks.cache_folder import folder_bytes
 
-    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
+    machine = (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
     tower = (median(without.wall_s), median(without.cpu_s))
     rows = {
         "through the tower": tower,
@@ -191,12 +201,14 @@ def report_cache(without: Epochs, cached: Epochs, folder: Path, words: str) -> s
             "| epoch | wall, s | CPU, s | wall ratio | CPU ratio |",
             "| :--- | ---: | ---: | ---: | ---: |",
             *(
-                f"| {name} | {wall:.2f} | {cpu:.2f} | {tower[0] / wall:.1f} | {tower[1] / cpu:.1f} |"
+                f"| {name} | {wall:.2f} | {cpu:.2f} "
+                f"| {tower[0] / wall:.1f} | {tower[1] / cpu:.1f} |"
                 for name, (wall, cpu) in rows.items()
             ),
             "",
-            f"Largest difference of a loss ({len(without.losses)} steps): {apart:.1e} of {max(without.losses):.1f}; "
-            f"of a learned number: {prompts:.1e}. The cache: {folder_bytes(folder) / 1e6:.1f} MB",
+            f"Largest difference of a loss ({len(without.losses)} steps): {apart:.1e} "
+            f"of {max(without.losses):.1f}; of a learned number: {prompts:.1e}. "
+            f"The cache: {folder_bytes(folder) / 1e6:.1f} MB",
         ]
     )
 

@@ -3,13 +3,19 @@
     python benchmarks/training_free.py                     all parts: minutes
     python benchmarks/training_free.py captions sam3       some of them
 
-Random weights in a small geometry of the real classes, float32, on the CPU; both sides of a row run in turn, so that
-whatever else the machine does meets both; medians. (captions) All captions of an image in one call, the image tower run
-once, against one pass of transformers' model for each. (sam3) Eight prompts on one encoded image against eight whole
-passes. (cache) SAA+ on images it has seen, with another threshold, against the first time. (saliency) The distance
-between twelve objects, which cover two fifths of a grid of 256 × 256, against loops: place by place, of which some are
-timed, and object by object, as published, of which one is timed. (memory) What 300 masks at 1024 px take above the
-networks. Prints Markdown.
+Random weights in a small geometry of the real classes, float32, on the CPU. Both sides of a row run
+in turn, so that other work of the machine slows both alike; the times are medians.
+
+- captions: all captions of an image in one call, with one pass of the image tower, against one pass
+  of transformers' model for each.
+- sam3: eight prompts on one encoded image against eight whole passes.
+- cache: SAA+ on images it has seen, with another threshold, against the first time.
+- saliency: the distance between twelve objects, which cover two fifths of a grid of 256 × 256,
+  against loops: place by place, of which some are timed, and object by object, as published, of
+  which one is timed.
+- memory: the memory that 300 masks at 1024 px take above that of the networks.
+
+Prints Markdown.
 """
 
 from __future__ import annotations
@@ -102,7 +108,10 @@ def build_task(*options: str) -> Any:
 
 
 def smooth(segmenter: Any) -> None:
-    """Even out what upsamples the masks: random kernels make noise of single pixels, which no real mask is."""
+    """Even out the layers that upsample masks.
+
+    Random kernels make noise of single pixels, unlike any real mask.
+    """
     for layer in (
         segmenter.model.mask_decoder.upscale_conv1,
         segmenter.model.mask_decoder.upscale_conv2,
@@ -128,7 +137,7 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def medians(sides: list[Callable[[], Any]], repeats: int) -> tuple[list[float], list[Any]]:
-    """Run all sides in turn and return the median of each one's times, and what it returned last."""
+    """Run all sides in turn and return each side's median time and last result."""
     times, results = [[] for _ in sides], [None for _ in sides]
     for _ in range(repeats):
         for side, function in enumerate(sides):
@@ -221,7 +230,7 @@ def cache(repeats: int) -> Iterator[str]:
 
 
 def saliency(repeats: int) -> Iterator[str]:
-    """Compare the distance between objects with loops over pixels, for few and for many channels."""
+    """Compare the distance between objects with loops over pixels, for few and many channels."""
     import torch
 
     from zsad.functional.saliency import between_objects
@@ -240,7 +249,8 @@ def saliency(repeats: int) -> Iterator[str]:
         apart = max(
             float((ours - heat)[mask].abs().max()) for heat, mask in zip(heats, masks, strict=False)
         )
-        said = f"{OBJECTS} objects on {float(masks.any(dim=0).float().mean()):.0%} of the grid, {channels} channels"
+        covered = float(masks.any(dim=0).float().mean())
+        said = f"{OBJECTS} objects on {covered:.0%} of the grid, {channels} channels"
         yield row(
             f"{said}: each pixel with the whole map → blocks",
             alone / PLACES * int(masks.sum()),
@@ -252,7 +262,10 @@ def saliency(repeats: int) -> Iterator[str]:
 
 
 def each_alone(features: Any, masks: Any, number: int, count: int) -> list[Any]:
-    """Compare some pixels of an object with the whole map, one after the other, and take the most similar of others."""
+    """Compare some pixels of an object with the whole map, one after the other.
+
+    The most similar place of the other objects counts.
+    """
     others = masks.sum(dim=0) > masks[number].int()
     places = masks[number].nonzero().tolist()[:count]
     return [
@@ -262,7 +275,10 @@ def each_alone(features: Any, masks: Any, number: int, count: int) -> list[Any]:
 
 
 def pixel_by_pixel(features: Any, masks: Any, number: int) -> Any:
-    """Gather the places of one object from its grid, and compare them with all others in one product, as published."""
+    """Gather the places of one object and compare them with all others in one product.
+
+    The published program does the same.
+    """
     import torch
 
     rest, own, places = features.clone(), [], []
@@ -287,9 +303,9 @@ def memory(_: int) -> Iterator[str]:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     built, encoded, after = json.loads(done.stdout.splitlines()[-1])
     yield (
-        f"300 masks of 1024 × 1024 px, above the networks ({built:.2f} GB resident): {after - built:.2f} GB at the "
-        f"highest, {encoded - built:.2f} GB of it to encode the image. All masks as floats would take "
-        f"{300 * 1024**2 * 4 / 1e9:.2f} GB more."
+        f"300 masks of 1024 × 1024 px, above the networks ({built:.2f} GB resident): "
+        f"{after - built:.2f} GB at the highest, {encoded - built:.2f} GB of it to encode the "
+        f"image. All masks as floats would take {300 * 1024**2 * 4 / 1e9:.2f} GB more."
     )
 
 
@@ -323,7 +339,8 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-# Memory first: a child process starts with the peak of its parent on its account, so the parent must still be small.
+# Memory comes first, while the parent is small: the peak memory of a child process starts at that
+# of its parent.
 PARTS = {"memory": memory, "captions": captions, "sam3": sam3, "cache": cache, "saliency": saliency}
 
 
@@ -345,7 +362,8 @@ def main() -> None:
 
     torch.set_grad_enabled(False)
     print(
-        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}\n"
     )
     print("| | CPU s | CPU s | ratio | largest difference |\n| :--- | ---: | ---: | ---: | ---: |")
     notes: list[str] = []

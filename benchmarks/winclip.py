@@ -1,13 +1,14 @@
-"""What WinCLIP's batched windows save against one window at a time.
+"""Compare WinCLIP's batched windows with one window at a time.
 
-    python benchmarks/winclip.py                                     ViT-B/16-plus-240, 365 windows: minutes
-    python benchmarks/winclip.py --backbone pocket --batch 4         seconds
-    python benchmarks/winclip.py --image-size 96                     another grid
+    python benchmarks/winclip.py                               # ViT-B/16-plus-240, 365 windows
+    python benchmarks/winclip.py --backbone pocket --batch 4   # seconds
+    python benchmarks/winclip.py --image-size 96               # another grid
 
-Random weights, float32, on the CPU. Both sides run in turn, so that whatever else the machine does meets both; medians.
-The straightforward side gathers the tokens of one window and runs every block on all of them; ours gathers all windows
-of a scale, norms and projects each token of the first block once, and computes the last block for the class token
-alone. The largest difference of their outputs stands beside the times: they compute the same thing. Prints Markdown.
+Random weights, float32, on the CPU. Both sides run in turn, so that other work of the machine
+slows both alike; the times are medians. The straightforward side gathers the tokens of one window
+and runs every block on all of them. Ours gathers all windows of a scale, norms and projects each
+token of the first block once, and computes the last block for the class token alone. Both compute
+the same formulas: the largest difference of their outputs stands beside the times. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from zsad.functional.patch_windows import window_indices
 
 @torch.no_grad()
 def window_by_window(clip: CLIP, image: Tensor, index: Tensor) -> list[Tensor]:
-    """Encode the windows of a batch one after the other with open_clip's own blocks, every row of every block."""
+    """Encode the windows of a batch one after the other with open_clip's own blocks.
+
+    Every row of every block is computed.
+    """
     visual = clip.model.visual
     patches = visual.conv1(image)
     grid = (patches.shape[-2], patches.shape[-1])
@@ -98,13 +102,18 @@ def main() -> None:
     table = rows(clip, size, arguments.batch, arguments.scales, arguments.repeats)
     unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    machine = f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, torch {torch.__version__}"  # noqa: E501
+    machine = (
+        f"{os.cpu_count()} CPUs ({platform.machine()}), {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
+    )
     print(
-        f"{arguments.backbone} at {size} px, batch {arguments.batch}, median of {arguments.repeats}; {machine}"
+        f"{arguments.backbone} at {size} px, batch {arguments.batch}, "
+        f"median of {arguments.repeats}; {machine}"
     )
     print(f"highest resident memory {peak:.0f} MiB\n")
     print(
-        "| compared | one by one, CPU s | batched, CPU s | ratio | ratio of wall times | largest difference |"
+        "| compared | one by one, CPU s | batched, CPU s | ratio | ratio of wall times "
+        "| largest difference |"
     )
     print("| :--- | ---: | ---: | ---: | ---: | ---: |")
     print(*table, sep="\n")

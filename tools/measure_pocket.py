@@ -1,6 +1,7 @@
 """Measure a ``pocket`` file, random weights of its shape, or no network at all.
 
-Prompts are learned on drawings, or left as written, and tested on other drawings, or on photographs.
+Prompts are learned on drawings, or left as written. They are tested on other drawings, or on
+photographs.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ def arguments() -> argparse.Namespace:
 
 
 def line(results: Sequence[Mapping[str, float]]) -> str:
-    """Return the mean of each percentage, with the deviation (of one run, not of the mean) where there are several."""
+    """Return the mean of each percentage.
+
+    Several runs add the standard deviation, of one run and not of the mean.
+    """
     columns = {name: [result[name] for result in results] for name in results[0]}
     deviations = {
         name: f" ± {statistics.stdev(column):.1f}"

@@ -29,7 +29,8 @@ WARM_UP, DECAY = (
 TOKENS = 3072  # patches in a process's batch, whatever the size of its crops
 EMA = 0.995
 MUON_SCALE = 3  # orthogonal steps stand a higher rate than AdamW's
-# Share of steps for crops of 64 and 128 px, at the start and at the end: defects are found in small ones first.
+# Share of steps for crops of 64 and 128 px, at the start and at the end. Defects are found in small
+# crops first.
 CROPS = {64: (1.0, 0.4), 128: (0.0, 0.6)}
 
 log = logging.getLogger("pocket")

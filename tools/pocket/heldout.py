@@ -1,7 +1,8 @@
-"""The number to follow: prompts learned on auxiliary categories, tested on target categories never trained on.
+"""Score of a backbone on target categories that training never saw.
 
-Features of both sets are computed once; AnomalyCLIP then learns its prompts on them as it does in the package. Beside
-it a measure that has learned nothing at all: how much a place differs from the rest of its picture.
+AnomalyCLIP learns its prompts on auxiliary categories as it does in the package; features of both
+sets are computed once. A measure without any learning stands beside it: the distance of a place
+from the rest of its image.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ WRITTEN = ("object.", "damaged object.")  # AnomalyCLIP's sentences without anyt
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """A small data set: (n, 3, s, s) pictures in [0, 1], (n, s, s) bool masks, n image labels and category names."""
+    """A small data set.
+
+    It holds (n, 3, s, s) images in [0, 1], (n, s, s) bool masks, n image labels and category names.
+    """
 
     image: Tensor
     mask: Tensor
@@ -151,7 +155,10 @@ def learn_prompts(
 
 
 def rates(ways: Mapping[str, Tensor], maps: Tensor, data: Photos) -> dict[str, float]:
-    """Return percentages, mean over categories: image AUROC of each way to score a picture; pixel AUROC, AUPRO."""
+    """Return percentages, mean over categories.
+
+    They are the image AUROC of each way to score an image, pixel AUROC and AUPRO.
+    """
     names = np.array(data.category)
     rows: dict[str, list[float]] = {}
     for name in dict.fromkeys(data.category):
@@ -170,7 +177,7 @@ def rates(ways: Mapping[str, Tensor], maps: Tensor, data: Photos) -> dict[str, f
 def scores(
     method: OnFeatures, text: Tensor, features: ImageFeatures, data: Photos
 ) -> dict[str, float]:
-    """Return ``rates`` of AnomalyCLIP, pictures scored by class token, by the peak of the map and by both."""
+    """Return ``rates`` of AnomalyCLIP, images scored by class token, peak of the map, and both."""
     size = (data.image.shape[-2], data.image.shape[-1])
     maps = gaussian_smooth(method.block_maps(features, text, size)[0], method.sigma_px)
     seen, peak = (
@@ -183,7 +190,7 @@ def scores(
 
 
 class Trial:
-    """A backbone that has seen both sets: prompts can now be learned on one and tested on the other, many times.
+    """Features of both sets by one backbone, to learn prompts on one set and test on the other.
 
     Args:
         weights: The backbone.
@@ -207,7 +214,10 @@ class Trial:
         )
 
     def run(self, epochs: int, seed: int) -> dict[str, float]:
-        """Learn prompts and return their ``scores``; 0 epochs for *object* and *damaged object*, as written."""
+        """Learn prompts and return their ``scores``.
+
+        0 epochs leave *object* and *damaged object*, as written.
+        """
         torch.manual_seed(seed)
         method = OnFeatures(self.backbone)
         if epochs:
@@ -227,14 +237,15 @@ def measure(
         weights: The backbone.
         cache: Folder for the rendered pictures.
         side: Input size in pixels.
-        epochs: Of prompt learning; 0 leaves *object* and *damaged object*, as written, without learned tokens.
+        epochs: Of prompt learning; 0 leaves *object* and *damaged object*, as written, without
+            learned tokens.
         seed: Of the prompts.
     """
     return Trial(weights, auxiliary(side, cache), target(side, cache)).run(epochs, seed)
 
 
 def contrast_maps(image: Tensor, *, local: bool) -> Tensor:
-    """Return (n, s, s) distances of each place's colour and roughness from what is usual in its picture.
+    """Return (n, s, s) distances of each place's colour and roughness from the usual in its image.
 
     Args:
         image: (n, 3, s, s) in [0, 1].
@@ -252,7 +263,10 @@ def contrast_maps(image: Tensor, *, local: bool) -> Tensor:
 
 
 def contrast(data: Photos, *, local: bool) -> dict[str, float]:
-    """Return ``rates`` of ``contrast_maps``; a picture's score is the peak of its map. Nothing is learned."""
+    """Return ``rates`` of ``contrast_maps``, without learning.
+
+    The score of an image is the peak of its map.
+    """
     maps = torch.cat([contrast_maps(chunk, local=local) for chunk in data.image.split(32)])
     return rates({"map": maps.amax(dim=(1, 2))}, maps, data)
 

@@ -1,6 +1,7 @@
 """Losses of the image tower against a locked text tower.
 
-Legend: P pairs, N patches, E joint width, D kinds of defect. Cosines are divided by AnomalyCLIP's temperature.
+Legend: P pairs, N patches, E joint width, D kinds of defect.
+Cosines are divided by AnomalyCLIP's temperature.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def image_loss(score: Tensor, bad: Tensor) -> Tensor:
 
 
 def pair_loss(margin: Tensor, covered: Tensor) -> Tensor:
-    """Move the patches of the damage far towards *damaged*, and leave the others where they were."""
+    """Move the patches of the damage far towards *damaged*, and leave the others in place."""
     clean, damaged = margin.chunk(2)
     cover = covered.chunk(2)[1]
     gap, inside, outside = damaged - clean, (cover > _COVERED).float(), (cover == 0).float()

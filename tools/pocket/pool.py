@@ -54,7 +54,7 @@ class Pairs:
 
 
 def render_pool(folder: Path, pairs: int, seed: int, workers: int) -> None:
-    """Render ``pairs`` pairs of the wild world in shards; shards that are there already are kept."""
+    """Render ``pairs`` pairs of the wild world in shards; existing shards are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     waiting = [k for k in range(-(-pairs // _SHARD)) if not _shard(folder, k).exists()]
     with ProcessPoolExecutor(workers) as executor:
@@ -66,7 +66,10 @@ def _shard(folder: Path, number: int) -> Path:
 
 
 def _render_shard(folder: Path, number: int, seed: int) -> None:
-    """Write (n, 128, 128, 7) uint8 (flawless RGB, damaged RGB, mask) and, beside it, the (n, 2) labels."""
+    """Write one shard and its labels.
+
+    A shard is (n, 128, 128, 7) uint8 (flawless RGB, damaged RGB, mask), its labels are (n, 2).
+    """
     pixels = np.empty((_SHARD, SIDE, SIDE, 7), np.uint8)
     labels = np.empty((_SHARD, 2), np.int64)
     for row in range(_SHARD):
@@ -120,7 +123,10 @@ class Pool:
     def batch(
         self, pairs: int, side: int, rng: np.random.Generator, at_defect: float = 0.85
     ) -> Pairs:
-        """Draw ``pairs`` crops of ``side`` pixels, a share of them over the defect, turned and mirrored at random."""
+        """Draw ``pairs`` crops of ``side`` pixels, turned and mirrored at random.
+
+        The share ``at_defect`` of them lies over the defect.
+        """
         rows = rng.integers(0, len(self), pairs)
         crops = np.stack([self._crop(row, side, rng, rng.random() < at_defect) for row in rows])
         labels = torch.from_numpy(
@@ -179,7 +185,7 @@ def augmented(clean: Tensor, damaged: Tensor, rng: np.random.Generator) -> tuple
 
 
 def patch_samples(batches: Sequence[Pairs], patch: int) -> Tensor:
-    """Return (n, 3 · patch²) pixel vectors of all patches of the damaged crops, for the whitening."""
+    """Return (n, 3 · patch²) pixel vectors of all patches of the damaged crops for whitening."""
     return torch.cat(
         [
             F.unfold(batch.damaged, patch, stride=patch).transpose(1, 2).flatten(0, 1)

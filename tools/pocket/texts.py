@@ -1,7 +1,8 @@
-"""Captions, what they mean, and the training of the text tower to say so.
+"""Captions, their meanings, and the training of the text tower on both.
 
-The text tower comes first and is then locked: every caption gets a vector composed of directions for its noun, its
-kind of defect, and being damaged or flawless. Pictures are trained against what the tower says.
+The text tower is trained first and then locked. The vector of a caption is composed of directions
+for its noun, its kind of defect, and its state, damaged or flawless. Images are trained against
+the vectors of the tower.
 
 Legend: E joint width, D kinds of defect.
 """
@@ -45,7 +46,10 @@ log = logging.getLogger("pocket")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A caption and its meaning: a noun, and a state (``good``, ``vague``, a kind of defect, or nothing said)."""
+    """A caption and its meaning.
+
+    The meaning is a noun and a state (``good``, ``vague``, a kind of defect, or nothing said).
+    """
 
     text: str
     noun: str
@@ -53,7 +57,10 @@ class Statement:
 
 
 def caption(noun: str, phrase: str) -> str:
-    """Return a caption such as ``scratched nut.``, ``nut with a scratch.`` or ``scratch on the nut.``."""
+    """Return a caption.
+
+    Examples are ``scratched nut.``, ``nut with a scratch.`` and ``scratch on the nut.``
+    """
     if phrase in _THINGS:
         return f"{phrase} on the {noun}."
     return f"{noun} {phrase}." if phrase.split()[0] in _AFTER else f"{phrase} {noun}."
@@ -88,7 +95,10 @@ def meanings(said: list[Statement], width: int) -> Tensor:
 
 
 def train_text(towers: Towers, steps: int, seed: int) -> None:
-    """Teach the text tower what its captions mean, half of the time behind random vectors as prompts will have."""
+    """Teach the text tower the meanings of its captions.
+
+    Half of the captions stand behind random vectors, as prompts will have them.
+    """
     torch.manual_seed(seed)
     said = list(statements())
     goal = meanings(said, towers.clip.model.visual.output_dim)

@@ -1,4 +1,6 @@
-"""The two towers while they are trained: the same parameters as ``zsad.backbones.clip.model.CLIP``, with gradients.
+"""The two towers in training.
+
+Their parameters are those of ``zsad.backbones.clip.model.CLIP``, with gradients.
 
 Legend: B images, N patches, V vision width, E joint width, n texts.
 """
@@ -27,13 +29,14 @@ ARCHITECTURE: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 9},
 }
 
-# Which block of a tower of four each of the six continues; None is a new one, which at first changes nothing. The value
-# path of six starts at the second block, so with the first new block in front it reads what it read in four.
+# The block of a tower of four that each of the six continues; None is a new block, which at first
+# changes nothing. The value path of six starts at the second block. With the first new block in
+# front it reads the same features as in four.
 CONTINUES = (None, 0, 1, None, 2, 3)
 
 
 class Towers(nn.Module):
-    """A CLIP with gradients, and the token embeddings that the captions use as a small table of their own.
+    """A CLIP with gradients and a small table of the token embeddings in use by the captions.
 
     Args:
         vocabulary: All captions that training can meet; only their tokens are trained.
@@ -54,14 +57,16 @@ class Towers(nn.Module):
             part.requires_grad_(True)
         self.clip.model.visual.requires_grad_(True)
         self.value_from = self.clip.block_at(PUBLISHED_VALUE_BLOCK, of=PUBLISHED_DEPTH)
-        # Element-wise work is half of the time at these widths; fused, a step takes less than half as long.
+        # Element-wise work is half of the time at these widths. Fused, a step takes less than half
+        # as long.
         self._trunk = torch.compile(self._blocks, dynamic=False)
 
     def encode_image(self, image: Tensor, corner: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Encode crops whose first patch lies at ``corner`` of the position table.
 
         Returns:
-            (B, E) class token without the final norm, (B, E) with it, and (B, N, E) patches of the value path.
+            (B, E) class token without the final norm, (B, E) with it, and (B, N, E) patches of the
+            value path.
         """
         visual = self.clip.model.visual
         patches = visual.conv1(self.clip.normalize(image))  # (B, V, h, w)
@@ -107,8 +112,9 @@ class Towers(nn.Module):
 
         Args:
             texts: The captions.
-            learned: Deviation of random vectors put where AnomalyCLIP's prompts will be learned: before every caption,
-                and in the first of these rows in every deeper block; 0 for plain captions.
+            learned: Deviation of random vectors in the places of AnomalyCLIP's learned prompts:
+                before every caption, and in the first of these rows in every deeper block; 0 for
+                plain captions.
         """
         ids = tokenize(texts, context_length=24)
         end = ids.argmax(dim=-1)
@@ -124,7 +130,9 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def initialise(self, patches: Tensor) -> None:
-        """Start where a small ViT learns quickly: whitened patches, sin–cos positions, attention to what is alike.
+        """Set initial weights with which a small ViT learns quickly.
+
+        They whiten patches, give sin–cos positions, and attend to similar patches.
 
         Args:
             patches: (n, 3 · patch²) pixel vectors of natural training crops, in [0, 1].
@@ -147,12 +155,15 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def grow(self, state: Mapping[str, Tensor]) -> None:
-        """Continue an image tower of four blocks: new blocks stand between its own and at first change nothing.
+        """Continue an image tower of four blocks.
+
+        New blocks stand between its own and at first change nothing.
 
         Args:
             state: Weights of the shallower tower, under OpenAI's names.
 
-        Source: the idea is that of Gong et al. 2019, "Efficient training of BERT by progressively stacking".
+        Source: the idea is that of Gong et al. 2019, "Efficient training of BERT by progressively
+        stacking".
         """
         visual = self.clip.model.visual
         own = {
@@ -199,12 +210,12 @@ def _sincos(rows: int, columns: int, width: int) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step for each matrix is made orthogonal, so that every direction is learned equally fast.
+    """Momentum with an orthogonal step for each matrix, so that all directions learn equally fast.
 
     Stacked matrices (queries, keys and values) are treated one by one.
 
-    Source: Jordan et al. 2024 (Newton–Schulz coefficients); scale as in Liu et al. 2025, so that AdamW's learning
-    rates fit.
+    Source: Jordan et al. 2024 (Newton–Schulz coefficients); scale as in Liu et al. 2025, so that
+    AdamW's learning rates fit.
     """
 
     def __init__(
