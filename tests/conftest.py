@@ -14,8 +14,8 @@ sys.path.insert(
     0, str(TESTS / "golden")
 )  # tiny_clip.py: regenerates the weights of the golden vectors
 
-# The same examples in every run: whether a change may land must not hang on a draw. To look for new ones:
-# HYPOTHESIS_PROFILE=searching pytest …
+# The same examples in every run: a random draw must not decide whether a change may land.
+# To search for new examples: HYPOTHESIS_PROFILE=searching pytest …
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("searching", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -33,7 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def tiny_backbone():
-    """A random CLIP of OpenAI's structure, small enough to build in every test: 56 px, patch 14, four blocks."""
+    """A random CLIP of OpenAI's structure: 56 px, patch 14, four blocks.
+
+    It is small enough to build in every test.
+    """
     from zsad.backbones.clip.model import CLIP
 
     architecture = {

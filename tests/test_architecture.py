@@ -1,4 +1,7 @@
-"""The architecture holds: imports go downwards, Hydra and Lightning stay in their layers, files stay readable."""
+"""The architecture holds.
+
+Imports go downwards, Hydra and Lightning stay in their layers, and files stay readable.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "zsad"
 MODULES = sorted(SOURCE.rglob("*.py"))
+TESTS = ROOT / "tests"
+TEST_FILES = sorted(TESTS.rglob("test_*.py"))
 
 # From the lowest layer to the highest. Packages of one layer do not import each other.
 LAYERS = (
@@ -80,7 +85,7 @@ def all_imports(path: Path) -> list[str]:
 
 
 def imports_at_start(path: Path) -> list[str]:
-    """Imports that run when a file is imported: neither inside functions nor for the type checker."""
+    """Imports that run when a file is imported, neither in functions nor for the type checker."""
 
     def at_start(node: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
@@ -194,6 +199,15 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 
 def test_names_say_what_is_inside(path: Path) -> None:
     assert not set(path.relative_to(SOURCE).with_suffix("").parts) & VAGUE_NAMES
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_names_of_tests_have_at_most_60_characters(file: Path) -> None:
+    """A longer sentence about a test belongs into its docstring."""
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            is_short = len(node.name) <= 60
+            assert is_short or not node.name.startswith("test_"), node.name
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])

@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_the_earlier_file_and_names_it(
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("b.txt", "earlier")]
 
 
-def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_begun_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     kept = [write_whole(tmp_path / name, "") for name in ("a.partial", "run/.hidden", "run/b.txt")]
     write_whole(tmp_path / "run" / "heatmaps" / ".c.png.123.partial", "half")
     remove_partial(tmp_path)

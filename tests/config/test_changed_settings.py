@@ -1,4 +1,4 @@
-"""A test is compared with published numbers only if nothing that its numbers depend on was changed."""
+"""Published numbers are compared only with tests of unchanged settings."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_long_lists_of_changes_are_cut() -> None:
     assert changes[-1].endswith(" more settings")
 
 
-def test_every_key_outside_of_a_model_is_compared_or_has_a_reason() -> None:
+def test_every_key_outside_a_model_is_compared_or_has_a_reason() -> None:
     keys = set(leaves(compose.to_dict(composed("backbone=pocket", "protocol=medical"))))
     known = [*COMPARED, *OF_THE_RUN, "backbone", "metrics"]
     for key in keys:

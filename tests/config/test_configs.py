@@ -1,4 +1,7 @@
-"""Every configuration composes, every key is an argument of what it builds, train and test cannot drift apart."""
+"""Every configuration composes, and its keys are arguments of the classes it builds.
+
+Training and testing configurations cannot drift apart.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,8 @@ def test_an_experiment_has_the_last_word(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (tmp_path / "experiment").unlink(missing_ok=True)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /backbone: pocket\nepochs: 3\nmodel: {method: {sigma_px: 1.5}}\n"
+        "# @package _global_\ndefaults:\n  - override /backbone: pocket\n"
+        "epochs: 3\nmodel: {method: {sigma_px: 1.5}}\n"
     )
     monkeypatch.setattr(compose, "CONF", tmp_path)
     config = compose.compose_config("train", ["experiment=mine", OUTPUT])

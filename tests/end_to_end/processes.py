@@ -32,7 +32,10 @@ SERVER.set_forkserver_preload(
 def command(
     script: str, arguments: Sequence[str], screen: Path, dies_at: tuple[int, str] | None = None
 ) -> None:
-    """Run train.py or test.py in this process, which may die of its n-th file: half-written, or just written."""
+    """Run train.py or test.py in this process.
+
+    The process may die at its n-th file, half-written or just written.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     with screen.open("a") as shown:
@@ -107,7 +110,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def readable(folder: Path) -> None:
-    """Read every file that has its name; what a process was writing when it was killed has another."""
+    """Read every file that has its final name.
+
+    A file that a killed process was writing has another name.
+    """
     for file in files(folder):
         if not file.name.endswith(".partial") and ".hydra" not in file.parts:
             read(file)

@@ -75,8 +75,8 @@ def test_what_is_kept_is_shown_and_cleared(zsad: Zsad, place: Path, tmp_path: Pa
 
 
 def test_changing_images_need_a_number_of_views(zsad: Zsad, place: Path) -> None:
-    done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"), "--set", "augmentation=standard",
-                "--set", "backbone=pocket")  # fmt: skip
+    done = zsad("cache", "synthetic_a", "--data-json", str(place / "data_json"),
+                "--set", "augmentation=standard", "--set", "backbone=pocket")  # fmt: skip
     assert done.exit_code == 1
     assert "dataset.views=4" in str(done.exception) + done.output
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them, on generated pictures: prepare, verify, train, test, predict, export."""
+"""The commands of a user on generated images: prepare, verify, train, test, predict, export."""
 
 from __future__ import annotations
 

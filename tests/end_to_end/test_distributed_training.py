@@ -1,4 +1,4 @@
-"""The same losses, prompts and tables, whether one process works or two that share the images and one cache."""
+"""One process gives the same losses, prompts and tables as two that share images and a cache."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import torch
 ROOT = Path(__file__).parents[2]
 IMAGES = 9  # which neither two processes nor batches of two and four share evenly
 SIZE = 64
-# The published prompts round gradients to half precision, each process those of its own images, before they are added.
-# Without it the order of additions in float32 is all that differs.
+# With the published prompts each process rounds the gradients of its own images to half precision
+# before they are added. Without rounding only the order of additions in float32 differs.
 EXACT = "model.method.prompts.round_deep_to_half=false"
 DISTRIBUTED = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 Run = Callable[..., Path]
@@ -89,7 +89,7 @@ def prompts(folder: Path) -> torch.Tensor:
 
 
 def test_two_processes_learn_what_one_learns(train: Run, alone: Path, place: Path) -> None:
-    """Two processes that share a feature cache learn what one learns from batches of twice the size."""
+    """Two processes with a shared feature cache train as one with batches of twice the size."""
     two = train("two", *DISTRIBUTED, "dataset.batch_size=2", "feature_cache=disk", EXACT)
     assert json.loads((two / "run_card.json").read_text())["world_size"] == 2
     assert len(list((place / "cache").rglob("*.safetensors"))) == IMAGES

@@ -1,4 +1,8 @@
-"""As a user meets it: a test or `zsad calibrate` chooses thresholds, `zsad predict` judges; robustness with a test."""
+"""Judgements from the commands of a user.
+
+A test or `zsad calibrate` chooses thresholds, `zsad predict` judges images with them, and a test
+measures robustness.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Learning helps: prompts learned on auxiliary categories find defects on categories never seen. And it is the right
-learning that helps: a broken loss, swapped labels or shuffled masks fail the same bounds."""
+"""Prompts learned on auxiliary categories find defects on unseen categories.
+
+A broken loss, swapped labels or shuffled masks fail the same bounds.
+"""
 
 from __future__ import annotations
 
@@ -85,10 +87,10 @@ def learn(batches: list[Batch], sign: float = 1.0) -> AnomalyCLIP:
 
 
 def measure(method: AnomalyCLIP, batches: list[Batch]) -> tuple[float, float, float]:
-    """Image AUROC, pixel AUROC, and Dice of the map above one half with the mask; means over categories.
+    """Image AUROC, pixel AUROC, and Dice of the map above one half; means over categories.
 
-    Dice because ranks forgive much: prompts that learn from wrong masks still rank the right pixels first, by what the
-    image loss taught them, but their maps never say *defect* with conviction.
+    Dice because ranks forgive much: prompts that learn from wrong masks still rank the right pixels
+    first, thanks to the image loss, but the probability of *defect* in their maps stays low.
     """
     image, pixel, dice = [], [], []
     for batch in batches:
@@ -131,6 +133,6 @@ def test_learned_prompts_find_defects_on_other_categories(
 
 
 def test_broken_learning_fails_the_same_bounds(auxiliary: list[Batch], target: list[Batch]) -> None:
-    """Swapped labels, shuffled masks and a loss of the wrong sign do not reach the bounds of learning."""
+    """Swapped labels, shuffled masks and a loss of the wrong sign miss the bounds of learning."""
     for mutation, (image, pixel, dice) in _outcomes(auxiliary, target):
         assert image < IMAGE_BOUND or pixel < PIXEL_BOUND or dice < DICE_BOUND, mutation

@@ -1,4 +1,4 @@
-"""Whatever ends a run, nothing is lost that was there, and the same command comes to the same end."""
+"""A killed run loses no file, and the same command resumes it to the same result."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ def disturbed(
         script: train.py or test.py.
         given: Its arguments.
         folder: Of the run.
-        kills: So many; one half at a random time, the other at one of the first ``files`` that a start writes.
-        files: See above.
+        kills: Number of kills; one half at a random time, the other at one of the first ``files``
+            that a start writes.
+        files: Number of first files.
         moments: When.
     """
     screen, ends = folder.with_suffix(".txt"), []
@@ -85,7 +86,10 @@ def disturbed(
 
 
 def check_kills(place: Path, tmp_path: Path, kills: int, epochs: int) -> None:
-    """Train and test, undisturbed and killed so many times; compare the prompts and all numbers to the last bit."""
+    """Train and test, undisturbed and killed so many times.
+
+    The prompts and all numbers are compared to the last bit.
+    """
     moments = random.Random(8)
     folders = {}
     for name, count in (("calm", 0), ("killed", kills)):
@@ -134,7 +138,10 @@ def test_a_run_killed_twenty_times_ends_the_same(place: Path, tmp_path: Path) ->
 
 @pytest.fixture
 def run(place: Path, tmp_path: Path, run_script: RunScript) -> Iterator[Run]:
-    """Run train.py or test.py in this process and return its folder; on one thread, as the others, to the last bit."""
+    """Run train.py or test.py in this process and return its folder.
+
+    It runs on one thread, as the other processes do, so that results agree to the last bit.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
@@ -187,7 +194,8 @@ def test_an_unreadable_image_costs_only_its_epoch(
     monkeypatch.undo()
     words = " ".join(str(answer.value).split())
     assert re.search(
-        r"error: .*nut/1\.png.* It ended in epoch 3 of 3\. The last good checkpoint: \S*/last\.ckpt\.",
+        r"error: .*nut/1\.png.* It ended in epoch 3 of 3\. "
+        r"The last good checkpoint: \S*/last\.ckpt\.",
         words,
     )
     assert re.search(r"To resume from there: python train\.py .*epochs=3 resume=auto", words)

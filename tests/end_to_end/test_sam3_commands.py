@@ -1,4 +1,4 @@
-"""SAM 3 as a user runs it, tiny and random: tested as it is, trained, tested with what it learned, predicting."""
+"""Commands with a tiny random SAM 3: test, train, test with learned weights, predict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Run = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten images, not square, every second with a dark patch, of a known and an unknown category."""
+    """Ten images that are not square, of a known and an unknown category.
+
+    Every second image has a dark patch.
+    """
     place = tmp_path_factory.mktemp("place")
     (place / "pictures").mkdir()
     categories = ["magnetic_tile"] * 6 + ["wheel"] * 4

@@ -1,4 +1,7 @@
-"""SAA and SAA+ as a user types them, with tiny random networks of the real classes: their numbers mean nothing."""
+"""Commands with SAA and SAA+ on tiny random networks of the real classes.
+
+Their numbers mean nothing.
+"""
 
 from __future__ import annotations
 

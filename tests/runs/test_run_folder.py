@@ -1,4 +1,4 @@
-"""An earlier run keeps its files unless overwriting is asked for, and resumes from the right one."""
+"""An earlier run keeps its files unless overwritten on request, and resumes from the right one."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
     python tests/slurm/cluster.py sinfo
     python tests/slurm/cluster.py python train.py -m hydra/launcher=slurm seed=1,2 …
 
-Key, configuration and state lie in a temporary folder. A guard of its own waits for the end of this process, whatever
-ends it, then stops every process of the cluster and of its jobs (known by the configuration in their environment) and
-removes the folder. Needs root and the Debian packages of ``install.sh``.
+Key, configuration and state lie in a temporary folder. A guard process waits for any end of this
+process. It then stops every process of the cluster and of its jobs (known by the configuration in
+their environment) and removes the folder. Needs root and the Debian packages of ``install.sh``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A sweep on a real SLURM: four jobs from one command, two processes for one job, and a job that is stopped midway."""
+"""A sweep on a real SLURM.
+
+It has four jobs from one command, two processes for one job, and a job that is stopped midway.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ SWEEPS = {
 
 @pytest.fixture(scope="module")
 def place(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which three sweeps have been started at once, and two of their jobs disturbed in mid-training."""
+    """A folder with three sweeps that started at once; two of their jobs were disturbed."""
     place = tmp_path_factory.mktemp("place")
     write_dataset(place, "synthetic_a", seed=0)
     (place / "data_json" / "roots.json").write_text(

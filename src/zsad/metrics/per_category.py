@@ -45,8 +45,8 @@ class CategoryMetrics(nn.Module):
             the evaluation of SAA+; ``None``: at the size that the method was given. Metrics over
             whole maps of images of different sizes need it.
 
-    An interval needs at least ``LEAST_IMAGES`` images of each label: one image drawn again and again
-    would give an interval without width, which reads as certainty.
+    An interval needs at least ``LEAST_IMAGES`` images of each label: a single image drawn again and
+    again would give an interval without width, which reads as certainty.
 
     Attributes:
         rankings: After ``compute``, the rankings of images and of pixels behind each category's
