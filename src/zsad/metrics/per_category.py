@@ -203,5 +203,5 @@ def _check_finite(prediction: Prediction, batch: Batch) -> None:
     first = int((~finite).nonzero()[0])
     raise ValueError(
         f"the prediction for {batch.path[first]} contains NaN or infinite values, which cannot be "
-        "ranked; with trainer.precision=16-* try trainer.precision=bf16-mixed or 32"
+        "ranked"
     )

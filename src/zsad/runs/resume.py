@@ -182,7 +182,7 @@ class Run:
             return
         is_stop = not isinstance(error, Exception)
         why = "interrupted" if _is_interrupt(error) else reason(error)
-        hint = self._resume_hint() if self._has_begun else ""
+        hint = self._resume_hint(error) if self._has_begun else ""
         try:
             kept = self._earlier_if_refused()
             if kept is not None:
@@ -205,7 +205,7 @@ class Run:
                 "another name="
             )
 
-    def _resume_hint(self) -> str:
+    def _resume_hint(self, error: BaseException) -> str:
         if self.kind == "test":
             done = sorted(file.parent.name for file in self.folder.glob("*/results.json"))
             if not done:
@@ -216,12 +216,14 @@ class Run:
         progress = self._progress()
         place = f"It ended in {progress}. " if progress else ""
         last = next(filter(is_whole, newest_first(self.folder)), None)
-        if last is None:
-            return f"{place}There is no checkpoint yet: start anew with the same command."
-        return (
-            f"{place}The last good checkpoint: {os.path.relpath(last)}. "
-            f"To resume from there: {self._status.command}"
-        )
+        found = "There is no checkpoint yet"
+        proposal = ": start anew with the same command."
+        if last is not None:
+            found = f"The last good checkpoint: {os.path.relpath(last)}"
+            proposal = f". To resume from there: {self._status.command}"
+        if isinstance(error, ArithmeticError):  # the same command would end in the same place
+            proposal = "."
+        return f"{place}{found}{proposal}"
 
     def _progress(self) -> str:
         """Return the progress of the run, which a callback writes."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from zsad.contract import DatasetAware, FewShot
 from zsad.metrics.per_category import CategoryMetrics
+from zsad.tasks.finite_checks import require_finite_prediction, require_finite_weights
 from zsad.tasks.oom_retry import HalveOnOutOfMemory
 from zsad.types import Batch, Prediction, Results, Sample
 
@@ -55,12 +56,14 @@ class ZeroShotEvaluation(LightningModule):
             self.metrics = self._make_metrics(self._data.categories)
 
     def on_test_start(self) -> None:
-        """Give the method the name of the dataset, and its references."""
+        """Check the weights; give the method the name of the dataset, and its references."""
+        require_finite_weights(self.method)
         self._set_dataset()
         self._set_references()
 
     def on_predict_start(self) -> None:
-        """Give the method its references."""
+        """Check the weights, and give the method its references."""
+        require_finite_weights(self.method)
         self._set_references()
 
     def test_step(self, batch: Batch) -> Prediction:
@@ -77,8 +80,15 @@ class ZeroShotEvaluation(LightningModule):
         self.log_dict(means, sync_dist=True)
 
     def predict_step(self, batch: Batch) -> Prediction:
-        """Predict a batch, in halves if it does not fit into memory."""
-        return self._predict_with_retry(self.method, batch.image, batch.category)
+        """Predict a batch, in halves if it does not fit into memory.
+
+        Raises:
+            ValueError: NaN or infinite predictions, naming the image.
+        """
+        prediction = self._predict_with_retry(self.method, batch.image, batch.category)
+        precision = str(self.trainer.precision)
+        require_finite_prediction(prediction, batch, self.method, precision)
+        return prediction
 
     @property
     def _data(self) -> Any:

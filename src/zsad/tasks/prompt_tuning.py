@@ -24,6 +24,13 @@ from zsad.model_files.learned import (
 from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.tasks.evaluation import ZeroShotEvaluation
 from zsad.tasks.feature_cache import FeatureCache
+from zsad.tasks.finite_checks import (
+    DIVERGED,
+    divergence_advice,
+    require_finite_loss,
+    require_finite_prompts,
+    require_finite_weights,
+)
 from zsad.tasks.loss_weighting import LossWeights
 from zsad.types import Batch
 
@@ -78,7 +85,8 @@ class PromptTuning(ZeroShotEvaluation):
                 log.info("feature cache: %s", self.feature_cache)
 
     def on_fit_start(self) -> None:
-        """Give the method the name of the dataset."""
+        """Check the weights, and give the method the name of the dataset."""
+        require_finite_weights(self.method)
         self._set_dataset()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -92,6 +100,9 @@ class PromptTuning(ZeroShotEvaluation):
 
         Several processes, or accumulated batches, learn as one process does from batches as large
         as all of theirs together.
+
+        Raises:
+            DivergedError: If the loss of a process is not finite.
         """
         weights = self._loss_weights(batch)
         rank = self.trainer.global_rank
@@ -99,6 +110,7 @@ class PromptTuning(ZeroShotEvaluation):
         # Without any image there would be no gradients to share: at least one.
         terms = self._loss_terms(batch.first(max(num_images, 1)))
         loss = torch.stack(list(terms.values())).sum()
+        self._require_finite(loss, batch, batch_idx)
         means = {f"train/{name}": term.detach() for name, term in terms.items()}
         means["train/total"] = loss.detach()
         # Lightning rounds the mean of the processes' sizes down: a whole number keeps it exact.
@@ -107,6 +119,15 @@ class PromptTuning(ZeroShotEvaluation):
         # The loss of this step, for the progress bar.
         self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss * weights.weight(batch_idx, rank)
+
+    def _require_finite(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
+        # All processes end together: a single one would leave the others waiting.
+        is_finite = self.trainer.strategy.reduce_boolean_decision(bool(loss.isfinite()))
+        place = f"epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+        require_finite_loss(is_finite, place, batch, self._advice())
+
+    def _advice(self) -> str:
+        return divergence_advice(str(self.trainer.precision), self.trainer.optimizers)
 
     def _loss_terms(self, batch: Batch) -> dict[str, Tensor]:
         method: Any = self.method
@@ -138,16 +159,23 @@ class PromptTuning(ZeroShotEvaluation):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it does not fit this method, is damaged, or could run code.
+            ValueError: If it does not fit this method, is damaged or not finite, or could run code.
         """
         file = find_checkpoint(path)
         learned = self.rename_stored(read_learned_state(file))
+        require_finite_prompts(learned.tensors, str(file), DIVERGED)
         load_learned_state(self.method, learned, source=str(file))
         return learned.provenance
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the learned tensors and their provenance; drop the frozen weights."""
-        learned = {f"method.{name}" for name in learned_tensors(self.method)}
+        """Keep the learned tensors and their provenance; drop the frozen weights.
+
+        Raises:
+            DivergedError: If a learned tensor is not finite: the earlier checkpoints stay the last.
+        """
+        tensors = learned_tensors(self.method)
+        require_finite_prompts(tensors, f"epoch {self.current_epoch + 1}", self._advice())
+        learned = {f"method.{name}" for name in tensors}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: state[name] for name in state if name in learned}
         checkpoint[KEY] = self.provenance
