@@ -1,6 +1,7 @@
 """The data of a run."""
 
 import itertools
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,6 +62,24 @@ def test_categories_filter(module):
     data.setup("test")
     assert data.categories == ["tile"]
     assert len(data.test_samples) == 4
+
+
+def test_numbers_and_single_names_are_categories(tmp_path, save):
+    entries = {}
+    for name in ("7", "true", "lid"):
+        save(tmp_path / f"{name}.png")
+        entries[name] = [{"img_path": f"{name}.png", "mask_path": "", "anomaly": 0}]
+    index = tmp_path / "meta.json"
+    index.write_text(json.dumps({"test": entries}))
+    for given_names, expected in (
+        ([7, True], ["7", "true"]),
+        (7, ["7"]),
+        ("lid", ["lid"]),
+        (["lid", "7"], ["7", "lid"]),
+    ):
+        data = JsonDataModule("parts", index=index, root=tmp_path, categories=given_names)
+        data.setup("test")
+        assert data.categories == expected
 
 
 def test_test_batches_hold_every_image_once_in_index_order(module):

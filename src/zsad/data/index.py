@@ -6,14 +6,17 @@ The format is defined in ``data_json/README.md``.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from zsad.data.index_entries import Entries, check_entries, is_unlabelled, problem_error
 from zsad.data.locations import did_you_mean, read_json
 from zsad.data.path_check import PathChecker
 from zsad.types import Sample
+
+_YAML_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def read_index(
@@ -107,6 +110,25 @@ def phase_entries(path: Path, phase: str) -> Entries:
         f"{path} has no images in phase {phase!r}; it has some in {others} "
         "(dataset.train_phase=, dataset.test_phase=)"
     )
+
+
+def category_names(categories: Any) -> list[str] | None:
+    """Return category names as an index writes them.
+
+    A single name, or a number, is that one category; YAML reads ``true`` and ``null`` as values.
+
+    >>> category_names([1, "gear", True]), category_names("gear"), category_names(2)
+    (['1', 'gear', 'true'], ['gear'], ['2'])
+    """
+    if categories is None:
+        return None
+    if isinstance(categories, str) or not isinstance(categories, Iterable):
+        categories = [categories]
+    names = []
+    for category in categories:
+        is_word = category is None or isinstance(category, bool)
+        names.append(_YAML_WORDS[category] if is_word else str(category))
+    return names
 
 
 def select_categories(entries: Entries, categories: Sequence[str] | None, path: Path) -> Entries:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from zsad.data.cached_dataset import CachedDataset, Lookup, collate_cached
 from zsad.data.few_shot import References, draw_references, normal_samples
 from zsad.data.images import Augmentation, ImageDataset, SynthesiseDefect, collate
-from zsad.data.index import read_index
+from zsad.data.index import category_names, read_index
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
 from zsad.data.sampling import EpochSampler, evenly_spaced
@@ -41,7 +41,8 @@ class JsonDataModule(LightningDataModule):
         num_workers: Loader processes; ``None`` for one per CPU, at most 8, and none on a single
             CPU.
         mask_threshold: A mask pixel is defective above this value (0-255).
-        categories: Only these; all where ``None``.
+        categories: Only these, or only this one; all where ``None``. A number is the name that it
+            is.
         train_phase: Phase to train on. The field trains on the labelled *test* split of an
             auxiliary dataset; a phase of normal images alone needs ``synthetic_defects``.
         test_phase: Phase to test on.
@@ -76,7 +77,7 @@ class JsonDataModule(LightningDataModule):
         test_batch_size: int = 1,
         num_workers: int | None = None,
         mask_threshold: int = 0,
-        categories: Sequence[str] | None = None,
+        categories: Sequence[str | int] | str | int | None = None,
         train_phase: str = "test",
         test_phase: str = "test",
         augmentation: Augmentation | None = None,
@@ -103,7 +104,7 @@ class JsonDataModule(LightningDataModule):
         self.test_batch_size = test_batch_size
         self.num_workers = _default_workers() if num_workers is None else num_workers
         self.mask_threshold = mask_threshold
-        self.only_categories = categories
+        self.only_categories = category_names(categories)
         self.train_phase = train_phase
         self.test_phase = test_phase
         self.augmentation = augmentation
