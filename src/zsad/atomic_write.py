@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -36,6 +38,21 @@ def write_whole(path: Path, content: str | bytes, durable: bool = False) -> Path
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def restored_on_failure(*paths: Path) -> Iterator[None]:
+    """Give files that belong together their earlier content back if one of them cannot be written."""
+    earlier = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    try:
+        yield
+    except BaseException:
+        for path, content in earlier.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif not path.is_file() or path.read_bytes() != content:
+                write_whole(path, content)
         raise
 
 

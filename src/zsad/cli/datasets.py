@@ -63,6 +63,10 @@ def prepare(
     allow_missing_masks: Annotated[
         bool, typer.Option("--allow-missing-masks", help="Accept defective images without a mask.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a dataset of this name, mask rule included."),
+    ] = False,
     on_bad_image: Annotated[
         BadImage, typer.Option(help="Refuse or skip files that cannot be read.")
     ] = BadImage.REFUSE,
@@ -101,6 +105,7 @@ def prepare(
                     mask_threshold=mask_threshold,
                     table=table,
                     allow_missing_masks=allow_missing_masks,
+                    overwrite=overwrite,
                     skip_bad_images=on_bad_image is BadImage.SKIP,
                     compare_checksum=checksum,
                 )

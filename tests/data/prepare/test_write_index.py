@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import string
 import sys
 import tempfile
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
 from zsad.data.index import read_index
+from zsad.data.prepare.dataset_names import check_name
 from zsad.data.prepare.write_index import prepare
 
 
@@ -175,7 +178,7 @@ def test_a_file_whose_name_is_not_unicode_is_told(run, mvtec_tree, save):
         run("tiles", mvtec_tree, "mvtec")
 
 
-@pytest.mark.parametrize("name", ["01", "null", "on", "1e3", "0x1F", "true", "größe", "plain"])
+@pytest.mark.parametrize("name", ["on", "0x1F", "yes", "3d", "2024-10", "plain"])
 def test_a_name_stays_text_in_the_configuration(run, mvtec_tree, name):
     assert OmegaConf.load(run(name, mvtec_tree, "mvtec").dataset_yaml).name == name
 
@@ -219,7 +222,13 @@ def test_a_missing_root_and_an_empty_one_are_told_apart(run, tmp_path):
         run("mine", tmp_path / "empty", "mvtec")
 
 
-@pytest.mark.parametrize("name", ["roots", "../x", "a/b", "", "-x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("roots", "../x", "a/b", "", "-x", "x.png", "größe", "a" * 101),
+        *("2025", "01", "1e3", "1_0", "NULL", "True", "nan", "inf", "mean"),
+    ],
+)
 def test_a_name_must_be_a_file_name(run, mvtec_tree, name):
     with pytest.raises(ValueError, match="cannot name a dataset"):
         run(name, mvtec_tree, "mvtec")
@@ -398,3 +407,59 @@ def test_a_contradicting_kept_configuration_is_remarked_on(run, mvtec_tree):
     remark = "is there and was kept: the mask_threshold in it counts, not 100; change it there"
     assert remark in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=100).notes)
     assert remark not in " ".join(run("tiles", mvtec_tree, "mvtec", mask_threshold=127).notes)
+
+
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True))
+def test_the_command_line_can_say_every_accepted_name(name):
+    try:
+        check_name(name, "mvtec")
+    except ValueError:
+        return
+    override = OverridesParser.create().parse_override(f"dataset={name}")
+    assert override.value() == name
+
+
+def test_a_taken_name_is_refused_for_another_folder(run, mvtec_tree, tmp_path):
+    made = run("tiles", mvtec_tree, "mvtec", mask_threshold=9)
+    before = contents(tmp_path / "dj"), made.dataset_yaml.read_bytes()
+    other = shutil.copytree(mvtec_tree, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"tiles is taken by the images in .*mvtec.*--overwrite"):
+        run("tiles", other, "mvtec")
+    assert (contents(tmp_path / "dj"), made.dataset_yaml.read_bytes()) == before
+    run("tiles", mvtec_tree, "mvtec")
+    again = run("tiles", other, "mvtec", overwrite=True)
+    assert OmegaConf.load(again.dataset_yaml).mask_threshold == 127
+    assert json.loads((tmp_path / "dj/roots.json").read_text()) == {"tiles": str(other)}
+    shutil.rmtree(other)
+    run("tiles", mvtec_tree, "mvtec")  # the images have moved
+
+
+@pytest.mark.parametrize("name", ["btad", "synthetic_a"])
+def test_own_images_cannot_take_a_known_name(run, save, tmp_path, name):
+    save(tmp_path / "own/good/0.png")
+    with pytest.raises(ValueError, match="the name of a known dataset"):
+        run(name, tmp_path / "own", "folder", overwrite=True)
+
+
+def test_categories_that_would_become_one_are_refused(run, save, tmp_path):
+    for folder in ("a/b/good", "a_b/good"):
+        save(tmp_path / "own" / folder / "0.png")
+    with pytest.raises(ValueError, match="a/b and a_b would both be the category a_b"):
+        run("parts", tmp_path / "own", "folder")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_all_is_written_or_nothing(run, mvtec_tree, tmp_path, monkeypatch, is_first):
+    if not is_first:
+        run("tiles", mvtec_tree, "mvtec")
+    before = contents(tmp_path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("zsad.data.prepare.write_index.save_root", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run("tiles", mvtec_tree, "mvtec", mask_threshold=3)
+    after = contents(tmp_path)
+    assert {path: after[path] for path in before} == before
+    assert not [path for path in after.keys() - before.keys() if path.endswith((".json", ".yaml"))]

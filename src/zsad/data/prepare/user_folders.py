@@ -95,12 +95,21 @@ class UserFolders:
         labels = FolderLabels(masks.images, self.normal)
         records: list[Record] = []
         unlabelled: list[ImageLocation] = []
+        folders_of: dict[str, tuple[str, ...]] = {}
         for image in masks.images:
             label = labels.find(image)
             if label is None:
                 unlabelled.append(image)
-            else:
-                records.append(_record(image, label, masks))
+                continue
+            record = _record(image, label, masks)
+            folders = image.folders[: label.depth]
+            known = folders_of.setdefault(record.category, folders)
+            if known != folders:
+                raise ValueError(
+                    f"{'/'.join(known)} and {'/'.join(folders)} would both be the category "
+                    f"{record.category}: rename a folder"
+                )
+            records.append(record)
         return records, unlabelled
 
 
@@ -157,7 +166,8 @@ USER_FOLDER = UserImages(
         "--table labels.csv"
     ),
 )
-USER_LAYOUTS: dict[str, Layout] = {"folder": USER_FOLDER}
+USER_FOLDER_NAME = "folder"
+USER_LAYOUTS: dict[str, Layout] = {USER_FOLDER_NAME: USER_FOLDER}
 
 
 def resolve_layout(name: str) -> Layout:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from zsad.atomic_write import restored_on_failure
 from zsad.data.index_entries import Problem
 from zsad.data.layouts import Layout
-from zsad.data.locations import ROOTS_FILE, save_root, write_json
+from zsad.data.locations import save_root, write_json
 from zsad.data.prepare.columns import align_columns
+from zsad.data.prepare.dataset_names import check_name, require_free_name
 from zsad.data.prepare.dataset_yaml import write_dataset_yaml
 from zsad.data.prepare.downloads import find_download
 from zsad.data.prepare.index_content import Counts, count_records, index_content, sorted_records
@@ -28,7 +29,7 @@ from zsad.data.prepare.record_checks import (
     file_problems,
     inconsistencies,
 )
-from zsad.data.prepare.user_folders import USER_FOLDER, USER_LAYOUTS, UserImages, resolve_layout
+from zsad.data.prepare.user_folders import USER_FOLDER, USER_FOLDER_NAME, UserImages, resolve_layout
 from zsad.data.prepare.user_tables import table_layout
 from zsad.data.sources import Record, Tree
 
@@ -74,6 +75,7 @@ class PrepareOptions:
             nowhere.
         skip_bad_images: Leave out images that cannot be used, and list them in a file; otherwise
             they stop everything.
+        overwrite: Replace a dataset of the same name whose images lie in another folder.
         compare_checksum: Compare an archive with its published checksum.
     """
 
@@ -84,6 +86,7 @@ class PrepareOptions:
     table: Path | None = None
     allow_missing_masks: bool = False
     skip_bad_images: bool = False
+    overwrite: bool = False
     compare_checksum: bool = True
 
 
@@ -143,14 +146,16 @@ def prepare(
     Raises:
         FileNotFoundError: No such root; the message says how to get the download.
         ValueError: Unknown layout, a folder of another layout, or files that do not fit; all of
-            those are counted.
+            those are counted. A name that cannot be said, or is taken.
     """
     options = PrepareOptions(**choices)
-    _check_name(name, layout)
+    check_name(name, layout)
     row = _choose_layout(layout or name, options)
     folder, notes = find_download(
         name, row, root, data_json=data_json, compare=options.compare_checksum, progress=unpacking
     )
+    chosen_layout = USER_FOLDER_NAME if options.table else layout
+    require_free_name(name, folder, chosen_layout, data_json, options.overwrite)
     if options.table:
         row = table_layout(options.table, folder)
     if options.mask_threshold is not None:
@@ -168,9 +173,13 @@ def prepare(
     wanted = options.mask_threshold
     if threshold != row.mask_threshold:
         wanted = threshold
-    write_json(index, index_content(sound))
-    save_root(name, folder, data_json)
-    dataset_yaml, yaml_notes = write_dataset_yaml(conf / f"{name}.yaml", name, threshold, wanted)
+    dataset_yaml = conf / f"{name}.yaml"
+    with restored_on_failure(index, dataset_yaml):
+        if options.overwrite:
+            dataset_yaml.unlink(missing_ok=True)
+        write_json(index, index_content(sound))
+        yaml_notes = write_dataset_yaml(dataset_yaml, name, threshold, wanted)[1]
+        save_root(name, folder, data_json)
     notes += yaml_notes
     notes += list_skipped(index, checked.broken, len(records) - len(sound))
     notes += _link_notes(tree)
@@ -179,19 +188,6 @@ def prepare(
     notes += _unused_notes(row, tree, records)
     notes += mask_notes
     return PreparedDataset(index, dataset_yaml, count_records(sound), notes)
-
-
-def _check_name(name: str, layout: str | None) -> None:
-    if name in USER_LAYOUTS and layout is None:
-        raise ValueError(
-            f"give the images a name: zsad prepare {name} ROOT --name NAME; it is then dataset=NAME"
-        )
-    is_file_name = re.fullmatch(r"[A-Za-z0-9][\w-]*", name) is not None
-    if not is_file_name or f"{name}.json" == ROOTS_FILE:
-        raise ValueError(
-            f"{name!r} cannot name a dataset: use letters, digits, _ and - "
-            f"(not {Path(ROOTS_FILE).stem})"
-        )
 
 
 def _choose_layout(name: str, options: PrepareOptions) -> Layout:
