@@ -43,7 +43,7 @@ def write_whole(path: Path, content: str | bytes, durable: bool = False) -> Path
 
 @contextmanager
 def restored_on_failure(*paths: Path) -> Iterator[None]:
-    """Give files that belong together their earlier content back if one of them cannot be written."""
+    """Give files their earlier content back if one of them cannot be written."""
     earlier = {path: path.read_bytes() if path.is_file() else None for path in paths}
     try:
         yield

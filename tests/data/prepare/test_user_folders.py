@@ -307,3 +307,20 @@ def test_masks_pair_by_what_stands_before_the_name(prepare_own, tmp_path, save, 
         ("test", "mine", "good/0.png"): (0, "good", ""),
         ("test", "mine", "bad/1.png"): (1, "bad", mask),
     }
+
+
+def test_links_to_folders_are_named_where_nothing_else_is(prepare_own, tmp_path, save):
+    save(tmp_path / "scratch/good/1.png")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/screw").symlink_to(tmp_path / "scratch")
+    with pytest.raises(ValueError, match=r"not followed: screw/\. Name the folder"):
+        prepare_own()
+
+
+def test_the_advice_fits_the_problem(prepare_own, tmp_path, save, save_mask):
+    save(tmp_path / "raw/good/1.png")
+    save(tmp_path / "raw/bad/1.png", size=(24, 16))
+    save_mask(tmp_path / "raw/masks/1.png", size=(16, 24))
+    with pytest.raises(ValueError, match="save each mask in the size of its image") as caught:
+        prepare_own()
+    assert "fetch" not in str(caught.value).lower()

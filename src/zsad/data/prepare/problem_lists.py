@@ -11,6 +11,15 @@ from zsad.data.index_entries import SHOWN_PROBLEMS, Problem
 
 PROBLEMS = "problems"
 SKIPPED = "skipped"
+ADVICE = {  # kind of problem → sentence that mends it
+    "unreadable": "fetch these files again",
+    "missing file": "fetch these files again, or mend the paths of the table",
+    "sizes differ": "save each mask in the size of its image; width and height are exchanged where "
+    "an image is turned by EXIF and its mask is not",
+    "listed twice": "keep one of these rows",
+    "mask of two images": "give each image a mask of its own",
+    "no mask": "masks are paired by name: --mask-suffix, --mask-prefix",
+}
 
 
 def refusal(index: Path, root: Path, problems: Sequence[Problem]) -> ValueError:
@@ -32,9 +41,12 @@ def refusal(index: Path, root: Path, problems: Sequence[Problem]) -> ValueError:
     if more > 0:
         file = _write_list(index, PROBLEMS, problems)
         lines.append(f"  … and {more} more, all in {file}")
+    for kind in counts:
+        if kind in ADVICE:
+            lines.append(f"{kind}: {ADVICE[kind]}")
     lines.append(
-        "Fetch these files again (--on-bad-image skip leaves out images that cannot be read, "
-        "--allow-missing-masks accepts anomalous images without masks)"
+        "(--on-bad-image skip leaves out images that cannot be used, --allow-missing-masks accepts "
+        "anomalous images without masks)"
     )
     return ValueError("\n".join(lines))
 

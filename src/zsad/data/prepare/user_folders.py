@@ -13,6 +13,7 @@ from zsad.data.prepare.label_words import ANOMALOUS, NORMAL
 from zsad.data.prepare.mask_files import USUAL_MASK_NAMES, MaskFiles, MaskNames
 from zsad.data.sources import Record, Tree
 
+SHOWN_LINKS = 5
 HIDDEN = (".", "__MACOSX")  # dot-files and the remains of macOS archives
 
 
@@ -84,7 +85,7 @@ class UserFolders:
                 f"{tree.path('')} holds {len(masks.images)} images, none in a folder "
                 f"{self.normal[0]}/ or {ANOMALOUS[0]}/. Sort them into such folders (kinds of "
                 f"defect into folders of {ANOMALOUS[0]}/), or list them with --table; zsad "
-                f"predict needs no labels"
+                f"predict needs no labels{_links_text(tree)}"
             )
         _require_normal(tree, records, unlabelled)
         masks.require_pairs(tree, records)
@@ -129,6 +130,17 @@ def _record(image: ImageLocation, label: FolderLabel, masks: MaskFiles) -> Recor
         masks=own_masks,
         defect=defect,
         is_anomalous=label.is_anomalous,
+    )
+
+
+def _links_text(tree: Tree) -> str:
+    """Return a sentence about links to folders, which are not followed; empty without any."""
+    if not tree.linked_folders:
+        return ""
+    links = ", ".join(tree.linked_folders[:SHOWN_LINKS])
+    return (
+        f". Links to folders are not followed: {links}. Name the folder that such a link leads to "
+        f"as ROOT, or mount or copy the folders here"
     )
 
 
