@@ -80,6 +80,7 @@ def imports(nodes: Iterator[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def all_imports(path: Path) -> list[str]:
     return list(imports(ast.walk(parsed(path))))
 
@@ -102,23 +103,19 @@ def roots(names: list[str]) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def path(request: pytest.FixtureRequest) -> Path:
-    return request.param
-
-
 def test_every_package_has_a_layer() -> None:
     packages = {package_of(path) for path in MODULES} - {"__init__", "__main__"}
     assert packages <= set.union(*LAYERS)
 
 
-def test_imports_go_downwards_only(path: Path) -> None:
-    here = package_of(path)
-    for name in all_imports(path):
-        if not name.startswith("zsad.") or here in ("__init__", "__main__"):
-            continue
-        there = name.split(".")[1]
-        assert there == here or layer(there) < layer(here), f"{module_of(path)} imports {name}"
+def test_imports_go_downwards_only() -> None:
+    for path in MODULES:
+        here = package_of(path)
+        for name in all_imports(path):
+            if not name.startswith("zsad.") or here in ("__init__", "__main__"):
+                continue
+            there = name.split(".")[1]
+            assert there == here or layer(there) < layer(here), f"{module_of(path)} imports {name}"
 
 
 @pytest.mark.parametrize("package", INNER_LAYERS)
@@ -138,76 +135,92 @@ def test_the_inner_order_of_a_package_holds(package: str) -> None:
     assert checked
 
 
-def test_only_prepare_commands_import_prepare(path: Path) -> None:
+def test_only_prepare_commands_import_prepare() -> None:
     """What writes indexes is not loaded by runs that read them."""
-    if module_of(path).startswith("zsad.data.prepare") or package_of(path) == "cli":
-        return
-    assert not [name for name in all_imports(path) if name.startswith("zsad.data.prepare")]
-
-
-def test_hydra_stays_in_config_and_above(path: Path) -> None:
-    if package_of(path) not in HYDRA:
-        assert not roots(all_imports(path)) & {"hydra", "omegaconf"}
-
-
-def test_lightning_stays_where_models_are_trained(path: Path) -> None:
-    allowed = package_of(path) in LIGHTNING_PACKAGES
-    if not allowed and str(path.relative_to(SOURCE)) not in LIGHTNING_FILES:
-        assert "lightning" not in roots(all_imports(path))
-
-
-def test_configuration_starts_without_lightning(path: Path) -> None:
-    if package_of(path) == "config":
-        assert "lightning" not in roots(imports_at_start(path))
-
-
-def test_slow_libraries_are_imported_inside_functions(path: Path) -> None:
-    assert not roots(imports_at_start(path)) & SLOW_TO_IMPORT
-
-
-def test_nothing_branches_on_the_name_of_a_choice(path: Path) -> None:
-    for node in ast.walk(parsed(path)):
-        if not isinstance(node, ast.Compare):
+    for path in MODULES:
+        if module_of(path).startswith("zsad.data.prepare") or package_of(path) == "cli":
             continue
-        sides = [node.left, *node.comparators]
-        text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
-        names = [getattr(side, "id", getattr(side, "attr", "")) for side in sides]
-        chosen = [name for name in names if any(word in name.lower() for word in NAMES_OF_CHOICES)]
-        assert not (text and chosen), f"{path.name}:{node.lineno} compares {chosen} with a literal"
+        prepare = [name for name in all_imports(path) if name.startswith("zsad.data.prepare")]
+        assert not prepare, f"{module_of(path)} imports {prepare}"
 
 
-def test_no_print_no_global_no_unsafe_load(path: Path) -> None:
-    for node in ast.walk(parsed(path)):
-        where = f"{path.name}:{node.lineno}" if hasattr(node, "lineno") else path.name
-        assert not isinstance(node, ast.Global), where
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in ("print", "eval", "exec", "pickle.load", "pickle.loads"), where
-            if called == "torch.load":
-                safe = {k.arg: ast.unparse(k.value) for k in node.keywords}
-                assert safe.get("weights_only") == "True", where
+def test_hydra_stays_in_config_and_above() -> None:
+    for path in MODULES:
+        if package_of(path) not in HYDRA:
+            assert not roots(all_imports(path)) & {"hydra", "omegaconf"}, module_of(path)
 
 
-def test_files_and_functions_stay_readable(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 350
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            has_docstring = ast.get_docstring(node) is not None and len(node.body) > 1
-            first = node.body[1 if has_docstring else 0]
-            assert (node.end_lineno or 0) - first.lineno < 50, f"{path.name}: {node.name}"
+def test_lightning_stays_where_models_are_trained() -> None:
+    for path in MODULES:
+        allowed = package_of(path) in LIGHTNING_PACKAGES
+        if not allowed and str(path.relative_to(SOURCE)) not in LIGHTNING_FILES:
+            assert "lightning" not in roots(all_imports(path)), module_of(path)
 
 
-def test_names_say_what_is_inside(path: Path) -> None:
-    assert not set(path.relative_to(SOURCE).with_suffix("").parts) & VAGUE_NAMES
+def test_configuration_starts_without_lightning() -> None:
+    for path in MODULES:
+        if package_of(path) == "config":
+            assert "lightning" not in roots(imports_at_start(path)), module_of(path)
 
 
-@pytest.mark.parametrize("file", TEST_FILES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_names_of_tests_have_at_most_60_characters(file: Path) -> None:
+def test_slow_libraries_are_imported_inside_functions() -> None:
+    for path in MODULES:
+        assert not roots(imports_at_start(path)) & SLOW_TO_IMPORT, module_of(path)
+
+
+def test_nothing_branches_on_the_name_of_a_choice() -> None:
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            if not isinstance(node, ast.Compare):
+                continue
+            sides = [node.left, *node.comparators]
+            text = any(
+                isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides
+            )
+            names = [getattr(side, "id", getattr(side, "attr", "")) for side in sides]
+            chosen = [
+                name for name in names if any(word in name.lower() for word in NAMES_OF_CHOICES)
+            ]
+            assert not (text and chosen), (
+                f"{path.name}:{node.lineno} compares {chosen} with a literal"
+            )
+
+
+def test_no_print_no_global_no_unsafe_load() -> None:
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            where = f"{path.name}:{node.lineno}" if hasattr(node, "lineno") else path.name
+            assert not isinstance(node, ast.Global), where
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("print", "eval", "exec", "pickle.load", "pickle.loads"), where
+                if called == "torch.load":
+                    safe = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                    assert safe.get("weights_only") == "True", where
+
+
+def test_files_and_functions_stay_readable() -> None:
+    for path in MODULES:
+        assert len(path.read_text().splitlines()) <= 350, module_of(path)
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                has_docstring = ast.get_docstring(node) is not None and len(node.body) > 1
+                first = node.body[1 if has_docstring else 0]
+                assert (node.end_lineno or 0) - first.lineno < 50, f"{path.name}: {node.name}"
+
+
+def test_names_say_what_is_inside() -> None:
+    for path in MODULES:
+        assert not set(path.relative_to(SOURCE).with_suffix("").parts) & VAGUE_NAMES, path
+
+
+def test_names_of_tests_have_at_most_60_characters() -> None:
     """A longer sentence about a test belongs into its docstring."""
-    for node in ast.walk(parsed(file)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            is_short = len(node.name) <= 60
-            assert is_short or not node.name.startswith("test_"), node.name
+    for path in TEST_FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                is_short = len(node.name) <= 60
+                assert is_short or not node.name.startswith("test_"), f"{path}: {node.name}"
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py"])
