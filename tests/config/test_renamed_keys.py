@@ -25,8 +25,8 @@ def stored_compositions(script: str) -> list[tuple[list[str], dict[str, Any]]]:
     return [(row["choices"], row["keys"]) for row in VERSION_0_1[script]]
 
 
-def is_gone(key: str) -> bool:
-    return key.partition(".")[0] in renamed_keys.GONE
+def is_removed(key: str) -> bool:
+    return key.partition(".")[0] in renamed_keys.REMOVED
 
 
 def is_chosen_by(choice: str, key: str) -> bool:
@@ -61,7 +61,7 @@ def test_every_key_of_every_choice_is_there_or_renamed() -> None:
             continue
         today = keys_of_composition(choices[-1])
         for key in keys:
-            if not is_gone(key) and is_chosen_by(choices[-1], key):
+            if not is_removed(key) and is_chosen_by(choices[-1], key):
                 assert renamed_keys.new_key(key) in today, f"{choices}: {key}"
                 checked += 1
     assert checked > 800
@@ -74,7 +74,7 @@ def test_every_key_has_the_value_that_it_had(script: str) -> None:
         overrides = [renamed_keys.new_argument(choice) for choice in choices]
         today = leaves(composed(script, *overrides))
         for key, value in keys.items():
-            if not is_gone(key):
+            if not is_removed(key):
                 assert today[renamed_keys.new_key(key)] == value, f"{choices}: {key}"
 
 
@@ -108,9 +108,9 @@ def test_a_typed_old_choice_is_answered_with_the_new_one(old: str) -> None:
     assert compose.is_group(group)
 
 
-@pytest.mark.parametrize("old", renamed_keys.GONE)
-def test_a_typed_key_that_is_gone_is_answered_with_the_way(old: str) -> None:
-    with pytest.raises(SystemExit, match=f"of version 0.1. Type {renamed_keys.GONE[old]}"):
+@pytest.mark.parametrize("old", renamed_keys.REMOVED)
+def test_a_typed_removed_key_is_answered_with_the_way(old: str) -> None:
+    with pytest.raises(SystemExit, match=f"of version 0.1. Type {renamed_keys.REMOVED[old]}"):
         compose.read_arguments([f"{old}.x=1"])
 
 
@@ -119,7 +119,7 @@ def test_the_keys_to_type_instead_exist() -> None:
     assert {"image_size", "k_shot", "dataset.reference_phase"} <= today
 
 
-@pytest.mark.parametrize("old", [*renamed_keys.KEYS, *renamed_keys.GONE])
+@pytest.mark.parametrize("old", [*renamed_keys.KEYS, *renamed_keys.REMOVED])
 def test_an_old_key_in_a_file_of_the_configuration_is_refused(old: str) -> None:
     """Such as an experiment of a user: composed without a word, it would change nothing."""
     config = compose.compose_config("test", ["model=dhrclip_plus", "backbone=pocket", OUTPUT])

@@ -1,6 +1,6 @@
 """Names of version 0.1 that have changed since: keys, choices and learned tensors.
 
-Stored runs of version 0.1 are read under the new names; a typed old name is answered with the new
+Files of version 0.1 are read under the present names; a typed old name is refused with the present
 one. Without this table an old name would silently mean the default.
 """
 
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:  # torch takes seconds to import
     from zsad.model_files.learned import LearnedState
 
-# Old key -> new key, each for all keys below it, too.
+# Old key -> new key; both stand for all keys below them, too.
 KEYS = {
     "backbone.cache_floor": "backbone.cache_min_score",
     "callbacks.signs": "callbacks.heartbeat",
@@ -29,13 +29,13 @@ KEYS = {
     "model.method.whole_px": "model.method.global_px",
     "model.method.whole_weight": "model.method.global_weight",
 }
-# Key that is gone -> what to type instead. Other keys hold its meaning: the size, the references.
-GONE = {
+# Removed key -> arguments that say the same. Stored configurations hold those beside it.
+REMOVED = {
     "canvas": "image_size=PIXELS",
     "normal_source": "k_shot=10, and dataset.reference_phase=train or test",
     "normals": "k_shot=10, and dataset.reference_phase=train or test",
 }
-# Old choice of a group -> new choice; a group alone stands for all of its choices.
+# Old choice of a group -> new choice. A group alone stands for all of its choices.
 CHOICES = {
     "augmentation=drawn_defects": "augmentation=synthetic_defects",
     "augmentation=drawn_defects_standard": "augmentation=synthetic_defects_standard",
@@ -76,7 +76,7 @@ def rename_config(flat_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration, flat, under the present names of its keys."""
     renamed = {}
     for key, value in flat_config.items():
-        if key.partition(".")[0] not in GONE:
+        if _root(key) not in REMOVED:
             renamed[new_key(key)] = value
     return renamed
 
@@ -97,8 +97,10 @@ def rename_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rename_learned(learned: LearnedState) -> LearnedState:
-    """Return what a checkpoint holds under the present names of tensors and settings."""
-    tensors = {_new_tensor_name(name): tensor for name, tensor in learned.tensors.items()}
+    """Return the content of a checkpoint under the present names of tensors and settings."""
+    tensors = {}
+    for name, tensor in learned.tensors.items():
+        tensors[_new_tensor_name(name)] = tensor
     provenance = dict(learned.provenance)
     if "settings" in provenance:
         provenance["settings"] = rename_settings(provenance["settings"])
@@ -106,17 +108,14 @@ def rename_learned(learned: LearnedState) -> LearnedState:
 
 
 def refuse_old_arguments(arguments: Iterable[str]) -> None:
-    """Refuse arguments of a command line that version 0.1 understood under another name.
+    """Refuse arguments of a command line under names of version 0.1.
 
     Raises:
-        SystemExit: With the old name, the new one, and what to type.
+        SystemExit: With the old name, and the argument to type.
     """
     for argument in arguments:
         key = argument.lstrip("+~").partition("=")[0]
-        instead = GONE.get(key.partition(".")[0])
-        if instead:
-            raise SystemExit(f"error: {argument}: this key was of version 0.1. Type {instead}")
-        new = new_argument(argument)
+        new = REMOVED.get(_root(key)) or new_argument(argument)
         if new != argument:
             raise SystemExit(f"error: {argument}: this name is of version 0.1. Type {new}")
 
@@ -133,16 +132,14 @@ def new_argument(argument: str) -> str:
     sign = argument.removesuffix(bare)
     name, equals, value = bare.partition("=")
     group, at, place = name.partition("@")
-    for old, new in CHOICES.items():
-        old_group, _, old_choice = old.partition("=")
-        new_group, _, new_choice = new.partition("=")
-        if group == old_group and old_choice in ("", value):
-            return f"{sign}{new_group}{at}{new_key(place)}{equals}{new_choice or value}"
-    return f"{sign}{group if at else new_key(group)}{at}{new_key(place)}{equals}{value}"
+    group, value = _new_choice(group, value)
+    if not at:
+        group = new_key(group)
+    return f"{sign}{group}{at}{new_key(place)}{equals}{value}"
 
 
 def refuse_old_keys(config: DictConfig) -> None:
-    """Refuse a configuration whose own files, such as an experiment, use a key of version 0.1.
+    """Refuse a configuration whose files, such as an experiment, use a key of version 0.1.
 
     Raises:
         ValueError: With the old key and the new one.
@@ -152,11 +149,21 @@ def refuse_old_keys(config: DictConfig) -> None:
         node = OmegaConf.select(config, parent) if parent else config
         if isinstance(node, DictConfig) and name in node:
             raise ValueError(f"a file of the configuration sets {old}, which is now {new}")
-    for old, instead in GONE.items():
+    for old, instead in REMOVED.items():
         if old in config:
             raise ValueError(
                 f"a file of the configuration sets {old} of version 0.1: set {instead}"
             )
+
+
+def _new_choice(group: str, name: str) -> tuple[str, str]:
+    """Return the present group and name of a choice."""
+    for old, new in CHOICES.items():
+        old_group, _, old_name = old.partition("=")
+        if group == old_group and old_name in ("", name):
+            new_group, _, new_name = new.partition("=")
+            return new_group, new_name or name
+    return group, name
 
 
 def _new_tensor_name(name: str) -> str:
@@ -164,6 +171,10 @@ def _new_tensor_name(name: str) -> str:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return name
+
+
+def _root(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def _is_at_or_below(key: str, place: str) -> bool:
