@@ -41,6 +41,8 @@ def test_dataset_overrides_the_datasets_of_an_experiment() -> None:
     assert compose.read_arguments(["dataset=mtd"]) == ["dataset=mtd", "test_on=null"]
     with pytest.raises(SystemExit, match=r"no dataset=mvtex. Known: .*Did you mean dataset=mvtec"):
         compose.read_arguments(["dataset=[visa,mvtex]"])
+    with pytest.raises(SystemExit, match=r"dataset=\[\] names no dataset: expected some"):
+        compose.read_arguments(["dataset=[]"])
 
 
 def test_each_dataset_has_its_own_mask_rule_and_folder() -> None:

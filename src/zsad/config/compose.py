@@ -95,18 +95,34 @@ def read_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _spell_out(argument: str) -> list[str]:
     """Return the overrides that an argument stands for, after a check of its choice."""
-    group, _, value = argument.lstrip("+~").partition("=")
-    is_hydras = group.startswith("hydra/")  # Hydra has choices of its own
-    if not value or is_hydras or not (CONF / group).is_dir():
+    typed = argument.lstrip("+~")
+    group, _, value = typed.partition("=")
+    if not value or group.startswith("hydra/"):  # Hydra has choices of its own
         return [argument]
-    stripped = [name.strip() for name in value.strip("[]").split(",")]
-    names = [name for name in stripped if name]
+    if not (CONF / group).is_dir():
+        return [argument]
+    names = _listed_names(value)
     _check_names(group, names)
     if group != "dataset":
         return [argument]
-    if value.startswith("["):
-        return [f"dataset={names[0]}", f"test_on=[{','.join(names)}]"]
-    return [argument, "test_on=null"]
+    if not value.startswith("["):
+        return [argument, "test_on=null"]
+    if not names:
+        raise SystemExit(
+            f"error: {argument} names no dataset: expected some, such as dataset=[mvtec,btad]"
+        )
+    listed = ",".join(names)
+    return [f"dataset={names[0]}", f"test_on=[{listed}]"]
+
+
+def _listed_names(value: str) -> list[str]:
+    """Return the names of a value: ``visa``, ``visa,mvtec`` of a sweep, ``[visa, mvtec]``."""
+    names = []
+    for part in value.strip("[]").split(","):
+        name = part.strip()
+        if name:
+            names.append(name)
+    return names
 
 
 def _check_names(group: str, names: Sequence[str]) -> None:

@@ -77,8 +77,11 @@ def swept_values(*keys: str, root: DictConfig, is_group: IsGroup) -> str:
         value = values[key]
         if marked != key:
             suffix += f"_{slug(value)}"
-        elif not (_refers(template, key) and _contains(name, value_name(key, value))):
-            suffix += f"_{label(key, [value], is_group=is_group(key))}"
+            continue
+        is_named = _refers(template, key) and _contains(name, value_name(key, value))
+        if not is_named:
+            text = label(key, [value], is_group=is_group(key))
+            suffix += f"_{text}"
     return shorten(suffix)
 
 
