@@ -96,7 +96,8 @@ class MaskFusion:
             mask = masks[number][window]
             weighted = mask * weights[number]
             self._sum[window] += weighted
-            self._highest[window] = torch.maximum(self._highest[window], weighted)
+            highest = self._highest[window]
+            self._highest[window] = torch.maximum(highest, weighted)
             self._count[window] += mask
 
     def code(self) -> Float[Tensor, "h w"]:

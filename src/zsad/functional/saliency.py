@@ -111,13 +111,16 @@ def _most_similar(vectors: Tensor, inside: Tensor, sizes: list[int]) -> Float[Te
         own = inside[:, group]
         similarity = vectors[later:] @ vectors[part].T
         backward = similarity.amax(dim=1)
-        best[~own, later:] = torch.maximum(best[~own, later:], backward)
+        of_others = best[~own, later:]
+        best[~own, later:] = torch.maximum(of_others, backward)
         later_groups = similarity.split(sizes[group + 1 :])
         forward = torch.stack([rows.amax(dim=0) for rows in later_groups])  # (later groups, part)
         for number in own.nonzero()[:, 0].tolist():
-            others = forward[~inside[number, group + 1 :]]
+            is_other = ~inside[number, group + 1 :]
+            others = forward[is_other]
             if len(others):
-                best[number, part] = torch.maximum(best[number, part], others.amax(dim=0))
+                nearest_other = others.amax(dim=0)
+                best[number, part] = torch.maximum(best[number, part], nearest_other)
     return best
 
 

@@ -1,1 +1,1 @@
-"""One paper, one file: what the backbone sees becomes an anomaly map and a score."""
+"""Methods: anomaly maps and scores from the features of a backbone. One paper, one file."""
