@@ -27,6 +27,8 @@ class Sample:
         is_anomalous: The image label. It comes from the index, never from the mask.
         more_masks: Further ground-truth files of the same image, to be united with the first
             (MVTec LOCO).
+        value_range: Values shown as black and as white in an image of more than 8 bits; ``None``
+            for all 16 bits.
     """
 
     image_path: Path
@@ -35,6 +37,7 @@ class Sample:
     defect: str
     is_anomalous: bool
     more_masks: tuple[Path, ...] = ()
+    value_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

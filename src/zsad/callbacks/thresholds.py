@@ -76,7 +76,7 @@ class ThresholdWriter(Callback):
             image=image,
             pixel=pixel,
             dataset=data.name,
-            made_with=made_with(pl_module.method, data.image_size, data.shots),
+            made_with=made_with(pl_module.method, data.image_size, data.shots, _value_range(data)),
         )
         write_thresholds(self.chosen_thresholds, self.file)
 
@@ -103,3 +103,11 @@ def _threshold(value: float, rule: str, ranking: Ranking) -> Threshold | None:
     if math.isnan(value):
         return None
     return Threshold(value, rule, decisions(ranking, value))
+
+
+def _value_range(data: Any) -> tuple[float, float] | None:
+    """Return the values shown as black and as white in images of more than 8 bits, if any are."""
+    for sample in data.test_samples:
+        if sample.value_range is not None:
+            return sample.value_range
+    return None

@@ -43,24 +43,29 @@ def predict(
     heat maps get contours. With `--restore` it also writes each image without its defects, and the
     difference.
     """
+    from omegaconf import OmegaConf
+
     from zsad.model_files.threshold_file import made_with
     from zsad.runs import judge
-    from zsad.runs.predict import find_images, image_loader
+    from zsad.runs.predict import choose_value_range, find_images, image_loader
 
     with errors.clear_errors():
         files = find_images(images)
         config, _ = config_of_checkpoint(checkpoint, model, backbone, override or [])
         _write_into(config, out)
         task = build_task(config, checkpoint)
-        made = made_with(task.method, config.image_size, references=0)
-        chosen, notes = judge.find_thresholds(checkpoint, thresholds, made)
-        for note in notes:
+        kept = judge.kept_value_range(checkpoint, thresholds)
+        given = OmegaConf.select(config, "dataset.value_range")
+        value_range, notes = choose_value_range(files, given, kept)
+        made = made_with(task.method, config.image_size, 0, value_range or kept)
+        chosen, threshold_notes = judge.find_thresholds(checkpoint, thresholds, made)
+        for note in notes + threshold_notes:
             typer.echo(f"note: {note}", err=True)
         if chosen:
             _judge_by(config, chosen)
         config.callbacks.restoration.enabled |= restore
         trainer = instantiate.build_trainer(config)
-        loader = image_loader(files, config.image_size, category)
+        loader = image_loader(files, config.image_size, category, value_range)
         trainer.predict(task, loader, return_predictions=False)
     written = f"{out}/heatmaps, {out}/scores.csv"
     if restore:

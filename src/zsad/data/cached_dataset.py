@@ -79,6 +79,8 @@ class CachedDataset(Dataset[Batch]):
             (sample.is_anomalous, sample.defect),
             self._content_digests(index, sample),
         ]
+        if sample.value_range is not None:
+            facts.append(sample.value_range)
         if _is_random(dataset):
             augmentation = _describe_settings(dataset.augmentation)
             facts.append((augmentation, _describe_settings(dataset.synthetic_defects)))

@@ -127,7 +127,7 @@ class ImageDataset(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Return image ``index`` as a batch of one."""
         sample = self.samples[index]
-        image = load_image(sample.image_path, self.decode_px)
+        image = load_image(sample.image_path, self.decode_px, sample.value_range)
         mask = self._load_mask(sample, image)
         if self.synthetic_defects is not None and not sample.is_anomalous:
             (seed,) = self._seed_sequence(index).spawn(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zsad.data.path_check import PathChecker
+from zsad.data.value_range import check_value_range
 from zsad.types import Sample
 
 Entries = dict[str, list[Any]]  # category → entries, in file order
@@ -123,7 +124,12 @@ def _check_entry(
     first = masks[0] if masks else None
     more = tuple(masks[1:])
     defect = entry.get("specie_name") or ""
-    return relative, Sample(image_path, first, category, defect, bool(label), more)
+    shown = None
+    if entry.get("value_range") is not None:
+        shown = check_value_range(entry["value_range"])
+    is_anomalous = bool(label)
+    sample = Sample(image_path, first, category, defect, is_anomalous, more, value_range=shown)
+    return relative, sample
 
 
 def _is_well_formed(entry: Any) -> bool:
@@ -133,10 +139,22 @@ def _is_well_formed(entry: Any) -> bool:
         return False
     if entry.get("anomaly", "") not in (0, 1, None):
         return False
+    if not _is_range(entry.get("value_range")):
+        return False
     masks = entry.get("mask_path") or ""
     if isinstance(masks, str):
         return True
     return isinstance(masks, list) and all(isinstance(mask, str) for mask in masks)
+
+
+def _is_range(value_range: Any) -> bool:
+    if value_range is None:
+        return True
+    try:
+        check_value_range(value_range)
+    except ValueError:
+        return False
+    return True
 
 
 def _mask_paths(entry: dict[str, Any], checker: PathChecker) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from zsad.data.index import category_names, read_index
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
 from zsad.data.sampling import EpochSampler, evenly_spaced
+from zsad.data.value_range import check_value_range
 from zsad.types import Batch, Sample
 
 _MAX_WORKERS = 8
@@ -59,9 +61,11 @@ class JsonDataModule(LightningDataModule):
             published pixels.
         views: Number of augmented versions of each training image, taken in turn epoch by epoch;
             ``None`` for new ones in every epoch.
+        value_range: Values shown as black and as white in images of more than 8 bits,
+            ``[0, 4095]``; ``None`` for those that ``zsad prepare`` found, else all of 16 bits.
 
     Raises:
-        ValueError: If ``shots`` is negative.
+        ValueError: If ``shots`` is negative, or ``value_range`` is no range.
     """
 
     name: str
@@ -88,6 +92,7 @@ class JsonDataModule(LightningDataModule):
         synthetic_defects: SynthesiseDefect | None = None,
         fast_jpeg: bool = False,
         views: int | None = None,
+        value_range: Sequence[int | float] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(shots, int) or shots < 0:
@@ -115,6 +120,7 @@ class JsonDataModule(LightningDataModule):
         self.synthetic_defects = synthetic_defects
         self.fast_jpeg = fast_jpeg
         self.views = views
+        self.value_range = None if value_range is None else check_value_range(value_range)
         # Set by a task with a feature cache.
         self.cache_lookup: Lookup | None = None
         self.references = References()
@@ -240,13 +246,19 @@ class JsonDataModule(LightningDataModule):
 
     def _read_samples(self, phase: str) -> list[Sample]:
         index, root = self._index_and_root()
-        return read_index(index, root, phase, self.only_categories)
+        return self._in_range(read_index(index, root, phase, self.only_categories))
 
     def _draw_references(self, tested: Sequence[Sample]) -> References:
         index, root = self._index_and_root()
         categories = dict.fromkeys(sample.category for sample in tested)
-        reserved = normal_samples(index, root, self.reference_phase, categories)
+        reserved = self._in_range(normal_samples(index, root, self.reference_phase, categories))
         return draw_references(tested, reserved, self.shots, self.seed)
+
+    def _in_range(self, samples: list[Sample]) -> list[Sample]:
+        """Return samples with the range that the configuration gives, if it gives one."""
+        if self.value_range is None:
+            return samples
+        return [replace(sample, value_range=self.value_range) for sample in samples]
 
     def _index_and_root(self) -> tuple[Path, Path]:
         """Return the index, and the folder that its paths are relative to."""

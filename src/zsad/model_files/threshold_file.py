@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ OPTIMISTIC = (
     "same images are no test of the threshold."
 )
 _DECISIONS = "decisions_on_calibration"  # "there" in files of version 0.1
+
+VALUE_RANGE = "value_range"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +76,25 @@ class Thresholds:
         return differing
 
 
-def made_with(method: nn.Module, image_size: int | None, references: int) -> dict[str, Any]:
-    """Return the facts that scores depend on: method, numbers, side of the input, references."""
-    return {
+def made_with(
+    method: nn.Module,
+    image_size: int | None,
+    references: int,
+    value_range: Sequence[int | float] | None = None,
+) -> dict[str, Any]:
+    """Return the facts that scores depend on: method, numbers, side of the input, references.
+
+    The values shown as black and as white are among them where images have more than 8 bits.
+    """
+    facts: dict[str, Any] = {
         "method": type(method).__name__,
         "networks": fingerprint(method),
         "image_size": image_size,
         "references": references,
     }
+    if value_range is not None:
+        facts[VALUE_RANGE] = list(value_range)
+    return facts
 
 
 def write_thresholds(thresholds: Thresholds, file: Path) -> Path:

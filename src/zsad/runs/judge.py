@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zsad.metrics.threshold_rules import F1Max, NormalOnly, parse_rule
 from zsad.model_files.run_checkpoints import find_checkpoint
-from zsad.model_files.threshold_file import FILE, Thresholds, read_thresholds
+from zsad.model_files.threshold_file import FILE, VALUE_RANGE, Thresholds, read_thresholds
 
 T = TypeVar("T")
 
@@ -29,6 +29,14 @@ def thresholds_file(checkpoint: Path) -> Path | None:
     if checkpoint.is_dir():
         return checkpoint / FILE
     return file.with_name(f"{file.name}.{FILE}")
+
+
+def kept_value_range(checkpoint: Path, given: Path | None) -> list[float] | None:
+    """Return the values shown as black and as white where the thresholds were chosen, if any."""
+    file = given or thresholds_file(checkpoint)
+    if file is None or (given is None and not file.is_file()):
+        return None
+    return read_thresholds(file).made_with.get(VALUE_RANGE)
 
 
 def find_thresholds(

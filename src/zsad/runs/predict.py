@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from zsad.data.images import ImageDataset, collate
 from zsad.data.index import read_unlabelled
 from zsad.data.layouts import LAYOUTS
 from zsad.data.locations import find_index, find_root
+from zsad.data.value_range import ValueRange, check_value_range, find_stored_values
 from zsad.model_files.learned import read_learned_state
 from zsad.model_files.run_checkpoints import find_checkpoint
 from zsad.types import Batch, Sample
@@ -49,9 +51,42 @@ def read_provenance(checkpoint: Path) -> dict[str, Any]:
     return renamed_keys.rename_learned(learned).provenance
 
 
-def image_loader(files: Sequence[Path], image_size: int | None, category: str) -> DataLoader[Batch]:
+def image_loader(
+    files: Sequence[Path],
+    image_size: int | None,
+    category: str,
+    value_range: ValueRange | None = None,
+) -> DataLoader[Batch]:
     """Return a loader of single image files of one category, without labels."""
-    return sample_loader([_sample(path, category) for path in files], image_size)
+    return sample_loader([_sample(path, category, value_range) for path in files], image_size)
+
+
+def choose_value_range(
+    files: Sequence[Path], given: Sequence[int | float] | None, kept: Sequence[int | float] | None
+) -> tuple[ValueRange | None, list[str]]:
+    """Return the values shown as black and as white in images of more than 8 bits, and a note.
+
+    Args:
+        files: All images of the prediction; their range is one, found over all of them.
+        given: The range of the user, taken before all others.
+        kept: The range of the images that the thresholds were chosen on.
+
+    Raises:
+        ValueError: ``given`` or ``kept`` is no range.
+    """
+    stored = find_stored_values(files)
+    if stored is None:
+        return None, []
+    chosen = given or kept
+    if chosen is not None:
+        low, high = check_value_range(chosen)
+        source = "as given" if given else "as for the thresholds"
+        return (low, high), [f"values of 16 bits and more: {low:.6g} to {high:.6g}, {source}"]
+    if stored.is_usual:
+        return None, []
+    of_one = " (by this image alone: another may be shown otherwise)"
+    note = stored.describe() + (of_one if len(stored.files) == 1 else "")
+    return stored.range, [f"{note}; another range: --set dataset.value_range=[LOW,HIGH]"]
 
 
 def unlabelled_samples(name: str, data_json: Path, track: str = "") -> list[Sample]:
@@ -68,11 +103,12 @@ def unlabelled_samples(name: str, data_json: Path, track: str = "") -> list[Samp
     """
     root = find_root(name, None, data_json)
     images = read_unlabelled(find_index(name, data_json, LAYOUTS), root, "test")
+    value_range, _ = choose_value_range([*chain.from_iterable(images.values())], None, None)
     samples = []
     of_track = []
     for category, paths in images.items():
         for path in paths:
-            sample = _sample(path, category)
+            sample = _sample(path, category, value_range)
             samples.append(sample)
             if track in path.relative_to(root).parts:
                 of_track.append(sample)
@@ -84,8 +120,8 @@ def sample_loader(samples: Sequence[Sample], image_size: int | None) -> DataLoad
     return DataLoader(ImageDataset(samples, image_size), batch_size=1, collate_fn=collate)
 
 
-def _sample(path: Path, category: str) -> Sample:
-    return Sample(path, None, category, UNLABELLED, is_anomalous=True)
+def _sample(path: Path, category: str, value_range: ValueRange | None = None) -> Sample:
+    return Sample(path, None, category, UNLABELLED, is_anomalous=True, value_range=value_range)
 
 
 def _images_below(folder: Path) -> list[Path]:

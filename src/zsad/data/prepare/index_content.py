@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zsad.data.index_entries import Entries
 from zsad.data.sources import Record
+from zsad.data.value_range import ValueRange
 
 Counts = tuple[str, str, int, int, int]
 """Phase, category, and the numbers of normal, anomalous, and anomalous images with a mask."""
@@ -18,30 +19,40 @@ def sorted_records(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.phase, record.category))
 
 
-def index_content(records: Iterable[Record]) -> dict[str, Entries]:
+def index_content(
+    records: Iterable[Record], value_ranges: Mapping[str, ValueRange] | None = None
+) -> dict[str, Entries]:
     """Return the content of an index: phase, category, list of entries.
 
     ``train`` and ``test`` are always there, since published readers expect them.
+
+    Args:
+        records: The samples.
+        value_ranges: Values shown as black and as white, of images of more than 8 bits.
     """
+    ranges = value_ranges or {}
     phases: dict[str, Entries] = {"train": {}, "test": {}}
     for record in records:
         categories = phases.setdefault(record.phase, {})
-        categories.setdefault(record.category, []).append(_entry(record))
+        categories.setdefault(record.category, []).append(_entry(record, ranges))
     return phases
 
 
-def _entry(record: Record) -> dict[str, Any]:
+def _entry(record: Record, ranges: Mapping[str, ValueRange]) -> dict[str, Any]:
     mask_path: str | list[str] = "".join(record.masks)
     if len(record.masks) > 1:
         mask_path = list(record.masks)
     label = None if record.is_anomalous is None else int(record.is_anomalous)
-    return {
+    entry: dict[str, Any] = {
         "img_path": record.image,
         "mask_path": mask_path,
         "cls_name": record.category,
         "specie_name": record.defect,
         "anomaly": label,
     }
+    if record.image in ranges:
+        entry["value_range"] = list(ranges[record.image])
+    return entry
 
 
 def count_records(records: Iterable[Record]) -> list[Counts]:

@@ -13,6 +13,7 @@ from zsad.data.path_check import PathChecker
 from zsad.data.prepare.image_headers import read_image_size
 from zsad.data.prepare.mask_survey import find_threshold, level_remarks, rule_note, survey_masks
 from zsad.data.sources import Record
+from zsad.data.value_range import ValueRange, find_stored_values
 
 Progress = Callable[[int, int], None]
 """Called with the number of images checked and that of all images."""
@@ -121,3 +122,19 @@ def choose_threshold(
         facts, _ = survey_masks(root, names, found)
     remarks += level_remarks(facts, found)
     return found, remarks
+
+
+def find_value_ranges(
+    records: Sequence[Record], root: Path
+) -> tuple[dict[str, ValueRange], list[str]]:
+    """Return image → values shown as black and as white, and the note about them.
+
+    The range is one for all images with more than 8 bits; there is none where they use 16.
+    """
+    images = {root / record.image: record.image for record in records}
+    stored = find_stored_values(list(images))
+    if stored is None or stored.is_usual:
+        return {}, []
+    ranges = {images[path]: stored.range for path in stored.files}
+    note = f"{stored.describe()} (kept in the index; others: dataset.value_range=[LOW,HIGH])"
+    return ranges, [note]

@@ -26,6 +26,7 @@ from zsad.data.prepare.mask_survey import (
 )
 from zsad.data.prepare.record_checks import READERS, Progress
 from zsad.data.sources import split_suffix
+from zsad.data.value_range import ValueRange, find_stored_values
 from zsad.types import Sample
 
 
@@ -121,6 +122,7 @@ def verify(
             if progress is not None:
                 progress(done, len(samples))
     report.notes += _mask_notes(facts, mask_threshold, report.root)
+    report.notes += _range_notes(samples)
     report.notes += _unlisted(samples, named, checker)
     return report
 
@@ -141,7 +143,7 @@ def _check_pixels(sample: Sample, threshold: int) -> _PixelCheck:
     if sample.mask_path is not None:
         masks = [sample.mask_path, *sample.more_masks]
     try:
-        size = load_image(sample.image_path).size
+        size = load_image(sample.image_path, value_range=sample.value_range).size
         mask = load_mask(masks, threshold) if masks else None
     except UnreadableImageError as error:
         return _PixelCheck([Problem("unreadable", image, str(error))])
@@ -190,6 +192,31 @@ def _mask_notes(facts: Sequence[MaskFacts], threshold: int, root: Path) -> Itera
         yield Problem("masks with values on both sides of the threshold", str(root), remark)
     for remark in share_remarks(facts):
         yield Problem("masks that mark most of their images", str(root), remark)
+
+
+def _range_notes(samples: Sequence[Sample]) -> Iterator[Problem]:
+    """Yield the notes about values that use a small part of 16 bits, or lie outside of a range."""
+    unranged = [sample.image_path for sample in samples if sample.value_range is None]
+    stored = find_stored_values(unranged)
+    if stored is not None and not stored.is_usual:
+        low, high = stored.range
+        detail = (
+            f"{len(stored.files)} images with values from {stored.low:.6g} to {stored.high:.6g} "
+            f"of 16 bits: prepare again, or dataset.value_range=[{low:.6g},{high:.6g}]"
+        )
+        yield Problem("values that use a part of their bits", str(stored.files[0]), detail)
+    by_range: dict[ValueRange, list[Path]] = {}
+    for sample in samples:
+        if sample.value_range is not None:
+            by_range.setdefault(sample.value_range, []).append(sample.image_path)
+    for (low, high), paths in by_range.items():
+        stored = find_stored_values(paths)
+        if stored is not None and (stored.low < low or stored.high > high):
+            detail = (
+                f"{len(paths)} images with values from {stored.low:.6g} to {stored.high:.6g}, "
+                f"value_range is {low:.6g} to {high:.6g}: prepare again"
+            )
+            yield Problem("values outside of their range", str(paths[0]), detail)
 
 
 def _unlisted(

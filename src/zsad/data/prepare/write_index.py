@@ -27,6 +27,7 @@ from zsad.data.prepare.record_checks import (
     Progress,
     choose_threshold,
     file_problems,
+    find_value_ranges,
     inconsistencies,
 )
 from zsad.data.prepare.user_folders import USER_FOLDER, USER_FOLDER_NAME, UserImages, resolve_layout
@@ -173,11 +174,12 @@ def prepare(
     wanted = options.mask_threshold
     if threshold != row.mask_threshold:
         wanted = threshold
+    value_ranges, range_notes = find_value_ranges(sound, tree.root)
     dataset_yaml = conf / f"{name}.yaml"
     with restored_on_failure(index, dataset_yaml):
         if options.overwrite:
             dataset_yaml.unlink(missing_ok=True)
-        write_json(index, index_content(sound))
+        write_json(index, index_content(sound, value_ranges))
         yaml_notes = write_dataset_yaml(dataset_yaml, name, threshold, wanted)[1]
         save_root(name, folder, data_json)
     notes += yaml_notes
@@ -186,7 +188,7 @@ def prepare(
     notes += label_notes(sound)
     notes += completeness_notes(row, tree, sound)
     notes += _unused_notes(row, tree, records)
-    notes += mask_notes
+    notes += mask_notes + range_notes
     return PreparedDataset(index, dataset_yaml, count_records(sound), notes)
 
 
