@@ -107,7 +107,7 @@ def _threshold(value: float, rule: str, ranking: Ranking) -> Threshold | None:
 
 def _value_range(data: Any) -> tuple[float, float] | None:
     """Return the values shown as black and as white in images of more than 8 bits, if any are."""
-    for sample in data.test_samples:
+    for sample in getattr(data, "test_samples", ()):  # other loaders have no samples
         if sample.value_range is not None:
             return sample.value_range
     return None
