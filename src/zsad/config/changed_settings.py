@@ -22,6 +22,7 @@ COMPARED = (
     "dataset.mask_threshold",
     "dataset.reference_phase",
     "dataset.test_phase",
+    "dataset.value_range",
     "image_size",
     "model",
     "trainer.precision",
