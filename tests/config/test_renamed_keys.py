@@ -67,6 +67,15 @@ def test_every_key_of_every_choice_is_there_or_renamed() -> None:
     assert checked > 800
 
 
+def test_experiments_test_on_the_same_datasets() -> None:
+    checked = 0
+    for choices, keys in stored_compositions("train"):
+        if choices and "test_on" in keys:
+            assert composed("test", *choices)["test_on"] == keys["test_on"]
+            checked += 1
+    assert checked == 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["train", "test"])
 def test_every_key_has_the_value_that_it_had(script: str) -> None:
