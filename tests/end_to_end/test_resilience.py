@@ -211,10 +211,10 @@ def test_a_loader_process_that_dies_is_told_in_a_sentence(
 ) -> None:
     load, parent = images.load_image, os.getpid()
 
-    def die(path: Path, decode_px: int | None = None) -> Image.Image:
+    def die(path: Path, *options: Any) -> Image.Image:
         if os.getpid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
-        return load(path, decode_px)
+        return load(path, *options)
 
     monkeypatch.setattr(images, "load_image", die)
     with pytest.raises(

@@ -50,7 +50,8 @@ def load_results(
     except (OSError, ValueError):
         return None
     as_stored = json.loads(json.dumps(dict(decisions), default=str))
-    if rename(content.get("decisions") or {}) != as_stored:
+    then = rename(content.get("decisions") or {})
+    if _without_nulls(then) != _without_nulls(as_stored):
         return None
     fields = content["results"]
     _restore_tuples(fields["images"])
@@ -58,6 +59,11 @@ def load_results(
     for intervals in fields["intervals"].values():
         _restore_tuples(intervals)
     return Results(**fields), content["notes"]
+
+
+def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that say something: a key that came later is null where nobody set it."""
+    return {key: value for key, value in settings.items() if value is not None}
 
 
 def _restore_tuples(pairs: dict[str, Any]) -> None:
