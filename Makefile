@@ -9,6 +9,11 @@ CODE   := src tests train.py test.py $(wildcard benchmarks tools)
 # Tests of one file share their fixtures, so a process takes whole files; one thread each, so that they share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
+# Left out: runs in processes of their own, and whatever composes hundreds of configurations or generates whole worlds.
+FAST   := tests/end_to_end/test_few_shot.py tests/parity tests/backbones tests/callbacks tests/functional tests/methods \
+	tests/metrics tests/model_files tests/prompts tests/reports tests/tasks tests/data tests/cli tests/test_*.py \
+	--ignore tests/test_shell.py --ignore tests/callbacks/test_preemption.py --ignore-glob '*_harness.py'
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lint type test test-fast test-slow coverage demo smoke dataset bench lock clean
 
@@ -35,9 +40,8 @@ type: setup ## Check types
 test: lint type ## Set up, then everything CI runs: style, types, tests, doctests
 	$(PYTEST) -m "not slow"
 
-test-fast: setup ## Units, parity and one run from end to end: under three minutes
-	$(PYTEST) -m "not slow and not minutes" --ignore tests/slurm --ignore tests/end_to_end --ignore tests/config/test_configs.py
-	$(PYTEST) tests/end_to_end/test_few_shot.py
+test-fast: setup ## Units, parity and one run from end to end: three minutes
+	$(PYTEST) -m "not slow" $(FAST)
 
 test-slow: setup ## The tests that take minutes each
 	$(BIN)/pytest -m slow
